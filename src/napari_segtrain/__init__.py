@@ -1,0 +1,3 @@
+"""Paint labels in napari and get a trained network back."""
+
+__version__ = "0.1.0"

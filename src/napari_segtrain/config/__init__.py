@@ -1,0 +1,90 @@
+"""The experiment: one frozen value that is the YAML file, the command-line flags and the forms."""
+
+from .auxiliary import AuxiliaryTask, DistanceTransformTask, SurfaceNormalsTask
+from .base import Config
+from .dataset import (
+    AugmentationConfig,
+    DatasetConfig,
+    MinMax,
+    NoNormalisation,
+    NormalisationConfig,
+    Percentile,
+    ZScore,
+)
+from .errors import (
+    ConfigError,
+    DataError,
+    RunError,
+    SegtrainError,
+    TrainingError,
+    did_you_mean,
+)
+from .experiment import ExperimentConfig
+from .facts import DataFacts, TargetFacts
+from .files import dump_config, load_config
+from .inference import InferenceConfig
+from .model import Activation, Interpolation, LossConfig, NetworkConfig
+from .optimizers import (
+    SGD,
+    Adam,
+    AdamW,
+    Constant,
+    Cosine,
+    NAdam,
+    Optimizer,
+    Poly,
+    RAdam,
+    Schedule,
+    Step,
+    WarmupCosine,
+)
+from .setup import Precision, TrSetup
+from .targets import TargetConfig, TargetKind
+from .training import TrConfig
+
+__all__ = [
+    "SGD",
+    "Activation",
+    "Adam",
+    "AdamW",
+    "AugmentationConfig",
+    "AuxiliaryTask",
+    "Config",
+    "ConfigError",
+    "Constant",
+    "Cosine",
+    "DataError",
+    "DataFacts",
+    "DatasetConfig",
+    "DistanceTransformTask",
+    "ExperimentConfig",
+    "InferenceConfig",
+    "Interpolation",
+    "LossConfig",
+    "MinMax",
+    "NAdam",
+    "NetworkConfig",
+    "NoNormalisation",
+    "NormalisationConfig",
+    "Optimizer",
+    "Percentile",
+    "Poly",
+    "Precision",
+    "RAdam",
+    "RunError",
+    "Schedule",
+    "SegtrainError",
+    "Step",
+    "SurfaceNormalsTask",
+    "TargetConfig",
+    "TargetFacts",
+    "TargetKind",
+    "TrConfig",
+    "TrSetup",
+    "TrainingError",
+    "WarmupCosine",
+    "ZScore",
+    "did_you_mean",
+    "dump_config",
+    "load_config",
+]

@@ -1,0 +1,75 @@
+"""Section `inference_config`: how a trained network predicts."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from .base import Config
+from .fields import key
+
+
+class InferenceConfig(Config):
+    """Tiles, blending, what is written."""
+
+    checkpoint: Literal["best", "last"] = key(
+        "best", "Checkpoint", "Which weights of a run predict.", level="common"
+    )
+    tile_size: tuple[int, ...] | None = key(
+        None,
+        "Tile size",
+        "Size of the pieces that are predicted, in array order. Empty: the training patch size.",
+        unit="px",
+    )
+    overlap: float = key(
+        0.5,
+        "Overlap",
+        "Share of a tile that it has in common with its neighbour; more is smoother and slower.",
+        ge=0.0,
+        le=0.9,
+        level="common",
+    )
+    blending: Literal["gaussian", "constant"] = key(
+        "gaussian", "Blending", "Weights with which overlapping tiles are averaged."
+    )
+    batch_size: int | None = key(
+        None,
+        "Tiles at once",
+        "Tiles in one pass. Empty: 1 on a processor, as measured on a GPU.",
+        unit="tiles",
+        ge=1,
+    )
+    mirroring: bool = key(
+        False,
+        "Mirroring",
+        "Average the predictions of all mirrored versions (test-time augmentation): 4 times the work in "
+        "2D, 8 times in 3D.",
+        level="common",
+    )
+    skip_empty: bool = key(
+        True, "Skip empty tiles", "Tiles in which the image is constant are not predicted; they get zeros."
+    )
+    targets: tuple[str, ...] | None = key(
+        None, "Outputs", "Names of the targets and auxiliary tasks to predict. Empty: all.", level="common"
+    )
+    output: Literal["labels", "probabilities", "uint8"] = key(
+        "labels",
+        "Output",
+        "labels: class numbers. probabilities: after the activation. uint8: probabilities as 0 … 255. "
+        "Outputs that are not classes are always written as numbers.",
+        level="common",
+    )
+    instances: bool = key(
+        False,
+        "Instances",
+        "Separate the objects of an instance target by a seeded watershed.",
+        level="common",
+    )
+    threshold: float = key(0.5, "Threshold", "Foreground begins at this probability.", ge=0.0, le=1.0)
+    seed_threshold: float = key(
+        0.5,
+        "Seed threshold",
+        "An object's seed is where its normalised distance from the border exceeds this.",
+        ge=0.0,
+        le=1.0,
+    )
+    min_size: int = key(16, "Smallest object", "Objects with fewer voxels are dropped.", unit="px", ge=0)

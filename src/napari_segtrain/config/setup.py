@@ -1,0 +1,75 @@
+"""Section `tr_setup`: how a run is called, and on what it runs."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from .base import Config
+from .fields import key
+
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Switch = Literal["auto", "on", "off"]
+
+
+class TrSetup(Config):
+    """Name, randomness, hardware."""
+
+    model_name: str = key(
+        "segtrain",
+        "Model name",
+        "Name of the network; numbered checkpoints and debug pictures are called after it.",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+    )
+    run_name: str | None = key(
+        None,
+        "Run name",
+        "Name of the run's folder. Without one the run is called after the settings that differ "
+        "from the file or the defaults.",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        level="common",
+    )
+    seed: int = key(
+        0,
+        "Seed",
+        "Everything random in a run follows from this number; the same seed gives the same weights.",
+        ge=0,
+        lt=2**31,
+    )
+    device: str = key(
+        "auto",
+        "Device",
+        "Where to compute: auto takes the first GPU, else the processor. A device that is absent "
+        "is replaced by the processor, with a message.",
+        pattern=r"^(auto|cpu|mps|(cuda|gpu)(:\d+)?)$",
+        level="common",
+    )
+    precision: Precision = key(
+        "auto",
+        "Precision",
+        "Number format of the network's arithmetic. auto is bf16 or fp16 on a GPU that is fast at "
+        "it, else fp32.",
+    )
+    compile: Switch = key(
+        "auto",
+        "Compile",
+        "Translate the network to machine code before training (torch.compile). auto does so when "
+        "the work ahead is worth the wait and a C++ compiler is there.",
+    )
+    num_workers: int | None = key(
+        None,
+        "Workers",
+        "Threads that prepare patches; 0 prepares them in the training thread. Results do not "
+        "depend on it. Empty: chosen from the machine.",
+        unit="threads",
+        ge=0,
+        le=64,
+    )
+    train_split: float = key(
+        0.8,
+        "Training share",
+        "Share of the images (of the blocks, when there is one image) that is trained on; the rest "
+        "validates. Not used when the data folder has a split.json.",
+        gt=0.0,
+        lt=1.0,
+        level="common",
+    )

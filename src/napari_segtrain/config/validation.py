@@ -1,0 +1,115 @@
+"""Turns pydantic's errors into sentences that name file, key, value and the nearest valid one."""
+
+from __future__ import annotations
+
+import types
+import typing
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from .errors import did_you_mean
+
+
+def describe_errors(error: ValidationError, root: type[BaseModel], origin: str) -> str:
+    """Return one line a fault.
+
+    Parameters
+    ----------
+    error
+        What pydantic raised for `root`.
+    root
+        The model that was validated.
+    origin
+        File or option that the values came from.
+    """
+    lines = [_describe(item, root) for item in error.errors(include_url=False)]
+    if len(lines) == 1:
+        return f"{origin}: {lines[0]}"
+    return "\n".join([f"{origin}: {len(lines)} faults", *(f"- {line}" for line in lines)])
+
+
+def _describe(item: Any, root: type[BaseModel]) -> str:
+    location = [part for part in item["loc"] if not _is_union_tag(part, root, item["loc"])]
+    dotted = ".".join(str(part) for part in location)
+    given = item["input"]
+    kind = item["type"]
+    if kind == "extra_forbidden":
+        allowed = _keys_at(root, item["loc"][:-1])
+        advice = did_you_mean(str(location[-1]), allowed) if allowed else ""
+        return f"{dotted}: unknown key. {advice}".rstrip()
+    if kind in ("literal_error", "enum"):
+        options = [part.strip(" '") for part in _expected(item).replace(" or ", ", ").split(",")]
+        return f"{dotted}: {given!r} is not a valid value. {did_you_mean(str(given), options)}"
+    if kind == "union_tag_invalid":
+        options = [part.strip(" '") for part in item["ctx"]["expected_tags"].split(",")]
+        tag = item["ctx"]["tag"]
+        return f"{dotted}: {tag!r} is unknown. {did_you_mean(tag, options)}"
+    if kind == "union_tag_not_found":
+        return f"{dotted}: the key {item['ctx']['discriminator']} is missing"
+    if kind == "missing":
+        return f"{dotted}: the key is required"
+    if kind == "value_error":
+        message = str(item["ctx"]["error"])
+        return f"{dotted}: {message}" if dotted else message
+    return f"{dotted}: {given!r} is not allowed: {item['msg'][:1].lower()}{item['msg'][1:]}"
+
+
+def _expected(item: Any) -> str:
+    return str(item["ctx"].get("expected", ""))
+
+
+def _is_union_tag(part: Any, root: type[BaseModel], loc: tuple[Any, ...]) -> bool:
+    """Pydantic inserts the discriminator's value into the location; a user never wrote it there."""
+    index = loc.index(part)
+    before = _models_at(root, loc[:index])
+    return len(before) > 1 and isinstance(part, str) and any(_tag(m) == part for m in before)
+
+
+def _tag(model: type[BaseModel]) -> str | None:
+    for name in ("name", "type"):
+        field = model.model_fields.get(name)
+        if field is not None and isinstance(field.default, str):
+            return field.default
+    return None
+
+
+def _keys_at(root: type[BaseModel], loc: tuple[Any, ...]) -> set[str]:
+    keys: set[str] = set()
+    for model in _models_at(root, loc):
+        keys |= {field.alias or name for name, field in model.model_fields.items()}
+    return keys
+
+
+def _models_at(root: type[BaseModel], loc: tuple[Any, ...]) -> list[type[BaseModel]]:
+    """Return the models that may stand at a location, following fields, mappings and unions."""
+    current: list[Any] = [root]
+    for part in loc:
+        tagged = [m for m in current if isinstance(m, type) and _tag(m) == part]
+        if tagged and len(current) > 1:
+            current = tagged
+            continue
+        following: list[Any] = []
+        for node in current:
+            if not (isinstance(node, type) and issubclass(node, BaseModel)):
+                continue
+            for name, field in node.model_fields.items():
+                if part in (name, field.alias):
+                    following += _flatten(field.annotation)
+        # A mapping's or list's own key leads to the value type, which `_flatten` has unpacked already.
+        current = following or current
+    return [m for m in current if isinstance(m, type) and issubclass(m, BaseModel)]
+
+
+def _flatten(annotation: Any) -> list[Any]:
+    origin = typing.get_origin(annotation)
+    arguments = typing.get_args(annotation)
+    if origin is typing.Annotated:
+        return _flatten(arguments[0])
+    if origin in (typing.Union, types.UnionType):
+        return [m for argument in arguments for m in _flatten(argument)]
+    if origin is dict:
+        return _flatten(arguments[1])
+    if origin in (tuple, list):
+        return [m for argument in arguments if argument is not Ellipsis for m in _flatten(argument)]
+    return [annotation]
