@@ -1,1 +1,26 @@
+"""The network: an automatic plan, one encoder, a decoder a target, named heads."""
 
+from .compilation import cannot_compile, maybe_compile
+from .cost import count_flops, count_parameters, estimate_memory, step_seconds
+from .plan import DecoderPlan, HeadPlan, NetworkPlan, make_plan, round_up
+from .topology import Topology, default_patch_size, plan_topology
+from .unet import MultiTaskUNet, build_network
+
+__all__ = [
+    "DecoderPlan",
+    "HeadPlan",
+    "MultiTaskUNet",
+    "NetworkPlan",
+    "Topology",
+    "build_network",
+    "cannot_compile",
+    "count_flops",
+    "count_parameters",
+    "default_patch_size",
+    "estimate_memory",
+    "make_plan",
+    "maybe_compile",
+    "plan_topology",
+    "round_up",
+    "step_seconds",
+]

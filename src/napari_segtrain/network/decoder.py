@@ -1,0 +1,70 @@
+"""A decoder: from the encoder's features back to full resolution."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .blocks import ConvBlock, convolution, transposed_convolution
+from .plan import NetworkPlan
+
+
+class Interpolate(nn.Module):
+    """A 1×1 convolution at the coarse resolution, then linear interpolation."""
+
+    def __init__(self, plan: NetworkPlan, inputs: int, outputs: int, stride: Sequence[int]) -> None:
+        super().__init__()
+        one = (1,) * plan.ndim
+        self.project = convolution(plan, inputs, outputs, one, one, bias=False)
+        self.factor = tuple(float(s) for s in stride)
+        self.mode = "bilinear" if plan.ndim == 2 else "trilinear"
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return `x` enlarged by the stride."""
+        return F.interpolate(
+            self.project(x), scale_factor=list(self.factor), mode=self.mode, align_corners=False
+        )
+
+
+class Decoder(nn.Module):
+    """Upsampling, concatenation with the encoder's features, convolutions; a step for each pooling."""
+
+    def __init__(self, plan: NetworkPlan) -> None:
+        super().__init__()
+        self.upsample = nn.ModuleList()
+        self.blocks = nn.ModuleList()
+        for stage in range(plan.stages - 2, -1, -1):
+            below, here = plan.features[stage + 1], plan.features[stage]
+            stride, kernel = plan.strides[stage + 1], plan.kernel_sizes[stage]
+            self.upsample.append(
+                transposed_convolution(plan, below, here, stride)
+                if plan.upsampling == "transposed"
+                else Interpolate(plan, below, here, stride)
+            )
+            self.blocks.append(
+                nn.Sequential(
+                    ConvBlock(plan, 2 * here, here, kernel),
+                    *(ConvBlock(plan, here, here, kernel) for _ in range(plan.decoder_blocks - 1)),
+                )
+            )
+
+    def forward(self, features: list[Tensor]) -> list[Tensor]:
+        """Return decoded features, finest first, for every stage but the coarsest.
+
+        Parameters
+        ----------
+        features
+            The encoder's features, finest first. A network of a single stage has nothing to decode:
+            its features are returned.
+        """
+        x = features[-1]
+        if not len(self.upsample):
+            return [x]
+        decoded: list[Tensor] = []
+        for upsample, block, skip in zip(self.upsample, self.blocks, reversed(features[:-1]), strict=True):
+            x = block(torch.cat((upsample(x), skip), dim=1))
+            decoded.append(x)
+        return decoded[::-1]

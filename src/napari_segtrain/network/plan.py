@@ -1,0 +1,214 @@
+"""The frozen plan of a network: data facts and overrides in, every size decided out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from typing import Literal, Protocol
+
+from pydantic import model_validator
+
+from napari_segtrain.config import Config, ConfigError, NetworkConfig
+from napari_segtrain.config.fields import key
+
+from .topology import Topology, default_patch_size, plan_topology
+from .topology import round_up as _round_up
+
+BLOCKS = (1, 3, 4, 6, 6)
+"""Residual blocks of the encoder's stages, finest first; the last number repeats."""
+
+
+class HeadLike(Protocol):
+    """What the plan must know of a target's output."""
+
+    @property
+    def name(self) -> str:
+        """Name of the output."""
+
+    @property
+    def decoder(self) -> str:
+        """Name of the decoder that feeds it."""
+
+    @property
+    def out_channels(self) -> int:
+        """Channels of the output."""
+
+
+class HeadPlan(Config):
+    """A 1×1 convolution that turns a decoder's features into one named output."""
+
+    name: str = key(..., "Name", "Name of the output.")
+    out_channels: int = key(..., "Channels", "Channels of the output.", ge=1)
+
+
+class DecoderPlan(Config):
+    """A decoder and the heads it feeds."""
+
+    name: str = key(..., "Name", "Name of the decoder.")
+    heads: tuple[HeadPlan, ...] = key(..., "Heads", "The outputs that are made from its features.")
+
+
+class NetworkPlan(Config):
+    """Everything that is needed to build the network again; stored in each checkpoint as ``model_config``.
+
+    Sizes, kernels and strides are in array order ``(z,) y, x``; stages go from fine to coarse.
+    """
+
+    ndim: Literal[2, 3] = key(..., "Dimension", "Number of spatial axes.")
+    in_channels: int = key(..., "Input channels", "Channels of the image.", ge=1)
+    patch_size: tuple[int, ...] = key(..., "Patch size", "Training patch; every pooling divides it.")
+    spacing: tuple[float, ...] = key(..., "Spacing", "Size of a voxel that the plan was made for.")
+    features: tuple[int, ...] = key(..., "Features", "Channels of each stage.")
+    blocks_per_stage: tuple[int, ...] = key(..., "Blocks", "Residual blocks of each encoder stage.")
+    decoder_blocks: int = key(1, "Decoder blocks", "Convolutions of each decoder stage.")
+    kernel_sizes: tuple[tuple[int, ...], ...] = key(..., "Kernels", "Kernel of each stage.")
+    strides: tuple[tuple[int, ...], ...] = key(..., "Strides", "Pooling before each stage.")
+    norm: Literal["instance", "batch", "group", "none"] = key("instance", "Norm", "Feature norm.")
+    nonlinearity: Literal["leaky_relu", "relu", "gelu", "silu", "mish"] = key(
+        "leaky_relu", "Nonlinearity", "Activation between convolutions."
+    )
+    dropout: float = key(0.0, "Dropout", "Share of feature maps switched off.")
+    squeeze_excitation: bool = key(False, "Squeeze and excitation", "Channel gates in the blocks.")
+    stochastic_depth: float = key(0.0, "Stochastic depth", "Chance to skip a block.")
+    pooling: Literal["strided", "max", "average"] = key("strided", "Pooling", "Kind of pooling.")
+    upsampling: Literal["transposed", "interpolate"] = key("transposed", "Upsampling", "Kind.")
+    deep_supervision: bool = key(False, "Deep supervision", "Outputs at coarse stages.")
+    decoders: tuple[DecoderPlan, ...] = key(..., "Decoders", "Decoders with their heads.")
+
+    @property
+    def divisor(self) -> tuple[int, ...]:
+        """What every input's size must be divisible by, an axis each."""
+        return Topology(self.kernel_sizes, self.strides).divisor
+
+    @property
+    def stages(self) -> int:
+        """Number of resolutions."""
+        return len(self.features)
+
+    @model_validator(mode="after")
+    def _entries_fit(self) -> NetworkPlan:
+        per_stage = {
+            "features": len(self.features),
+            "blocks_per_stage": len(self.blocks_per_stage),
+            "kernel_sizes": len(self.kernel_sizes),
+            "strides": len(self.strides),
+        }
+        if len(set(per_stage.values())) != 1:
+            given = ", ".join(f"{name} has {count}" for name, count in per_stage.items())
+            raise ValueError(f"every stage needs one entry: {given}")
+        for name, entries in (("kernel_sizes", self.kernel_sizes), ("strides", self.strides)):
+            if any(len(entry) != self.ndim for entry in entries):
+                raise ValueError(f"{name} needs {self.ndim} numbers a stage, one an axis")
+        if any(k % 2 == 0 for kernel in self.kernel_sizes for k in kernel):
+            raise ValueError("kernel sizes must be odd, so that maps keep their size")
+        if any(s != 1 for s in self.strides[0]):
+            raise ValueError("the first stage works at full resolution: its stride is 1 along every axis")
+        if not self.decoders:
+            raise ValueError("a network needs at least one output")
+        return self
+
+
+def make_plan(
+    config: NetworkConfig,
+    *,
+    ndim: int,
+    in_channels: int,
+    patch_size: Sequence[int] | None,
+    spacing: Sequence[float],
+    shape: Sequence[int],
+    heads: Sequence[HeadLike],
+) -> NetworkPlan:
+    """Decide the whole network from the data's facts and the user's overrides; pure.
+
+    Parameters
+    ----------
+    config
+        Section ``model_config``; what is not None there is kept.
+    ndim
+        2 or 3.
+    in_channels
+        Channels of the images.
+    patch_size
+        Wanted patch in voxels, array order; None chooses it from `shape` and `spacing`.
+    spacing
+        Size of a voxel in array order, physical units.
+    shape
+        Median spatial shape of the images.
+    heads
+        The outputs; those with the same `decoder` share it.
+
+    Raises
+    ------
+    ConfigError
+        When overrides contradict each other or the dimension.
+    """
+    for name, value in (("patch_size", patch_size), ("spacing", spacing)):
+        if value is not None and len(value) != ndim:
+            raise ConfigError(
+                f"{name} {tuple(value)} has {len(value)} numbers, but the data is {ndim}D: "
+                f"give {ndim} in array order {'z, y, x' if ndim == 3 else 'y, x'}"
+            )
+    wanted = tuple(patch_size) if patch_size is not None else default_patch_size(shape, spacing)
+    topology = _topology(config, wanted, spacing)
+    stages = len(topology.strides)
+    features = config.features or tuple(
+        min(config.base_features * 2**stage, config.max_features) for stage in range(stages)
+    )
+    blocks = config.blocks_per_stage or tuple(BLOCKS[min(s, len(BLOCKS) - 1)] for s in range(stages))
+    try:
+        return NetworkPlan(
+            ndim=ndim,
+            in_channels=in_channels,
+            patch_size=_round_up(wanted, topology.divisor),
+            spacing=tuple(float(s) for s in spacing),
+            features=features,
+            blocks_per_stage=blocks,
+            decoder_blocks=config.decoder_blocks,
+            kernel_sizes=topology.kernel_sizes,
+            strides=topology.strides,
+            norm=config.norm,
+            nonlinearity=config.nonlinearity,
+            dropout=config.dropout,
+            squeeze_excitation=config.squeeze_excitation,
+            stochastic_depth=config.stochastic_depth,
+            pooling=config.pooling,
+            upsampling=config.upsampling,
+            deep_supervision=config.deep_supervision,
+            decoders=_decoders(heads),
+        )
+    except ValueError as error:
+        reasons = "; ".join(line["msg"].removeprefix("Value error, ") for line in error.errors())  # type: ignore[attr-defined]
+        raise ConfigError(f"model_config: {reasons}") from None
+
+
+def round_up(size: Sequence[int], plan: NetworkPlan) -> tuple[int, ...]:
+    """Return the smallest size not below `size` that the network accepts."""
+    return _round_up(size, plan.divisor)
+
+
+def _topology(config: NetworkConfig, patch_size: Sequence[int], spacing: Sequence[float]) -> Topology:
+    limit = config.max_poolings
+    if config.features is not None and config.strides is None:
+        # As many stages as there are feature counts, though never more than the patch allows.
+        limit = min(len(config.features) - 1, limit if limit is not None else len(config.features) - 1)
+    planned = plan_topology(patch_size, spacing, limit)
+    strides = config.strides or planned.strides
+    kernels = config.kernel_sizes
+    if kernels is None:
+        deepest = planned.kernel_sizes[-1]
+        kernels = tuple(
+            planned.kernel_sizes[s] if s < len(planned.kernel_sizes) else deepest for s in range(len(strides))
+        )
+    return Topology(kernels, strides)
+
+
+def _decoders(heads: Iterable[HeadLike]) -> tuple[DecoderPlan, ...]:
+    order = {name: i for i, name in enumerate(dict.fromkeys(head.decoder for head in heads))}
+    by_decoder = groupby(sorted(heads, key=lambda h: order[h.decoder]), key=lambda h: h.decoder)
+    return tuple(
+        DecoderPlan(
+            name=name,
+            heads=tuple(HeadPlan(name=head.name, out_channels=head.out_channels) for head in group),
+        )
+        for name, group in by_decoder
+    )

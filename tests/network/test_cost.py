@@ -1,0 +1,93 @@
+import math
+
+import pytest
+import torch
+
+from napari_segtrain.network import (
+    build_network,
+    cannot_compile,
+    count_flops,
+    count_parameters,
+    estimate_memory,
+    maybe_compile,
+    step_seconds,
+)
+from napari_segtrain.network.compilation import worth_compiling
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_parameters_are_those_of_the_built_network(small_plan, ndim):
+    plan = small_plan(ndim)
+    assert count_parameters(plan) == sum(p.numel() for p in build_network(plan).parameters())
+
+
+def test_operations_of_a_plain_network_follow_from_its_layers(small_plan, head):
+    plan = small_plan(2, heads=[head("a")], max_poolings=0, in_channels=1)
+    voxels = math.prod(plan.patch_size)
+    # stem 1→4, two 3×3 convolutions 4→4 of the one block, head 4→1; two operations a multiply-add
+    assert count_flops(plan) == 2 * voxels * (9 * 4 + 2 * 9 * 16 + 4)
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_memory_covers_what_autograd_keeps(small_plan, ndim):
+    plan = small_plan(ndim, patch=32)
+    network = build_network(plan)
+    kept = {}
+
+    def remember(tensor):
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(remember, lambda tensor: tensor):
+        outputs = network(torch.randn(2, 1, *plan.patch_size))
+    held = sum(kept.values()) + sum(o.untyped_storage().nbytes() for o in outputs.values())
+    estimate = estimate_memory(plan, 2)
+    assert held <= estimate <= 2 * held + 16 * count_parameters(plan)
+
+
+def test_memory_grows_with_the_batch_and_is_less_without_training(small_plan):
+    plan = small_plan(3, patch=32)
+    assert 1.5 < estimate_memory(plan, 4) / estimate_memory(plan, 2) <= 2.0
+    assert estimate_memory(plan, 2, training=False) < estimate_memory(plan, 2)
+
+
+def test_time_is_proportional_to_the_work(small_plan):
+    plan = small_plan(2)
+    assert step_seconds(plan, 6) == pytest.approx(2 * step_seconds(plan, 3))
+
+
+def test_compiling_is_for_long_work_only(small_plan):
+    network = build_network(small_plan(2))
+    assert not worth_compiling(network, 1, "cpu", 10)
+    assert worth_compiling(network, 1, "cpu", 10**9)
+
+
+def test_without_a_compiler_the_network_stays_as_it_is(small_plan, monkeypatch):
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    assert "C++ compiler" in cannot_compile("cpu")
+    network = build_network(small_plan(2))
+    assert maybe_compile(network, "cpu", batch_size=1, expected_steps=10**9, switch="on") is False
+    assert network.memory_format is None
+
+
+def test_switched_off_means_off(small_plan):
+    network = build_network(small_plan(2))
+    assert maybe_compile(network, "cpu", batch_size=1, expected_steps=10**12, switch="off") is False
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(bool(cannot_compile("cpu")), reason="no C++ compiler")
+@pytest.mark.filterwarnings("ignore")
+def test_a_compiled_network_computes_the_same_and_keeps_its_names(small_plan):
+    torch.manual_seed(0)
+    network = build_network(small_plan(2, max_poolings=1)).eval()
+    names = list(network.state_dict())
+    x = torch.randn(1, 1, *network.plan.patch_size)
+    with torch.no_grad():
+        before = network(x)
+        assert maybe_compile(network, "cpu", batch_size=1, expected_steps=1, switch="on")
+        after = network(x)
+    assert list(network.state_dict()) == names
+    for name in before:
+        torch.testing.assert_close(before[name], after[name], atol=1e-4, rtol=1e-4)
