@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import PositiveInt
+
 from .base import Config
 from .fields import key
 
@@ -14,7 +16,7 @@ class InferenceConfig(Config):
     checkpoint: Literal["best", "last"] = key(
         "best", "Checkpoint", "Which weights of a run predict.", level="common"
     )
-    tile_size: tuple[int, ...] | None = key(
+    tile_size: tuple[PositiveInt, ...] | None = key(
         None,
         "Tile size",
         "Size of the pieces that are predicted, in array order. Empty: the training patch size.",

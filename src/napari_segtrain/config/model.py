@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
 from .base import Config
 from .fields import key
@@ -19,7 +19,7 @@ class NetworkConfig(Config):
     in_channels: int | None = key(
         None, "Input channels", "Channels of the image. Empty: as the data has.", unit="channels", ge=1
     )
-    features: tuple[int, ...] | None = key(
+    features: tuple[PositiveInt, ...] | None = key(
         None,
         "Features",
         "Channels of each stage, finest first. Empty: min(base_features · 2^stage, max_features).",
@@ -44,19 +44,19 @@ class NetworkConfig(Config):
         ge=0,
         le=10,
     )
-    blocks_per_stage: tuple[int, ...] | None = key(
+    blocks_per_stage: tuple[PositiveInt, ...] | None = key(
         None,
         "Encoder blocks",
-        "Residual blocks of each encoder stage. Empty: 1, 3, 4, 6, 6, …",
+        "Residual blocks of each encoder stage. Empty: 1, 3, 4, and 6 from there on.",
         unit="blocks",
     )
     decoder_blocks: int = key(
         1, "Decoder blocks", "Convolutions of each decoder stage.", unit="blocks", ge=1, le=8
     )
-    kernel_sizes: tuple[tuple[int, ...], ...] | None = key(
+    kernel_sizes: tuple[tuple[PositiveInt, ...], ...] | None = key(
         None, "Kernels", "Kernel size of each stage, an odd number an axis. Empty: planned.", unit="px"
     )
-    strides: tuple[tuple[int, ...], ...] | None = key(
+    strides: tuple[tuple[PositiveInt, ...], ...] | None = key(
         None,
         "Strides",
         "Pooling of each stage, a number an axis; the first stage has 1. Empty: planned.",

@@ -1,0 +1,236 @@
+import typing
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel, ValidationError
+
+from napari_segtrain.config import (
+    AdamW,
+    ConfigError,
+    ExperimentConfig,
+    TargetConfig,
+    did_you_mean,
+    dump_config,
+    load_config,
+)
+from napari_segtrain.config.validation import _flatten
+
+
+def models(model=ExperimentConfig, seen=None):
+    """Yield every model of the schema once."""
+    seen = set() if seen is None else seen
+    if model in seen:
+        return
+    seen.add(model)
+    yield model
+    for field in model.model_fields.values():
+        for inner in _flatten(field.annotation):
+            if isinstance(inner, type) and issubclass(inner, BaseModel):
+                yield from models(inner, seen)
+
+
+KEYS = [
+    pytest.param(model, name, id=f"{model.__name__}.{name}")
+    for model in models()
+    if model is not ExperimentConfig
+    for name in model.model_fields
+    if not (name in ("name", "type") and isinstance(model.model_fields[name].default, str))
+]
+
+
+@pytest.mark.parametrize(("model", "name"), KEYS)
+def test_every_key_describes_itself(model, name):
+    field = model.model_fields[name]
+    assert field.title
+    assert field.title[0].isupper()
+    assert field.description
+    assert field.description.endswith(".")
+    assert field.json_schema_extra["level"] in ("common", "advanced")
+
+
+@pytest.mark.parametrize(("model", "name"), KEYS)
+def test_every_number_has_bounds(model, name):
+    field = model.model_fields[name]
+    alternatives = typing.get_args(field.annotation) or (field.annotation,)
+    if [a for a in alternatives if a is not type(None)] not in ([int], [float]):
+        pytest.skip("not a single number")
+    if name in ("unlabelled",):
+        pytest.skip("a label value may be any whole number")
+    assert field.metadata, "a number needs a lower or upper bound"
+
+
+def test_yaml_has_the_six_sections_and_reads_back():
+    text = dump_config(ExperimentConfig())
+    sections = [line[:-1] for line in text.splitlines() if line.endswith(":") and not line.startswith(" ")]
+    assert sections == ["tr_setup", "tr_config", "model_config", "dataset_config", "inference_config"]
+    assert "auxiliary_tasks: {}" in text
+
+
+losses = st.lists(
+    st.builds(
+        dict,
+        name=st.sampled_from(["BCEDiceLoss", "DiceCELoss"]),
+        weight=st.floats(0, 10),
+        kwargs=st.dictionaries(
+            st.text("abc", min_size=1), st.one_of(st.none(), st.booleans(), st.integers(0, 9))
+        ),
+    ),
+    max_size=2,
+)
+names = st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True).filter(
+    lambda n: n != "image" and not n.endswith("_mask")
+)
+
+
+@st.composite
+def experiments(draw):
+    targets = draw(
+        st.dictionaries(
+            names,
+            st.fixed_dictionaries(
+                {},
+                optional={
+                    "kind": st.sampled_from(["binary", "classes", "instances"]),
+                    "losses": losses,
+                    "unlabelled": st.one_of(st.none(), st.integers(-1, 255)),
+                    "weight": st.floats(0, 5),
+                },
+            ),
+            min_size=1,
+            max_size=3,
+        )
+    )
+    task = st.fixed_dictionaries(
+        {
+            "type": st.sampled_from(["distance_transform", "surface_normals"]),
+            "source_target": st.sampled_from(sorted(targets)),
+        },
+        optional={"loss_weight": st.floats(0, 3)},
+    )
+    tasks = draw(st.dictionaries(names.filter(lambda n: n not in targets), task, max_size=2))
+    return ExperimentConfig.parse(
+        {
+            "tr_config": {
+                "patch_size": draw(st.sampled_from([None, (64, 64), (16, 32, 32)])),
+                "optimizer": draw(st.sampled_from([{"name": "AdamW"}, {"name": "SGD", "momentum": 0.5}])),
+                "scheduler": draw(st.sampled_from([{"name": "poly"}, {"name": "step", "every": 3}])),
+            },
+            "model_config": {"features": draw(st.sampled_from([None, (8, 16)]))},
+            "dataset_config": {"targets": targets},
+            "auxiliary_tasks": tasks,
+        }
+    )
+
+
+@given(experiments())
+def test_any_experiment_survives_yaml(tmp_path_factory, config):
+    path = tmp_path_factory.mktemp("yaml") / "experiment.yaml"
+    path.write_text(dump_config(config), encoding="utf-8")
+    assert load_config(path) == config
+
+
+def test_an_override_counts_also_when_it_is_zero():
+    config = ExperimentConfig().with_overrides({"tr_config.optimizer.lr": 0, "model_config.base_features": 8})
+    assert config.tr_config.optimizer == AdamW(lr=0.0)
+    assert config.network.base_features == 8
+    assert config.tr_setup == ExperimentConfig().tr_setup
+
+
+def test_replace_validates_and_leaves_the_original():
+    config = ExperimentConfig().tr_config
+    assert config.replace(num_epochs=3).num_epochs == 3
+    assert config.num_epochs == 50
+    with pytest.raises(ValidationError):
+        config.replace(num_epochs=0)
+    with pytest.raises(ValidationError):
+        config.num_epochs = 3
+
+
+def target(**changes):
+    return {"dataset_config": {"targets": {"cells": changes}}}
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"tr_confg": {}}, ["tr_confg: unknown key", "Did you mean 'tr_config'?"]),
+        ({"tr_config": {"num_epoch": 3}}, ["tr_config.num_epoch", "Did you mean 'num_epochs'?"]),
+        ({"tr_config": {"optimizer": {"name": "adamw"}}}, ["tr_config.optimizer", "Did you mean 'AdamW'?"]),
+        (
+            {"tr_config": {"scheduler": {"name": "poly", "exponnt": 1}}},
+            ["tr_config.scheduler.exponnt", "'exponent'"],
+        ),
+        ({"tr_config": {"num_epochs": 0}}, ["tr_config.num_epochs: 0 is not allowed", "greater than"]),
+        ({"tr_config": {"patch_size": [64]}}, ["tr_config.patch_size", "two (2D) or three (3D)"]),
+        ({"tr_setup": {"device": "gpuu"}}, ["tr_setup.device", "'gpuu'"]),
+        (target(kind="binry"), ["targets.cells.kind", "Did you mean 'binary'?"]),
+        (target(losses=[{"nam": "x"}]), ["targets.cells.losses.0.nam", "Did you mean 'name'?"]),
+        (target(activation="softmax", channels=1), ["softmax needs at least 2"]),
+        ({"dataset_config": {"targets": {"a_mask": {}}}}, ["cannot be called 'a_mask'"]),
+        (
+            {**target(), "auxiliary_tasks": {"d": {"type": "distance_transform", "source_target": "cell"}}},
+            ["source_target 'cell' is not a target", "Did you mean 'cells'?"],
+        ),
+        (
+            {**target(), "auxiliary_tasks": {"cells": {"type": "surface_normals", "source_target": "cells"}}},
+            ["has the name of a target"],
+        ),
+        (
+            {
+                **target(kind="regression"),
+                "auxiliary_tasks": {"d": {"type": "surface_normals", "source_target": "cells"}},
+            },
+            ["regression target, which has no surface"],
+        ),
+        ({"auxiliary_tasks": {"d": {"type": "distance"}}}, ["Did you mean 'distance_transform'?"]),
+        ({"auxiliary_tasks": {"d": {"source_target": "x"}}}, ["the key 'type' is missing"]),
+    ],
+)
+def test_a_mistake_is_named_with_the_nearest_valid_choice(values, words):
+    with pytest.raises(ConfigError) as caught:
+        ExperimentConfig.parse(values, "mine.yaml")
+    message = str(caught.value)
+    assert message.startswith("mine.yaml: ")
+    for word in words:
+        assert word in message
+
+
+def test_all_mistakes_are_listed_at_once():
+    with pytest.raises(ConfigError) as caught:
+        ExperimentConfig.parse({"tr_config": {"num_epochs": 0, "lr": 1}, "x": 1}, "mine.yaml")
+    assert "3 faults" in str(caught.value)
+
+
+def test_losses_may_be_written_as_names():
+    written = [{"losses": "BCEDiceLoss, MSELoss"}, {"losses": ["BCEDiceLoss", {"name": "MSELoss"}]}]
+    first, second = (TargetConfig.model_validate(values) for values in written)
+    assert first == second
+    assert [loss.name for loss in first.losses] == ["BCEDiceLoss", "MSELoss"]
+
+
+def test_channels_is_another_word_for_out_channels():
+    assert TargetConfig.model_validate({"channels": 3}).out_channels == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [(":\n- [", "not valid YAML"), ("- 1\n- 2\n", "holds a list"), (None, "cannot be read")],
+)
+def test_a_file_that_is_no_experiment_is_named(tmp_path, text, words):
+    path = tmp_path / "e.yaml"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(ConfigError, match=words) as caught:
+        load_config(path)
+    assert str(path) in str(caught.value)
+
+
+def test_an_empty_file_is_the_default_experiment(tmp_path):
+    path = tmp_path / "e.yaml"
+    path.write_text("")
+    assert load_config(path) == ExperimentConfig()
+
+
+def test_did_you_mean_says_nothing_where_nothing_is_near():
+    assert did_you_mean("zzzz", ["alpha", "beta"]) == "Allowed: alpha, beta."
