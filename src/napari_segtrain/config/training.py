@@ -82,7 +82,7 @@ class TrConfig(Config):
     monitor: str = key(
         "val_loss",
         "Monitor",
-        "The value that decides which checkpoint is best: val_loss, val_<target>_dice or another of metrics.json.",
+        "Decides which checkpoint is best: val_loss, val_<target>_dice or another one of metrics.json.",
     )
     mode: Literal["min", "max"] = key(
         "min", "Better is", "Whether the monitored value should become small or large."

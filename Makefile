@@ -1,0 +1,21 @@
+.PHONY: demo test lint bench setup
+
+bin := .venv/bin
+
+setup:
+	@tools/setup.sh
+
+demo: setup
+	@$(bin)/segtrain demo
+
+test: setup lint
+	@tools/with-display.sh $(bin)/python -m pytest
+
+lint: setup
+	@$(bin)/ruff format --check .
+	@$(bin)/ruff check .
+	@$(bin)/mypy
+	@$(bin)/lint-imports
+
+bench: setup
+	@for file in benchmarks/[a-z]*.py; do echo "== $$file"; tools/with-display.sh $(bin)/python $$file || exit 1; done
