@@ -1,0 +1,417 @@
+"""Everything that a run or the engine announces, each event declared once.
+
+An event is one line of JSON: on the engine's standard output, and in the run's `events.jsonl`. The key
+``event`` names its type. Numbers that are not finite are written as null, never as a NaN token.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Discriminator, Field, TypeAdapter, ValidationError
+
+from napari_segtrain.config import Config, RunError
+
+from .atomic import explain_os_error
+from .states import RunState
+
+_log = logging.getLogger(__name__)
+
+
+def _finite(value: Any) -> Any:
+    if value is None or isinstance(value, str | int):
+        return value
+    number = float(value)  # also a scalar of NumPy or torch
+    return number if math.isfinite(number) else None
+
+
+Number = Annotated[int | float | None, BeforeValidator(_finite)]
+"""A number; NaN and infinity, which a diverging network gives, become None."""
+
+Bounds = tuple[int, ...]
+"""One corner of a block of voxels, an index per spatial axis in array order (z,) y, x."""
+
+
+class Event(Config):
+    """Something that happened, at a time, in a job."""
+
+    time: float = Field(default_factory=time.time)
+    """Seconds since 1970-01-01 UTC at which it happened."""
+    job: str | None = None
+    """The job it belongs to, by the id that the command gave; None in a run without the engine."""
+
+    def to_json(self) -> str:
+        """Return the event as one line of JSON, without the line's end."""
+        return self.model_dump_json()
+
+    @classmethod
+    def from_json(cls, line: str | bytes) -> Self:
+        """Read an event of this class, or, called on `Event` itself, of any type.
+
+        Raises
+        ------
+        RunError
+            When the line is not JSON, or not such an event.
+        """
+        try:
+            event = _ADAPTER.validate_json(line)
+        except ValidationError as error:
+            raise RunError(f"not an event: {error.errors()[0]['msg']}; the line is {line!r:.120}") from None
+        if not isinstance(event, cls):
+            raise RunError(f"a {type(event).__name__} event, not {cls.__name__}: {line!r:.120}")
+        return event
+
+
+# ---------------------------------------------------------------------------------------- engine
+
+
+class Ready(Event):
+    """The engine has imported what it needs; a job that is sent now starts at once."""
+
+    event: Literal["ready"] = "ready"
+    pid: int
+    """The engine's process."""
+    seconds: float
+    """Time from the process' first line of code until it was ready."""
+    versions: dict[str, str]
+    """Versions of the libraries that decide the result, by name."""
+
+
+class Refused(Event):
+    """A command could not be followed; the engine goes on as before."""
+
+    event: Literal["refused"] = "refused"
+    command: str | None
+    """Name of the command; None when the line was not a command at all."""
+    message: str
+    """What was wrong and what to do."""
+
+
+class EngineDied(Event):
+    """The engine's process ended without having been told to; made by the supervisor, not the engine."""
+
+    event: Literal["engine_died"] = "engine_died"
+    exit_code: int | None
+    """Its exit code; None when a signal ended it."""
+    signal: str | None
+    """Name of the signal that ended it, such as ``"SIGKILL"``."""
+    message: str
+    """What happened and what to do, for the user."""
+    stderr: tuple[str, ...] = ()
+    """The last lines it wrote to its standard error."""
+    run: str | None = None
+    """Folder of the run that was marked failed because of it."""
+
+
+# -------------------------------------------------------------------------------------- training
+
+
+class StatusChanged(Event):
+    """A run moved to another state, which is already in its `run.json`."""
+
+    event: Literal["status_changed"] = "status_changed"
+    status: RunState
+    message: str = ""
+    """Why, when there is something to say."""
+
+
+class RunStarted(Event):
+    """A run has its folder and is about to train; data and network are known."""
+
+    event: Literal["run_started"] = "run_started"
+    run_id: str
+    name: str
+    """Name of the run, which is that of its folder."""
+    path: str
+    """The run folder."""
+    num_epochs: int
+    """Epochs at the end of the run."""
+    first_epoch: int = 1
+    """The first epoch that will be trained; above 1 when the run is resumed."""
+    steps_per_epoch: int | None = None
+    """Optimizer steps in one epoch."""
+    device: str = ""
+    """Where it computes, such as ``"cpu"`` or ``"cuda:0"``."""
+    parameters: int | None = None
+    """Trainable numbers in the network."""
+    heads: tuple[str, ...] = ()
+    """Names of the network's outputs, in order."""
+
+
+class EpochStarted(Event):
+    """Training of an epoch begins."""
+
+    event: Literal["epoch_started"] = "epoch_started"
+    epoch: int
+    """Counted from 1."""
+    num_epochs: int
+
+
+class BatchDone(Event):
+    """One step of the optimizer is done."""
+
+    event: Literal["batch_done"] = "batch_done"
+    epoch: int
+    """Counted from 1."""
+    step: int
+    """Steps since the start of the run, counted from 1."""
+    loss: Number
+    """The weighted sum of all losses."""
+    parts: dict[str, Number] = Field(default_factory=dict)
+    """Each loss by ``"<head>/<loss>"``, and each head's sum by ``"<head>"``, before the target's weight."""
+    learning_rate: Number = None
+
+
+class EpochDone(Event):
+    """An epoch is trained, and validated where it was due; its row is in `metrics.json`."""
+
+    event: Literal["epoch_done"] = "epoch_done"
+    epoch: int
+    """Counted from 1."""
+    num_epochs: int
+    row: dict[str, Number]
+    """The row of `metrics.json`: ``train_loss``, ``val_loss``, ``val_<target>_dice``, …"""
+
+
+class Progress(Event):
+    """How far the job is, in words and as a fraction."""
+
+    event: Literal["progress"] = "progress"
+    fraction: float = Field(ge=0.0, le=1.0)
+    seconds_left: Number = None
+    """Expected time to the end; None while it cannot be known."""
+    text: str = ""
+    """What is being done, such as ``"Epoch 3 of 50"``."""
+
+
+class PreviewReady(Event):
+    """A prediction of the network as it is now lies in shared files, ready to be shown."""
+
+    event: Literal["preview_ready"] = "preview_ready"
+    record: str
+    """Id of the image (in napari: of the layer) it predicts."""
+    head: str
+    """The output of the network."""
+    array: dict[str, Any]
+    """Where it lies, as a source specification: ``{"kind": "memmap", "path": …, "shape": …, …}``."""
+    start: Bounds
+    """First voxel of the block that is new, in the image."""
+    stop: Bounds
+    """One past its last voxel."""
+    epoch: int
+    """Epoch the network was in; 0 before the first is done."""
+
+
+class LabelsApplied(Event):
+    """Painted labels have reached the training: later batches use them."""
+
+    event: Literal["labels_applied"] = "labels_applied"
+    record: str
+    """Id of the image whose labels changed."""
+    target: str
+    start: Bounds
+    """First voxel of the block that changed."""
+    stop: Bounds
+    """One past its last voxel."""
+
+
+class Checkpoint(Event):
+    """A checkpoint is complete on the disk."""
+
+    event: Literal["checkpoint"] = "checkpoint"
+    path: str
+    kind: Literal["best", "last", "numbered"]
+    epoch: int
+    """Completed epochs it holds."""
+    monitor: str | None = None
+    """Name of the monitored value."""
+    value: Number = None
+    """The monitored value at that epoch."""
+
+
+class Paused(Event):
+    """The job waits, because somebody asked it to."""
+
+    event: Literal["paused"] = "paused"
+
+
+class Resumed(Event):
+    """The job goes on after a pause."""
+
+    event: Literal["resumed"] = "resumed"
+
+
+class Warned(Event):
+    """Something the user should know; the job goes on."""
+
+    event: Literal["warned"] = "warned"
+    message: str
+
+
+class Finished(Event):
+    """The end of a job; every job has exactly one, and it is its last event."""
+
+    event: Literal["finished"] = "finished"
+    status: Literal[RunState.COMPLETED, RunState.FAILED, RunState.INTERRUPTED]
+    reason: str
+    """A `FinishReason`."""
+    message: str = ""
+    """What happened and what to do, for the user; empty when all went well."""
+    path: str | None = None
+    """The run folder, or what a prediction was written to."""
+    traceback: str | None = None
+    """Where a fault of the program lies; None for faults in what the user gave."""
+
+
+# ------------------------------------------------------------------------------------ prediction
+
+
+class PredictProgress(Event):
+    """A part of the prediction is done."""
+
+    event: Literal["predict_progress"] = "predict_progress"
+    fraction: float = Field(ge=0.0, le=1.0)
+    seconds_left: Number = None
+    """Expected time to the end; None while it cannot be known."""
+    record: str | None = None
+    """The image that is being predicted, when there are several."""
+
+
+class PredictDone(Event):
+    """One image is predicted and its results can be opened."""
+
+    event: Literal["predict_done"] = "predict_done"
+    record: str | None = None
+    """Id of the image, or of the layer."""
+    outputs: dict[str, dict[str, Any]]
+    """Source specification of each result, by head (instances by ``"<target>_instances"``)."""
+    start: Bounds | None = None
+    """First voxel of the block that was predicted, in the image; None for all of it."""
+    seconds: float
+    """How long it took."""
+
+
+AnyEvent = (
+    Ready | Refused | EngineDied | StatusChanged | RunStarted | EpochStarted | BatchDone | EpochDone
+    | Progress | PreviewReady | LabelsApplied | Checkpoint | Paused | Resumed | Warned | Finished
+    | PredictProgress | PredictDone
+)  # fmt: skip
+
+_ADAPTER: TypeAdapter[AnyEvent] = TypeAdapter(Annotated[AnyEvent, Discriminator("event")])
+
+Emit = Callable[[Event], None]
+"""What a job gets to announce its events with; safe to call from any thread, never raises."""
+
+
+def ignore(event: Event) -> None:
+    """Take an event and tell nobody: the `Emit` of a caller who does not listen."""
+
+
+class EventWriter:
+    """Appends events to a file, one line each; itself an `Emit`, from any thread.
+
+    A full disk does not end the training: events that cannot be written are lost, with one line in the
+    log, and writing goes on when there is space again.
+
+    Parameters
+    ----------
+    path
+        The file, such as ``events.jsonl``; it is made when absent and continued when present.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        self._file = path.open("ab", buffering=0)
+        self._failing = False
+        # A process that died in mid-line must not spoil the first line of the next one.
+        self._line_open = not _ends_with_newline(path)
+
+    def __call__(self, event: Event) -> None:
+        """Append `event`."""
+        line = event.to_json().encode("utf-8") + b"\n"
+        with self._lock:
+            if self._file.closed:
+                return
+            data = b"\n" + line if self._line_open else line
+            try:
+                written = self._file.write(data)
+            except OSError as error:
+                self._fail(explain_os_error(error))
+                return
+            self._line_open = written != len(data)
+            if self._line_open:
+                self._fail("the disk took only a part of the line")
+            else:
+                self._failing = False
+
+    def _fail(self, why: str) -> None:
+        if not self._failing:
+            _log.warning("%s: events cannot be written (%s)", self.path, why)
+        self._failing = True
+
+    def close(self) -> None:
+        """Close the file; later events are ignored."""
+        with self._lock:
+            self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def _ends_with_newline(path: Path) -> bool:
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        if size == 0:
+            return True
+        file.seek(size - 1)
+        return file.read(1) == b"\n"
+
+
+def read_events(path: Path) -> list[Event]:
+    """Return every event in a file, in order; see `read_events_from`."""
+    return read_events_from(path, 0)[0]
+
+
+def read_events_from(path: Path, offset: int) -> tuple[list[Event], int]:
+    """Read the events that were added to a file since the last look.
+
+    An unfinished last line waits for the next call. Lines that no event can be read from (of a process
+    that died in mid-line, or of a later version of the program) are passed over.
+
+    Parameters
+    ----------
+    path
+        An ``events.jsonl``. A file that does not exist yet holds no events.
+    offset
+        Where the last call ended, in bytes; 0 for everything.
+
+    Returns
+    -------
+    tuple of list of Event and int
+        The events, and the offset for the next call.
+    """
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            data = file.read()
+    except FileNotFoundError:
+        return [], offset
+    complete = data[: data.rfind(b"\n") + 1]
+    events: list[Event] = []
+    for line in complete.splitlines():
+        try:
+            events.append(Event.from_json(line))
+        except RunError:
+            continue
+    return events, offset + len(complete)

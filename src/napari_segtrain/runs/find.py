@@ -1,0 +1,101 @@
+"""Finding runs: in a project, by a checkpoint, by a folder."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from pathlib import Path
+
+from napari_segtrain.config import RunError
+
+from .atomic import atomic_writer, explain_os_error
+from .folder import RunFolder, runs_folder
+
+_log = logging.getLogger(__name__)
+_MEBIBYTE = 2**20
+
+
+def list_runs(project: str | Path) -> list[RunFolder]:
+    """Return the runs of a project, oldest first; folders that are no runs are passed over."""
+    parent = runs_folder(project)
+    if not parent.is_dir():
+        return []
+    found = []
+    for path in parent.iterdir():
+        if not (path / "run.json").is_file():
+            continue
+        run = RunFolder(path)
+        try:
+            found.append((run.read_info().created, run.name, run))
+        except RunError as error:
+            _log.warning("%s", error)
+    return [run for _, _, run in sorted(found, key=lambda item: item[:2])]
+
+
+def find_run(path: str | Path) -> RunFolder:
+    """Return the run that a path means.
+
+    Parameters
+    ----------
+    path
+        A run folder, any file or folder in one (such as a checkpoint), or a project (or its ``runs``
+        folder) that holds exactly one run.
+
+    Raises
+    ------
+    RunError
+        When there is nothing at `path`, no run, or more than one.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise RunError(f"{path}: there is nothing here; give a run folder, a checkpoint or a project")
+    absolute = path.resolve()
+    for folder in (absolute, *absolute.parents[:2]):
+        if (folder / "run.json").is_file():
+            return RunFolder(folder)
+    runs = list_runs(absolute) or (list_runs(absolute.parent) if absolute.name == "runs" else [])
+    if len(runs) == 1:
+        return runs[0]
+    if not runs:
+        raise RunError(
+            f"{path}: holds no run; give a run folder (one with a run.json), a checkpoint in it, or a "
+            "project with a single run"
+        )
+    names = ", ".join(run.name for run in runs[-5:])
+    raise RunError(f"{path}: holds {len(runs)} runs; say which one. The newest are: {names}")
+
+
+def check_writable(project: str | Path, needed: int = 64 * _MEBIBYTE) -> None:
+    """Refuse a project folder that a run could not be written to, before anything is computed.
+
+    Parameters
+    ----------
+    project
+        The folder; it is made when absent.
+    needed
+        Space that must be free, in bytes.
+
+    Raises
+    ------
+    RunError
+        When the folder cannot be made or written to, or the disk has less free space than `needed`.
+    """
+    folder = runs_folder(project)
+    probe = folder / f".writable-{os.getpid()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with atomic_writer(probe) as file:
+            file.write(b"\0" * 4096)
+        probe.unlink()
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        raise RunError(
+            f"{project}: cannot be written to ({explain_os_error(error)}); choose a project folder that "
+            "you may write to, on a disk with free space"
+        ) from error
+    if free < needed:
+        raise RunError(
+            f"{project}: only {free // _MEBIBYTE} MiB are free on this disk, and a run needs at least "
+            f"{needed // _MEBIBYTE} MiB; free some space or choose another project folder"
+        )

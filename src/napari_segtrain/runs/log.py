@@ -1,0 +1,35 @@
+"""`logs/training.log`: what the program and its libraries said while a run was active."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from .folder import RunFolder
+
+
+@contextmanager
+def log_to(run: RunFolder) -> Iterator[None]:
+    """Append the log, with warnings and tracebacks, to the run's ``logs/training.log``.
+
+    Parameters
+    ----------
+    run
+        The run that is active inside the block.
+    """
+    handler = logging.FileHandler(run.log_path, encoding="utf-8", delay=True)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    loggers = [logging.getLogger(name) for name in ("napari_segtrain", "lightning.pytorch", "py.warnings")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.addHandler(handler)
+        if logger.getEffectiveLevel() > logging.INFO:
+            logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.removeHandler(handler)
+            logger.setLevel(level)
+        handler.close()
