@@ -1,0 +1,97 @@
+"""Check boxes and combo boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtGui import QWheelEvent
+from qtpy.QtWidgets import QCheckBox, QComboBox, QSizePolicy
+
+from .schema import Key
+
+
+class Combo(QComboBox):
+    """A combo box over (text, value) pairs that leaves the mouse wheel to the dock around it."""
+
+    changed = Signal()
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.setObjectName(name)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.setMinimumContentsLength(6)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self._values: list[Any] = []
+        self.currentIndexChanged.connect(lambda _: self.changed.emit())
+
+    def set_items(self, items: Sequence[tuple[str, Any]]) -> None:
+        """Offer these texts and values; the chosen value stays chosen where it is still offered."""
+        chosen = self.value()
+        offered = [value for _, value in items]
+        self.blockSignals(True)
+        self.clear()
+        self._values = offered
+        self.addItems([text for text, _ in items])
+        self.setCurrentIndex(offered.index(chosen) if chosen in offered else (0 if offered else -1))
+        self.blockSignals(False)
+        if self.value() != chosen:
+            self.changed.emit()
+
+    def values(self) -> list[Any]:
+        """Return what can be chosen."""
+        return list(self._values)
+
+    def value(self) -> Any:
+        """Return the chosen value, None when nothing is chosen."""
+        index = self.currentIndex()
+        return self._values[index] if 0 <= index < len(self._values) else None
+
+    def set_value(self, value: Any) -> None:
+        """Choose a value.
+
+        Raises
+        ------
+        ValueError
+            When it is not offered.
+        """
+        if value not in self._values:
+            raise ValueError(f"{self.objectName()}: {value!r} is not one of {self._values}")
+        self.setCurrentIndex(self._values.index(value))
+
+    def wheelEvent(self, event: QWheelEvent) -> None:
+        """Scroll the dock, not the choice, unless the user is editing it."""
+        if self.hasFocus():
+            super().wheelEvent(event)
+        else:
+            event.ignore()
+
+
+class ChoiceEdit(Combo):
+    """One of a key's literal values, or None."""
+
+    def __init__(self, key: Key) -> None:
+        super().__init__(key.name)
+        items = [(str(choice), choice) for choice in key.choices]
+        self.set_items([(key.empty, None), *items] if key.optional else items)
+
+
+class BoolEdit(QCheckBox):
+    """Yes or no."""
+
+    changed = Signal()
+
+    def __init__(self, key: Key) -> None:
+        super().__init__()
+        self.setObjectName(key.name)
+        self.toggled.connect(lambda _: self.changed.emit())
+
+    def value(self) -> bool:
+        """Return whether the box is ticked."""
+        return bool(self.isChecked())
+
+    def set_value(self, value: bool) -> None:
+        """Tick the box or not."""
+        self.setChecked(value)
