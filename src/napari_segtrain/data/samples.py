@@ -11,6 +11,9 @@ import numpy.typing as npt
 _STROKED_COINS = (1, 3, 5, 8, 10, 13, 15, 17, 19, 20)
 """Which of the 24 coins got strokes; the rest is for the network to find."""
 
+_PAINTED_COINS = (3, 10, 17, 20)
+"""Those that are painted whole, with the ground around them: a distance can only be learned from a border."""
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -47,7 +50,7 @@ def coins() -> Sample:
     """Return scikit-image's coins with sparse scribbles: 0 unlabelled, 1 background, 2 coin.
 
     The image, 303 × 384 pixels of 24 Greek coins from Pompeii (Brooklyn Museum), lies in scikit-image's
-    wheel. Strokes are on 10 of the coins and on the ground between all of them.
+    wheel. Four coins are painted whole, six have strokes, and so has the ground between all of them.
     """
     from skimage import data
 
@@ -97,6 +100,10 @@ def _scribble(truth: npt.NDArray[np.int32]) -> npt.NDArray[np.uint8]:
         coin = truth == number
         inside = ndimage.distance_transform_edt(coin)
         around = ndimage.distance_transform_edt(~coin)
+        if number in _PAINTED_COINS:
+            scribbles[coin] = 2
+            scribbles[(around <= 6.0) & (truth == 0)] = 1
+            continue
         start = rng.uniform(-np.pi, np.pi)
         arc = _sector(coin, start, 2.2)
         scribbles[arc & (inside > 2.5) & (inside < 5.0)] = 2
