@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+import time
 
 from pydantic import model_validator
 
 from napari_segtrain.config import Config
 
-from .events import Bounds, Event, Paused, Resumed, ignore
+from .events import Bounds, Emit, Paused, Resumed, ignore
 from .states import FinishReason
+
+_LOOK_EVERY = 0.05
+"""Seconds between two looks of a paused job at whether it may go on."""
 
 
 class Block(Config):
@@ -49,10 +52,10 @@ class Control:
     """Requests to a running job, from any thread; the job looks at them between two batches."""
 
     def __init__(self) -> None:
-        self._stop = threading.Event()
-        self._go = threading.Event()
-        self._go.set()
-        self._reason = ""
+        # Stop and pause are plain values, not locks or conditions: a signal handler may set them while
+        # the thread it interrupts is just looking at them.
+        self._stop_reason = ""
+        self._paused = False
         self._lock = threading.Lock()
         self._labels: list[LabelChange] = []
         self._hint: PreviewHint | None = None
@@ -65,38 +68,33 @@ class Control:
         reason
             A `FinishReason`; the first one given is kept.
         """
-        with self._lock:
-            if not self._stop.is_set():
-                self._reason = str(reason)
-                self._stop.set()
-        self._go.set()
+        self._stop_reason = self._stop_reason or str(reason)
+        self._paused = False
 
     @property
     def stopped(self) -> bool:
         """Whether the job should end."""
-        return self._stop.is_set()
+        return bool(self._stop_reason)
 
     @property
     def stop_reason(self) -> str:
         """The `FinishReason` of the stop; empty while there is none."""
-        return self._reason
+        return self._stop_reason
 
     def pause(self) -> None:
         """Ask the job to wait after the batch it is in; without effect after a stop."""
-        with self._lock:
-            if not self._stop.is_set():
-                self._go.clear()
+        self._paused = not self.stopped
 
     def resume(self) -> None:
         """Let a paused job go on."""
-        self._go.set()
+        self._paused = False
 
     @property
     def paused(self) -> bool:
         """Whether the job should wait."""
-        return not self._go.is_set()
+        return self._paused and not self.stopped
 
-    def wait_while_paused(self, emit: Callable[[Event], None] = ignore) -> bool:
+    def wait_while_paused(self, emit: Emit = ignore) -> bool:
         """Wait until nobody wants a pause; returns at once when nobody does.
 
         Parameters
@@ -109,11 +107,14 @@ class Control:
         bool
             Whether the job should go on; False after a stop.
         """
-        if not self._go.is_set():
-            emit(Paused())
-            self._go.wait()
-            if not self.stopped:
-                emit(Resumed())
+        waited = False
+        while self.paused:
+            if not waited:
+                emit(Paused())
+            waited = True
+            time.sleep(_LOOK_EVERY)
+        if waited and not self.stopped:
+            emit(Resumed())
         return not self.stopped
 
     def change_labels(self, change: LabelChange) -> None:
