@@ -1,0 +1,7 @@
+"""Where images, labels and masks are read from: files, stores, open layers, arrays."""
+
+from .base import Regions, Source, full_region
+from .opening import open_source, open_sources
+from .table import FORMATS, Format
+
+__all__ = ["FORMATS", "Format", "Regions", "Source", "full_region", "open_source", "open_sources"]

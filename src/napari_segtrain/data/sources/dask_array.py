@@ -1,0 +1,46 @@
+"""Dask arrays. Dask itself is not imported: whoever passes one has it."""
+
+from __future__ import annotations
+
+import itertools
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .base import Regions
+from .cache import fetch_chunks
+from .stored import OpenOptions, Stored
+
+_keys = itertools.count()
+
+
+def open_dask(array: Any, options: OpenOptions) -> Stored:
+    """Open a dask array; a region computes the chunks that it touches, and nothing else.
+
+    Parameters
+    ----------
+    array
+        A `dask.array.Array` of known shape.
+    options
+        With `cache`, computed chunks are kept.
+    """
+    shape = tuple(int(n) for n in array.shape)
+    chunks = tuple(int(max(sizes)) for sizes in array.chunks)
+
+    def fetch(index: Regions) -> NDArray[Any]:
+        return np.asarray(array[index].compute())[...]
+
+    name = f"dask array {shape}"
+    if options.cache and not options.labels:
+        cached = partial(
+            fetch_chunks,
+            key=("dask", next(_keys)),
+            chunks=chunks,
+            shape=shape,
+            dtype=array.dtype,
+            fetch=fetch,
+        )
+        return Stored(name, shape, array.dtype, cached, None, chunks)
+    return Stored(name, shape, array.dtype, fetch, None, chunks)
