@@ -23,8 +23,8 @@ REFERENCE = Path(__file__).parent.parent / "docs" / "reference.md"
 HEAD = """\
 # Configuration reference
 
-Generated from the schema by `tools/make_reference.py`; do not edit. Every key of an experiment's YAML file, with
-its default, its bounds and what it does. Sections and keys that are left out have their defaults.
+Generated from the schema by `tools/make_reference.py`; do not edit. Every key of an experiment's YAML
+file, with its default, its bounds and what it does. Sections and keys that are left out have their defaults.
 """
 
 
