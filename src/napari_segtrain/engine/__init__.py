@@ -1,1 +1,43 @@
+"""The process that does the work: its protocol, its serve loop, and the supervisor that others hold.
 
+Importing this room does not import torch.
+"""
+
+from napari_segtrain.runs.scratch import Scratch, open_memmap
+
+from .jobs import JobTable, load_jobs
+from .protocol import (
+    AnyCommand,
+    Command,
+    CommandError,
+    LabelsChanged,
+    Pause,
+    Predict,
+    Preview,
+    Resume,
+    Shutdown,
+    Stop,
+    Train,
+    parse_command,
+)
+from .supervisor import Engine
+
+__all__ = [
+    "AnyCommand",
+    "Command",
+    "CommandError",
+    "Engine",
+    "JobTable",
+    "LabelsChanged",
+    "Pause",
+    "Predict",
+    "Preview",
+    "Resume",
+    "Scratch",
+    "Shutdown",
+    "Stop",
+    "Train",
+    "load_jobs",
+    "open_memmap",
+    "parse_command",
+]

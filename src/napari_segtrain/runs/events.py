@@ -79,7 +79,7 @@ class Ready(Event):
     pid: int
     """The engine's process."""
     seconds: float
-    """Time from the process' first line of code until it was ready."""
+    """How long the imports took."""
     versions: dict[str, str]
     """Versions of the libraries that decide the result, by name."""
 
@@ -118,6 +118,7 @@ class StatusChanged(Event):
 
     event: Literal["status_changed"] = "status_changed"
     status: RunState
+    """The state it has now."""
     message: str = ""
     """Why, when there is something to say."""
 
@@ -127,6 +128,7 @@ class RunStarted(Event):
 
     event: Literal["run_started"] = "run_started"
     run_id: str
+    """Id of the run, unique anywhere."""
     name: str
     """Name of the run, which is that of its folder."""
     path: str
@@ -152,6 +154,7 @@ class EpochStarted(Event):
     epoch: int
     """Counted from 1."""
     num_epochs: int
+    """Epochs at the end of the run."""
 
 
 class BatchDone(Event):
@@ -167,6 +170,7 @@ class BatchDone(Event):
     parts: dict[str, Number] = Field(default_factory=dict)
     """Each loss by ``"<head>/<loss>"``, and each head's sum by ``"<head>"``, before the target's weight."""
     learning_rate: Number = None
+    """Learning rate of this step."""
 
 
 class EpochDone(Event):
@@ -176,6 +180,7 @@ class EpochDone(Event):
     epoch: int
     """Counted from 1."""
     num_epochs: int
+    """Epochs at the end of the run."""
     row: dict[str, Number]
     """The row of `metrics.json`: ``train_loss``, ``val_loss``, ``val_<target>_dice``, …"""
 
@@ -185,6 +190,7 @@ class Progress(Event):
 
     event: Literal["progress"] = "progress"
     fraction: float = Field(ge=0.0, le=1.0)
+    """Part that is done, 0 to 1."""
     seconds_left: Number = None
     """Expected time to the end; None while it cannot be known."""
     text: str = ""
@@ -216,6 +222,7 @@ class LabelsApplied(Event):
     record: str
     """Id of the image whose labels changed."""
     target: str
+    """The target they belong to."""
     start: Bounds
     """First voxel of the block that changed."""
     stop: Bounds
@@ -227,7 +234,9 @@ class Checkpoint(Event):
 
     event: Literal["checkpoint"] = "checkpoint"
     path: str
+    """The file."""
     kind: Literal["best", "last", "numbered"]
+    """Whether it is ``best.ckpt``, ``last.ckpt`` or that of an epoch."""
     epoch: int
     """Completed epochs it holds."""
     monitor: str | None = None
@@ -253,6 +262,7 @@ class Warned(Event):
 
     event: Literal["warned"] = "warned"
     message: str
+    """What it is and what to do, for the user."""
 
 
 class Finished(Event):
@@ -260,6 +270,7 @@ class Finished(Event):
 
     event: Literal["finished"] = "finished"
     status: Literal[RunState.COMPLETED, RunState.FAILED, RunState.INTERRUPTED]
+    """How it ended."""
     reason: str
     """A `FinishReason`."""
     message: str = ""
@@ -278,6 +289,7 @@ class PredictProgress(Event):
 
     event: Literal["predict_progress"] = "predict_progress"
     fraction: float = Field(ge=0.0, le=1.0)
+    """Part that is done, 0 to 1."""
     seconds_left: Number = None
     """Expected time to the end; None while it cannot be known."""
     record: str | None = None

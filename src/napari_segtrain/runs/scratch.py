@@ -169,6 +169,8 @@ class Scratch:
         dtype = np.dtype(dtype)
         if dtype.kind not in "biufc":
             raise DataError(f"{name}: data of type {dtype} cannot be shared; numbers and booleans can")
+        if 0 in shape:
+            raise DataError(f"{name}: an array of shape {tuple(shape)} holds nothing; choose another layer")
         if Path(name).name != name or name.startswith("."):
             raise ValueError(f"{name!r} is not usable as the name of a file")
         return {

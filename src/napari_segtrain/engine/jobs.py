@@ -1,0 +1,106 @@
+"""What the engine does for each command: a table of functions, imported when the engine starts."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+
+from napari_segtrain.config import ExperimentConfig
+from napari_segtrain.runs.control import Control
+from napari_segtrain.runs.events import Emit
+
+from .protocol import Predict, Train
+
+WORKFLOW = "napari_segtrain.engine.jobs:WORKFLOW_JOBS"
+"""The jobs of the program, as `load_jobs` finds them."""
+
+_WARM = (
+    "torch",
+    "lightning.pytorch",
+    "napari_segtrain.data",
+    "napari_segtrain.training",
+    "napari_segtrain.inference",
+    "napari_segtrain.workflow",
+)
+
+
+@dataclass(frozen=True)
+class JobTable:
+    """The functions behind the commands.
+
+    A job takes its command, a function to announce events with, and the requests that may reach it while
+    it works. It returns at its end, and raises a `SegtrainError` for what the user can change.
+    """
+
+    train: Callable[[Train, Emit, Control], None]
+    predict: Callable[[Predict, Emit, Control], None]
+    warm_up: Callable[[], None]
+    """Imports what the jobs need; the engine is ready when it returns."""
+
+
+def load_jobs(where: str) -> JobTable:
+    """Import a table of jobs.
+
+    Parameters
+    ----------
+    where
+        ``"package.module:NAME"``.
+
+    Raises
+    ------
+    ImportError, AttributeError
+        When there is no such module or name.
+    TypeError
+        When the name is not that of a `JobTable`.
+    """
+    module, _, name = where.partition(":")
+    table = getattr(import_module(module), name)
+    if not isinstance(table, JobTable):
+        raise TypeError(f"{where} is a {type(table).__name__}, not a JobTable")
+    return table
+
+
+def _warm_up() -> None:
+    for module in _WARM:
+        import_module(module)
+
+
+def _train(command: Train, emit: Emit, control: Control) -> None:
+    workflow = import_module("napari_segtrain.workflow")
+    try:
+        workflow.train(
+            ExperimentConfig.parse(command.config),
+            command.data,
+            command.project,
+            run_name=command.run_name,
+            resume=command.resume,
+            emit=emit,
+            control=control,
+        )
+    finally:
+        _free_memory()
+
+
+def _predict(command: Predict, emit: Emit, control: Control) -> None:
+    workflow = import_module("napari_segtrain.workflow")
+    values = {name: getattr(command, name) for name in type(command).model_fields}
+    for name in ("command", "job", "model", "data", "output"):
+        del values[name]
+    try:
+        workflow.predict(command.model, command.data, command.output, **values, emit=emit, control=control)
+    finally:
+        _free_memory()
+
+
+def _free_memory() -> None:
+    # The engine lives on after a job: what the job held on the GPU should be there for others.
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+WORKFLOW_JOBS = JobTable(train=_train, predict=_predict, warm_up=_warm_up)

@@ -1,0 +1,165 @@
+"""What the engine can be told, each command declared once.
+
+A command is one line of JSON on the engine's standard input; the key ``command`` names its type. What the
+engine answers are the events of `napari_segtrain.runs.events`, one line each on its standard output.
+Arrays never travel here: a command names files that both processes can open.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, TypeAdapter, ValidationError
+
+from napari_segtrain.config import Config, RunError
+from napari_segtrain.runs.control import LabelChange, PreviewHint
+from napari_segtrain.runs.events import Bounds
+
+DataSpec = str | dict[str, Any]
+"""A data folder, a file, or ``{"layers": [{"id": …, "image": spec, "labels": {target: spec}, …}]}``."""
+
+
+def _new_id() -> str:
+    return uuid.uuid4().hex[:12]
+
+
+class Command(Config):
+    """Something the engine is asked to do."""
+
+    def to_json(self) -> str:
+        """Return the command as one line of JSON, without the line's end."""
+        return self.model_dump_json()
+
+
+class Train(Command):
+    """Train a network. Refused while another job is active."""
+
+    command: Literal["train"] = "train"
+    job: str = Field(default_factory=_new_id)
+    """Id that all events of this job carry."""
+    config: dict[str, Any]
+    """The experiment, as `ExperimentConfig.to_dict` gives it."""
+    data: DataSpec
+    """What to train on."""
+    project: str
+    """Folder that holds the runs."""
+    run_name: str | None = None
+    """Name of the new run; chosen from the configuration when None."""
+    resume: str | None = None
+    """Folder or checkpoint of the run to go on with, instead of a new one."""
+
+
+class Predict(Command):
+    """Apply a trained network. Refused while another job is active."""
+
+    command: Literal["predict"] = "predict"
+    job: str = Field(default_factory=_new_id)
+    """Id that all events of this job carry."""
+    model: str
+    """A run folder or a checkpoint file."""
+    data: DataSpec
+    """Source specification of the image, or a file or folder."""
+    output: DataSpec
+    """Folder or Zarr store to write to."""
+    targets: tuple[str, ...] = ()
+    """Heads to predict; all when empty."""
+    start: Bounds | None = None
+    """First voxel of the block to predict, in array order (z,) y, x; None for the whole image."""
+    stop: Bounds | None = None
+    """One past its last voxel."""
+    spacing: tuple[float, ...] | None = None
+    """Size of a voxel on each spatial axis; that of the image's file when None."""
+    inference: dict[str, Any] | None = None
+    """The section `inference_config`; that of the run when None."""
+    instances: bool = False
+    """Separate instance targets into single objects."""
+    device: str = "auto"
+    """Where to compute, as in ``tr_setup.device``."""
+
+
+class Pause(Command):
+    """Let the job wait after the batch it is in."""
+
+    command: Literal["pause"] = "pause"
+
+
+class Resume(Command):
+    """Let a paused job go on."""
+
+    command: Literal["resume"] = "resume"
+
+
+class Stop(Command):
+    """End the job after the batch it is in, with a checkpoint; the engine stays."""
+
+    command: Literal["stop"] = "stop"
+    job: str | None = None
+    """The job that is meant, so that a late Stop does not end the next one; None for whichever runs."""
+
+
+class LabelsChanged(Command):
+    """Labels were painted; their new values are in the shared arrays already."""
+
+    command: Literal["labels_changed"] = "labels_changed"
+    changes: tuple[LabelChange, ...]
+
+
+class Preview(Command):
+    """The user looks at a block now; previews predict it first."""
+
+    command: Literal["preview"] = "preview"
+    hint: PreviewHint | None
+    """The block; None for nothing in particular."""
+
+
+class Shutdown(Command):
+    """End the job as `Stop` does, then the engine's process."""
+
+    command: Literal["shutdown"] = "shutdown"
+
+
+AnyCommand = Train | Predict | Pause | Resume | Stop | LabelsChanged | Preview | Shutdown
+
+_ADAPTER: TypeAdapter[AnyCommand] = TypeAdapter(Annotated[AnyCommand, Discriminator("command")])
+
+
+class CommandError(RunError):
+    """A line is not a command; `name` and `job` say whose line it was, as far as it can be told."""
+
+    def __init__(self, message: str, name: str | None, job: str | None) -> None:
+        super().__init__(message)
+        self.name = name
+        self.job = job
+
+
+def parse_command(line: str | bytes) -> AnyCommand:
+    """Read a command from a line of JSON.
+
+    Raises
+    ------
+    CommandError
+        When the line is not JSON, names no known command, or a value is not allowed.
+    """
+    try:
+        return _ADAPTER.validate_json(line)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        where = ".".join(str(part) for part in fault["loc"])
+        place = f" ({where})" if where else ""
+        name, job = _whose(line)
+        raise CommandError(
+            f"not a command: {fault['msg']}{place}; the line is {line!r:.200}", name, job
+        ) from None
+
+
+def _whose(line: str | bytes) -> tuple[str | None, str | None]:
+    try:
+        values = json.loads(line)
+    except ValueError:
+        return None, None
+    if not isinstance(values, dict):
+        return None, None
+    name, job = values.get("command"), values.get("job")
+    return name if isinstance(name, str) else None, job if isinstance(job, str) else None
