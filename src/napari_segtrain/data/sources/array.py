@@ -44,6 +44,7 @@ class ArraySource:
             )
         self._stored = stored
         self._layout = layout
+        self.position = position
         self._fixed = dict(zip(layout.stack, position, strict=True))
         self.stack: tuple[int, ...] = tuple(stored.shape[axis] for axis in layout.stack)
         self.name = stored.name + (f" [{', '.join(map(str, position))}]" if position else "")

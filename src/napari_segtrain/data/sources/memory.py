@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...config import DataError
-from .stored import OpenOptions, Stored
+from .stored import OpenOptions, Stored, check_level
 
 
 def open_array(array: Any, options: OpenOptions) -> Stored:
@@ -35,6 +35,7 @@ def open_npy(path: Path, options: OpenOptions) -> Stored:
     DataError
         When the file is damaged, truncated, or holds Python objects.
     """
+    check_level(str(path), options.level, 1)
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
@@ -69,5 +70,6 @@ def open_memmap(spec: dict[str, Any], options: OpenOptions) -> Stored:
             f"{path}: {path.stat().st_size} bytes are there, {needed} are needed for {shape} of {dtype}. The "
             "layer changed its shape, or the disk is full; choose the layer again."
         )
+    check_level(str(path), options.level, 1)
     array = np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=shape)
     return Stored(str(path), shape, dtype, lambda index: array[index], path=path)

@@ -10,8 +10,8 @@ from typing import Any
 from ...config import DataError, did_you_mean
 from .array import ArraySource
 from .axes import match_layout, resolve_layout, stack_positions
-from .stored import OpenOptions, Stored, unit_name
-from .table import MEMMAP, object_format, open_path
+from .stored import OpenOptions, Stored, check_level, unit_name
+from .table import ARRAY, DASK, MEMMAP, object_format, open_path
 
 KINDS = ("memmap", "zarr", "file")
 _HINTS = ("axes", "channel_axis", "spacing", "unit", "level", "name")
@@ -128,18 +128,16 @@ def _open(spec: Any, options: OpenOptions) -> tuple[Stored, OpenOptions]:
     if isinstance(spec, Mapping):
         return _open_description(dict(spec), options)
     if isinstance(spec, Sequence) and spec and all(hasattr(item, "shape") for item in spec):
-        if options.level >= len(spec):
-            raise DataError(
-                f"resolution level {options.level} was asked for, but the image has {len(spec)} "
-                f"(0 to {len(spec) - 1}). Change dataset_config.level."
-            )
-        spec = spec[options.level]
+        check_level("the list of arrays", options.level, len(spec))
+        spec, options = spec[options.level], replace(options, level=0)
     found = object_format(spec)
     if found is None:
         raise DataError(
             f"{type(spec).__name__} is not an image. Give a path, a numpy, dask or Zarr array, or the "
             "description of a layer."
         )
+    if found in (ARRAY, DASK):
+        check_level(f"array {tuple(spec.shape)}", options.level, 1)
     return found.open(spec, options), options
 
 
@@ -169,3 +167,14 @@ def _open_description(spec: dict[str, Any], options: OpenOptions) -> tuple[Store
     if "name" in hints:
         changes["name"] = str(hints["name"])
     return replace(stored, **changes), options
+
+
+def open_stored(spec: Any, *, level: int = 0, labels: bool = False) -> Stored:
+    """Return the stored array behind `spec`, before its axes are decided.
+
+    Raises
+    ------
+    DataError
+        When it cannot be opened.
+    """
+    return _open(spec, OpenOptions(level=level, labels=labels))[0]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ...config import DataError
 from .base import Regions
 from .cache import shared_cache
-from .stored import OpenOptions, Stored
+from .stored import OpenOptions, Stored, check_level
 
 _MODES = {"1": "|b1", "L": "|u1", "P": "|u1", "I;16": "<u2", "I;16B": ">u2", "I": "<i4", "F": "<f4"}
 _CHANNELS = {"LA": 2, "RGB": 3, "RGBA": 4}
@@ -28,6 +28,7 @@ def open_picture(path: Path, options: OpenOptions) -> Stored:
     """
     from PIL import Image
 
+    check_level(str(path), options.level, 1)
     dtype: np.dtype[Any]
     try:
         with Image.open(path) as picture:

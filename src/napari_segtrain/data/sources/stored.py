@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...config import DataError
 from .base import Regions
 
 
@@ -85,6 +86,21 @@ class Stored:
     def nbytes(self) -> int:
         """Size of the decoded array."""
         return math.prod(self.shape) * self.dtype.itemsize
+
+
+def check_level(name: str, level: int, count: int) -> None:
+    """Refuse a resolution level that an image does not have.
+
+    Raises
+    ------
+    DataError
+        Says how many levels there are.
+    """
+    if level >= count:
+        raise DataError(
+            f"{name}: resolution level {level} was asked for, but the image has {count} (0 to {count - 1}). "
+            "Change dataset_config.level."
+        )
 
 
 _UNITS = {

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ...config import DataError
 from .base import Regions
 from .cache import fetch_chunks, shared_cache
-from .stored import OpenOptions, Stored, unit_name, usable_step
+from .stored import OpenOptions, Stored, check_level, unit_name, usable_step
 
 DECODE_WHOLE = 512 * 2**20
 """Compressed files up to this size, in decoded bytes, are decoded once as a whole."""
@@ -114,11 +114,7 @@ class _Segments:
 
 
 def _level(series: Any, path: Path, level: int) -> Any:
-    if level >= len(series.levels):
-        raise DataError(
-            f"{path}: resolution level {level} was asked for, but the image has {len(series.levels)} "
-            f"(0 to {len(series.levels) - 1}). Change dataset_config.level."
-        )
+    check_level(str(path), level, len(series.levels))
     return series.levels[level]
 
 

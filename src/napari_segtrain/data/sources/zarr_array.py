@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 from ...config import DataError
 from .base import Regions
 from .cache import fetch_chunks
-from .stored import OpenOptions, Stored, unit_name, usable_step
+from .stored import OpenOptions, Stored, check_level, unit_name, usable_step
 
 _keys = itertools.count()
 
@@ -41,16 +42,13 @@ def open_node(node: Any, options: OpenOptions, name: str | None = None) -> Store
     """Open a `zarr.Array`, or a `zarr.Group` that holds a multiscale image or a single array."""
     title = name or str(getattr(node, "store_path", "") or "Zarr array").removeprefix("file://")
     if hasattr(node, "shape"):
+        check_level(title, options.level, 1)
         return _stored(node, title, options, None, {}, "pixel")
     multiscale = _multiscale(node)
     if multiscale is None:
         return _plain_group(node, title, options)
     datasets = multiscale["datasets"]
-    if options.level >= len(datasets):
-        raise DataError(
-            f"{title}: resolution level {options.level} was asked for, but the image has {len(datasets)} "
-            f"(0 to {len(datasets) - 1}). Change dataset_config.level."
-        )
+    check_level(title, options.level, len(datasets))
     dataset = datasets[options.level]
     array = _member(node, str(dataset["path"]), title)
     axes, units = _axes(multiscale, len(array.shape))
@@ -71,8 +69,9 @@ def _multiscale(group: Any) -> Mapping[str, Any] | None:
 def _plain_group(group: Any, title: str, options: OpenOptions) -> Stored:
     """Open a group without image metadata: by numbered levels, or when it holds only one member."""
     names = sorted(group.keys())
-    if all(n.isdigit() for n in names) and len(names) > options.level:
-        return open_node(group[str(options.level)], options, f"{title}/{options.level}")
+    if names and all(n.isdigit() for n in names) and str(options.level) in names:
+        finest = replace(options, level=0)
+        return open_node(group[str(options.level)], finest, f"{title}/{options.level}")
     if len(names) == 1:
         return open_node(group[names[0]], options, f"{title}/{names[0]}")
     raise DataError(

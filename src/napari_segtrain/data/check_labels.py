@@ -1,0 +1,99 @@
+"""Finds faults in the labels of a data set."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..config import DataError, TargetConfig
+from .scan import LabelScan
+
+if TYPE_CHECKING:
+    from .dataset import Dataset
+
+LARGEST_ID = 2**31 - 1
+
+
+def check_labels(dataset: Dataset, errors: list[str], warnings: list[str]) -> None:
+    """Look at the labels of every target on every record; add sentences to `errors` and `warnings`."""
+    for name, target in dataset.targets.items():
+        scans: dict[str, LabelScan] = {}
+        unreadable = False
+        for record in dataset.labelled_records():
+            if name not in record.labels:
+                continue
+            try:
+                scans[record.id] = dataset.scan(record.id, name)
+            except DataError as error:
+                errors.append(str(error))
+                unreadable = True
+        for record_id, scan in scans.items():
+            errors.extend(_wrong_values(record_id, name, target, scan))
+        if scans and not unreadable:
+            _check_amount(name, target, scans, errors, warnings)
+
+
+def _wrong_values(record: str, name: str, target: TargetConfig, scan: LabelScan) -> list[str]:
+    where = f"{record}: labels {name!r}"
+    if target.kind == "regression":
+        return []
+    faults = []
+    if scan.maximum > LARGEST_ID:
+        faults.append(
+            f"{where} hold the value {scan.maximum:.0f}; the largest allowed is {LARGEST_ID} (2^31 - 1). "
+            "Number "
+            "the objects anew, for example with skimage.segmentation.relabel_sequential."
+        )
+    if scan.minimum < -LARGEST_ID:
+        faults.append(f"{where} hold the value {scan.minimum:.0f}; the smallest allowed is {-LARGEST_ID}.")
+    if target.kind is not None and not (scan.integer and scan.finite):
+        faults.append(
+            f"{where} are not whole numbers, which kind {target.kind} needs. Round them, or set the kind to "
+            "regression."
+        )
+    if target.kind is not None and scan.channels > 1:
+        faults.append(
+            f"{where} have {scan.channels} channels, but kind {target.kind} needs one number a voxel. Save "
+            "labels "
+            "as numbers, not as colours, or set the kind to regression."
+        )
+    return faults
+
+
+def _check_amount(
+    name: str, target: TargetConfig, scans: dict[str, LabelScan], errors: list[str], warnings: list[str]
+) -> None:
+    if not any(scan.labelled for scan in scans.values()):
+        why = "the mask leaves none over" if target.unlabelled is None else f"all are {target.unlabelled}"
+        errors.append(
+            f"target {name!r}: no voxel is labelled ({why}, which means unlabelled). Paint labels, or check "
+            "the "
+            "target's unlabelled value and mask."
+        )
+        return
+    empty = [record for record, scan in scans.items() if not scan.labelled]
+    if empty:
+        warnings.append(f"target {name!r}: no voxel is labelled on {_names(empty)}.")
+    if target.kind == "regression":
+        return
+    if target.values is not None:
+        seen = {value for scan in scans.values() for value in scan.values}
+        missing = [value for value in target.values if value not in seen]
+        if missing and all(len(scan.values) < 256 for scan in scans.values()):
+            listed = ", ".join(map(str, missing))
+            warnings.append(f"target {name!r}: the value {listed} of its values is nowhere in the labels.")
+    if target.unlabelled == 0:
+        return
+    if not any(scan.foreground for scan in scans.values()):
+        errors.append(
+            f"target {name!r}: the labels hold background only. Paint foreground, or check the target's "
+            "values."
+        )
+        return
+    bare = [record for record, scan in scans.items() if scan.labelled and not scan.foreground]
+    if bare:
+        warnings.append(f"target {name!r}: empty labels (background only) on {_names(bare)}.")
+
+
+def _names(ids: list[str]) -> str:
+    shown = ", ".join(ids[:5])
+    return shown + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")
