@@ -1,0 +1,64 @@
+"""Tells whether stored labels are the same as last time, without decoding them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+MOST_BYTES = 2**28
+"""Up to this size contents are hashed; of larger stores, sizes and times of every file."""
+UNSETTLED = 2.0
+"""Seconds for which a file's times do not prove that it was not written again."""
+
+
+def content_key(path: Path) -> str | None:
+    """Return a short text that changes when the content of a file or folder changes.
+
+    Parameters
+    ----------
+    path
+        A file, or a folder such as a zarr store.
+
+    Returns
+    -------
+    str or None
+        None when nothing is there, or when a store too large to be read was written just now, so that
+        times cannot tell.
+    """
+    try:
+        files = [(file, file.stat()) for file in _files(path)]
+        if not files:
+            return None
+        digest = hashlib.blake2b(digest_size=16)
+        small = sum(stat.st_size for _, stat in files) <= MOST_BYTES
+        for file, stat in files:
+            digest.update(f"{file.relative_to(path.parent)}\0{stat.st_size}\0".encode())
+            if small:
+                digest.update(_hash(file))
+                continue
+            newest = max(stat.st_mtime, stat.st_ctime)
+            if time.time() - newest < UNSETTLED:
+                return None
+            digest.update(f"{stat.st_mtime_ns}\0{stat.st_ctime_ns}\0".encode())
+    except OSError:
+        return None
+    return digest.hexdigest()
+
+
+def _hash(file: Path) -> bytes:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "blake2b").digest()
+
+
+def _files(path: Path) -> Iterator[Path]:
+    if not path.is_dir():
+        if path.exists():
+            yield path
+        return
+    for folder, names, files in os.walk(path):
+        names.sort()
+        for name in sorted(files):
+            yield Path(folder) / name

@@ -1,0 +1,290 @@
+"""Batches: samples prepared ahead by threads, and handed out in one fixed order."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from ..config import DataFacts, ExperimentConfig
+from ..targets.kinds import resolve_targets
+from .index import PatchIndex
+from .normalisation import Normalisation
+from .pipeline import Augmenting, Deriver, PatchDataset
+from .records import Part, Split
+from .sampling import GridSampler, RandomSampler
+
+if TYPE_CHECKING:
+    from .dataset import Dataset
+
+Batch = dict[str, torch.Tensor]
+
+LEAST_STEPS, MOST_STEPS = 10, 250
+"""Batches of a training epoch when nobody says how many."""
+MOST_VAL_STEPS = 50
+"""Batches of a validation when nobody says how many."""
+
+
+class PatchLoader:
+    """Yields batches of one part of a split, always the same for the same seed and epoch.
+
+    The training part is sampled at random, without end; other parts are gone through in a grid of patches
+    that covers every labelled voxel, of which `steps` batches are taken evenly. A batch is
+    ``{"image": (B, C, *patch) float32, "<head>": (B, Ct, *patch), "<head>_mask": (B, 1, *patch) bool}``.
+
+    Parameters
+    ----------
+    dataset
+        Where the records are.
+    split
+        Which regions are trained on, validated and tested.
+    part
+        ``"train"``, ``"val"`` or ``"test"``.
+    config
+        The experiment.
+    patch_size
+        The plan's patch size, (z,) y, x.
+    normalisation
+        Fitted on the training data.
+    deriver
+        Makes the heads' targets from the labels of a patch.
+    batch_size
+        Patches in a batch; the last batch of a grid may have fewer.
+    steps
+        Batches in an epoch. None: for training once over the indexed positions, between 10 and 250;
+        else everything, at most 50.
+    num_workers
+        Threads that prepare batches; 0 prepares them when they are asked for. The batches are the same.
+        None: chosen from the machine.
+    augment
+        Whether patches are changed at random.
+    pin
+        Whether batches are made in page-locked memory, from which a GPU copies faster.
+    grid
+        Whether the regions are gone through in a grid; None: unless `part` is ``"train"``.
+    facts
+        What is known of the data; None: asked of `dataset`.
+    cache_dir
+        Folder that keeps the patch index for the next time; None: it is not kept.
+    rank, world_size
+        Number of this process, and how many share an epoch; each takes its part of every batch.
+
+    Raises
+    ------
+    DataError
+        When no patch of the part has enough labels.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        split: Split,
+        part: Part,
+        config: ExperimentConfig,
+        patch_size: Sequence[int],
+        normalisation: Normalisation,
+        deriver: Deriver,
+        batch_size: int,
+        *,
+        steps: int | None = None,
+        num_workers: int | None = 0,
+        augment: bool = False,
+        pin: bool = False,
+        grid: bool | None = None,
+        facts: DataFacts | None = None,
+        cache_dir: Path | None = None,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self.batch_size = batch_size
+        self.num_workers = default_workers() if num_workers is None else num_workers
+        self.grid = part != "train" if grid is None else grid
+        self.epoch = 0
+        self._pin = pin and torch.cuda.is_available()
+        self._share = (rank, world_size)
+        data = config.dataset_config
+        known = dataset.facts(config) if facts is None else facts
+        data = data.replace(targets=resolve_targets(config, known))
+        if self.grid:
+            data = data.replace(min_labeled_ratio=0.0, min_bbox_percent=0.0, balance_classes=False)
+        patch = tuple(int(n) for n in patch_size)
+        self.index = PatchIndex.build(
+            dataset,
+            split.part(part),
+            patch,
+            data,
+            cache_dir,
+            facts=known,
+            stride=patch if self.grid else None,
+            foreground_only=config.tr_config.loss_on_label_only,
+        )
+        seed = config.tr_setup.seed
+        sampler: RandomSampler | GridSampler
+        if self.grid:
+            most = MOST_VAL_STEPS if steps is None else steps
+            sampler = GridSampler(self.index, most * batch_size * world_size)
+            self._samples = -(-len(sampler) // world_size)
+            self._of = len(sampler)
+        else:
+            sampler = RandomSampler(
+                self.index, seed, data.foreground_oversampling, balance=data.balance_classes
+            )
+            once = -(-len(self.index) // (batch_size * world_size))
+            self._samples = batch_size * (min(max(once, LEAST_STEPS), MOST_STEPS) if steps is None else steps)
+            self._of = self._samples * world_size
+        self.dataset = PatchDataset(
+            dataset,
+            sampler,
+            self.index.rules,
+            normalisation,
+            deriver,
+            seed,
+            _augmenters(config, patch) if augment and data.augmentation.enabled else None,
+        )
+        self._pool: ThreadPoolExecutor | None = None
+        self._streams: weakref.WeakSet[_Stream] = weakref.WeakSet()
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        """Return the number of batches in an epoch."""
+        return -(-self._samples // self.batch_size)
+
+    @property
+    def samples(self) -> int:
+        """Number of patches in an epoch of this process."""
+        return self._samples
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch, from 0, that the next iteration goes through."""
+        self.epoch = epoch
+
+    def batch(self, step: int, epoch: int | None = None) -> Batch:
+        """Prepare one batch in the calling thread.
+
+        Raises
+        ------
+        IndexError
+            When there is no batch with this number; names the valid ones.
+        DataError
+            When the data cannot be read; names record and position.
+        """
+        if not 0 <= step < len(self):
+            raise IndexError(f"batch {step} does not exist; an epoch has the batches 0 to {len(self) - 1}")
+        return self._make(self.epoch if epoch is None else epoch, step)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Go through the chosen epoch; with workers, preparation starts at once."""
+        epoch = self.epoch
+        if self.num_workers == 0:
+            return (self._make(epoch, step) for step in range(len(self)))
+        with self._lock:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(self.num_workers, thread_name_prefix="segtrain-patches")
+        stream = _Stream(
+            self._pool, lambda step: self._make(epoch, step), len(self), 2 * self.num_workers + 1
+        )
+        self._streams.add(stream)
+        return stream
+
+    def labels_changed(self, record: str, target: str, bounds: Sequence[tuple[int, int]]) -> bool:
+        """Take note of painted labels while training; see `PatchIndex.update`."""
+        return self.index.update(record, target, bounds)
+
+    def close(self) -> None:
+        """Stop the threads and drop what they prepared; the loader may be used again."""
+        for stream in list(self._streams):
+            stream.close()
+        with self._lock:
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _make(self, epoch: int, step: int) -> Batch:
+        first = step * self.batch_size
+        numbers = range(first, min(first + self.batch_size, self._samples))
+        arrays: dict[str, np.ndarray] = {}
+        for place, number in enumerate(numbers):
+            for name, array in self.dataset[epoch, self._number(number)].items():
+                if name not in arrays:
+                    arrays[name] = np.empty((len(numbers), *array.shape), array.dtype)
+                arrays[name][place] = array
+        batch = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        return {name: tensor.pin_memory() for name, tensor in batch.items()} if self._pin else batch
+
+    def _number(self, mine: int) -> int:
+        """Return the number, over all processes, of this process's sample number `mine`.
+
+        Step by step the processes together go through the samples in order. Where a grid does not divide
+        by them, the first patches come again, so that all processes make as many steps.
+        """
+        rank, world_size = self._share
+        return (mine * world_size + rank) % self._of
+
+
+class _Stream(Iterator[Batch]):
+    """Batches in order, a fixed number of them in preparation."""
+
+    def __init__(
+        self, pool: ThreadPoolExecutor, make: Callable[[int], Batch], count: int, depth: int
+    ) -> None:
+        self._pool = pool
+        self._make = make
+        self._steps = iter(range(count))
+        self._pending: deque[Future[Batch]] = deque()
+        for _ in range(depth):
+            self._submit()
+
+    def __next__(self) -> Batch:
+        if not self._pending:
+            raise StopIteration
+        future = self._pending.popleft()
+        self._submit()
+        try:
+            return future.result()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Drop every batch that nobody waits for any more."""
+        self._steps = iter(())
+        while self._pending:
+            self._pending.popleft().cancel()
+
+    def __del__(self) -> None:
+        self.close()
+
+    def _submit(self) -> None:
+        step = next(self._steps, None)
+        if step is not None:
+            self._pending.append(self._pool.submit(self._make, step))
+
+
+def default_workers() -> int:
+    """Return how many threads prepare patches when nobody says: one less than processors, at most 8."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(8, usable - 1))
+
+
+def _augmenters(
+    config: ExperimentConfig, patch: tuple[int, ...]
+) -> Callable[[tuple[float, ...]], Augmenting]:
+    """Return what makes the augmenter of a spacing, once for each spacing."""
+    from .augmentation import Augmenter
+
+    augmentation = config.dataset_config.augmentation
+
+    @cache
+    def make(spacing: tuple[float, ...]) -> Augmenting:
+        return Augmenter(augmentation, len(patch), patch, spacing)
+
+    return make
