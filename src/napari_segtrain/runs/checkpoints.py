@@ -148,18 +148,11 @@ def load_checkpoint(
 def _check_container(path: Path) -> None:
     # torch itself does not notice a flipped bit in the weights; the checksums of the container do.
     try:
-        with path.open("rb") as file:
-            start = file.read(2)
         if not zipfile.is_zipfile(path):
-            if start[:1] == b"\x80":
-                raise RunError(
-                    f"{path}: is a Python pickle, not a checkpoint of this program. It is refused, because "
-                    "loading it could run a program hidden in it"
-                )
-            raise RunError(
-                f"{path}: is damaged or not a checkpoint ({path.stat().st_size} bytes). {_advice(path)}"
-            )
+            raise RunError(_not_a_container(path))
         with zipfile.ZipFile(path) as container:
+            if not any(name.endswith("/data.pkl") for name in container.namelist()):
+                raise RunError(_not_a_container(path))
             broken = container.testzip()
     except FileNotFoundError:
         raise RunError(f"{path}: there is no such checkpoint. {_advice(path)}") from None
@@ -169,6 +162,17 @@ def _check_container(path: Path) -> None:
         raise RunError(f"{path}: is damaged ({error}). {_advice(path)}") from None
     if broken is not None:
         raise RunError(f"{path}: is damaged (checksum of {broken} is wrong). {_advice(path)}")
+
+
+def _not_a_container(path: Path) -> str:
+    with path.open("rb") as file:
+        start = file.read(1)
+    if start == b"\x80":
+        return (
+            f"{path}: is a Python pickle, not a checkpoint of this program. It is refused, because loading "
+            "it could run a program hidden in it"
+        )
+    return f"{path}: is damaged or not a checkpoint ({path.stat().st_size} bytes). {_advice(path)}"
 
 
 def _advice(path: Path) -> str:

@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+import logging
+import threading
+import typing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_segtrain.config import RunError
+from napari_segtrain.runs import (
+    AnyEvent,
+    BatchDone,
+    Checkpoint,
+    EngineDied,
+    EpochDone,
+    EpochStarted,
+    Event,
+    EventWriter,
+    Finished,
+    LabelsApplied,
+    Paused,
+    PredictDone,
+    PredictProgress,
+    PreviewReady,
+    Progress,
+    Ready,
+    Refused,
+    Resumed,
+    RunStarted,
+    RunState,
+    StatusChanged,
+    Warned,
+    events,
+    read_events,
+    read_events_from,
+)
+
+SPEC = {"kind": "memmap", "path": "p", "shape": [1, 4, 5], "dtype": "<f4", "channel_axis": 0}
+EXAMPLES: list[Event] = [
+    Ready(pid=3, seconds=1.5, versions={"torch": "2"}),
+    Refused(command="train", message="busy", job="a"),
+    EngineDied(exit_code=None, signal="SIGKILL", message="killed", stderr=("a", "b"), run="r"),
+    StatusChanged(status=RunState.RUNNING),
+    RunStarted(
+        run_id="i", name="base", path="p", num_epochs=3, first_epoch=2, heads=("a", "b"), parameters=7
+    ),
+    EpochStarted(epoch=1, num_epochs=3),
+    BatchDone(epoch=1, step=4, loss=0.25, parts={"a/DiceLoss": 0.5, "a": None}, learning_rate=1e-3),
+    EpochDone(epoch=1, num_epochs=3, row={"epoch": 1, "train_loss": 0.5, "val_loss": None}),
+    Progress(fraction=0.5, seconds_left=3, text="Epoch 1 of 3"),
+    PreviewReady(record="cells", head="a", array=SPEC, start=(0, 0), stop=(4, 5), epoch=2),
+    LabelsApplied(record="cells", target="a", start=(0, 0, 1), stop=(1, 2, 3)),
+    Checkpoint(path="best.ckpt", kind="best", epoch=3, monitor="val_loss", value=0.1),
+    Paused(),
+    Resumed(),
+    Warned(message="no GPU; the processor is used"),
+    Finished(status=RunState.FAILED, reason="error", message="m", path="p", traceback="Traceback …\nline"),
+    PredictProgress(fraction=1.0, seconds_left=None, record="cells"),
+    PredictDone(record="cells", outputs={"a": SPEC}, start=(0, 0), seconds=2.0),
+]
+
+
+def test_there_is_an_example_of_every_event() -> None:
+    declared = {
+        value for value in vars(events).values() if inspect.isclass(value) and issubclass(value, Event)
+    }
+    assert {type(example) for example in EXAMPLES} == declared - {Event} == set(typing.get_args(AnyEvent))
+
+
+@pytest.mark.parametrize("event", EXAMPLES, ids=lambda event: event.event)
+def test_every_event_is_one_line_that_reads_back(event: Event) -> None:
+    line = event.to_json()
+    assert "\n" not in line
+    assert Event.from_json(line) == event
+    assert type(event).from_json(line.encode()) == event
+    with pytest.raises(ValueError, match="frozen"):
+        event.job = "other"
+
+
+def test_every_event_and_every_value_in_it_is_described() -> None:
+    tree = ast.parse(inspect.getsource(events))
+    names = {event.__name__ for event in typing.get_args(AnyEvent)}
+    for node in tree.body:
+        if not isinstance(node, ast.ClassDef) or node.name not in names:
+            continue
+        names.remove(node.name)
+        assert ast.get_docstring(node)
+        for field, following in zip(node.body, [*node.body[1:], None], strict=True):
+            if isinstance(field, ast.AnnAssign) and ast.unparse(field.target) != "event":
+                described = isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant)
+                assert described, f"{node.name}.{ast.unparse(field.target)} has no description"
+    assert not names
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), np.float32("nan"), -np.inf])
+def test_a_loss_that_is_no_number_becomes_null(value: float) -> None:
+    event = BatchDone(epoch=1, step=1, loss=value, parts={"a": value, "b": 1})
+    written = json.loads(event.to_json(), parse_constant=pytest.fail)
+    assert written["loss"] is None
+    assert written["parts"] == {"a": None, "b": 1}
+
+
+def test_scalars_of_other_libraries_are_numbers() -> None:
+    torch = pytest.importorskip("torch")
+    event = EpochDone(epoch=1, num_epochs=1, row={"a": torch.tensor(0.5), "b": np.float64(2), "epoch": 1})
+    assert event.row == {"a": 0.5, "b": 2.0, "epoch": 1}
+    assert type(event.row["epoch"]) is int
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["", "{", "[]", '{"event": "nonsense"}', '{"event": "epoch_started", "epoch": "x", "num_epochs": 1}'],
+)
+def test_other_lines_are_refused(line: str) -> None:
+    with pytest.raises(RunError, match="not an event"):
+        Event.from_json(line)
+
+
+def test_the_wrong_kind_of_event_is_refused() -> None:
+    with pytest.raises(RunError, match="a Paused event, not Resumed"):
+        Resumed.from_json(Paused().to_json())
+
+
+def test_a_file_holds_the_events_in_order(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    for part in (EXAMPLES[:5], EXAMPLES[5:]):
+        with EventWriter(path) as emit:
+            for event in part:
+                emit(event)
+        emit(Warned(message="after the end"))
+    assert read_events(path) == EXAMPLES
+
+
+def test_events_can_be_followed_while_they_are_written(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    assert read_events_from(path, 0) == ([], 0)
+    offset, seen = 0, []
+    with EventWriter(path) as emit:
+        for event in EXAMPLES:
+            emit(event)
+            new, offset = read_events_from(path, offset)
+            seen.append(new)
+    assert seen == [[event] for event in EXAMPLES]
+    with path.open("ab") as file:
+        file.write(EXAMPLES[0].to_json().encode()[:20])
+    assert read_events_from(path, offset) == ([], offset)
+
+
+def test_a_line_of_a_dead_process_spoils_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    with EventWriter(path) as emit:
+        emit(EXAMPLES[0])
+    with path.open("ab") as file:
+        file.write(b'{"event": "epoch_done", "ro')
+    with EventWriter(path) as emit:
+        emit(EXAMPLES[1])
+        emit(EXAMPLES[2])
+    assert read_events(path) == EXAMPLES[:3]
+
+
+def test_threads_do_not_mix_their_lines(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    with EventWriter(path) as emit:
+
+        def write(number: int) -> None:
+            for step in range(50):
+                emit(BatchDone(epoch=number, step=step, loss=0.0, parts={"x" * 500: 1.0}))
+
+        threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    found = typing.cast("list[BatchDone]", read_events(path))
+    for number in range(4):
+        assert [event.step for event in found if event.epoch == number] == list(range(50))
+
+
+def test_a_full_disk_loses_events_but_not_the_training(
+    tmp_path: Path, small_files, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "events.jsonl"
+    with EventWriter(path) as emit, caplog.at_level(logging.WARNING):
+        emit(EXAMPLES[0])
+        with small_files(path.stat().st_size + 30):
+            for _ in range(3):
+                emit(EXAMPLES[1])
+        emit(EXAMPLES[2])
+    assert [record.message.count("events cannot be written") for record in caplog.records] == [1]
+    assert read_events(path) == [EXAMPLES[0], EXAMPLES[2]]
