@@ -1,1 +1,35 @@
+"""Prediction: tiles on one grid, blended in bounded memory, objects separated."""
 
+from .checkpoint import Trained, load_trained
+from .devices import choose_device
+from .images import as_source, check_source
+from .instances import separate_instances
+from .outputs import Output, OutputPlan, instance_parts, plan_outputs
+from .predictor import PredictionCancelledError, Predictor
+from .sinks import Job, MemorySink, Sink, TiffSink, ZarrSink
+from .stream import Outcome, StreamResult
+from .tiling import Tile, TileGrid
+
+__all__ = [
+    "Job",
+    "MemorySink",
+    "Outcome",
+    "Output",
+    "OutputPlan",
+    "PredictionCancelledError",
+    "Predictor",
+    "Sink",
+    "StreamResult",
+    "TiffSink",
+    "Tile",
+    "TileGrid",
+    "Trained",
+    "ZarrSink",
+    "as_source",
+    "check_source",
+    "choose_device",
+    "instance_parts",
+    "load_trained",
+    "plan_outputs",
+    "separate_instances",
+]

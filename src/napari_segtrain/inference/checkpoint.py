@@ -1,0 +1,122 @@
+"""What a checkpoint says about the network it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ValidationError
+from torch import nn
+
+from napari_segtrain.config import DataFacts, ExperimentConfig, InferenceConfig, RunError, SegtrainError
+from napari_segtrain.data.normalisation import Normalisation
+from napari_segtrain.network import NetworkPlan, build_network
+from napari_segtrain.runs import find_checkpoint, load_checkpoint
+from napari_segtrain.targets import Head, class_values, resolve_targets
+
+_REQUIRED = ("model", "model_config", "heads", "normalisation", "config")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained network with all that predicting needs.
+
+    Attributes
+    ----------
+    network
+        With its weights.
+    plan, heads, normalisation
+        What the network is, what it outputs, and how images are brought to the range it knows.
+    inference
+        Settings of the run.
+    spacing, unit
+        Size of a voxel in the training data; None when not known.
+    values
+        Label value of every class, by target.
+    source
+        Where the weights come from, for the settings kept beside an output.
+    """
+
+    network: nn.Module
+    plan: NetworkPlan
+    heads: tuple[Head, ...]
+    normalisation: Normalisation
+    inference: InferenceConfig = field(default_factory=InferenceConfig)
+    spacing: tuple[float, ...] | None = None
+    unit: str = "pixel"
+    values: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    source: Mapping[str, Any] = field(default_factory=dict)
+
+
+def load_trained(run_or_file: str | Path, which: Literal["best", "last"] | None = None) -> Trained:
+    """Rebuild a network from a checkpoint, its averaged weights where there are any.
+
+    Parameters
+    ----------
+    run_or_file
+        A checkpoint file, a run folder, or a project with one run.
+    which
+        Which checkpoint of a run; None is what the run is configured to predict with.
+
+    Raises
+    ------
+    RunError
+        When there is no checkpoint, it is damaged, or it does not describe its own network.
+    """
+    path = find_checkpoint(run_or_file, which or "best")
+    trained = _rebuild(path)
+    if which is None and trained.inference.checkpoint == "last":
+        return _rebuild(find_checkpoint(run_or_file, "last"))
+    return trained
+
+
+def _rebuild(path: Path) -> Trained:
+    checkpoint = load_checkpoint(path, required=_REQUIRED)
+    try:
+        plan = NetworkPlan.model_validate(checkpoint["model_config"])
+        heads = tuple(Head.from_dict(values) for values in checkpoint["heads"])
+        normalisation = Normalisation.model_validate(checkpoint["normalisation"])
+        config = ExperimentConfig.parse(checkpoint["config"], str(path))
+        facts = DataFacts.model_validate(checkpoint["facts"]) if checkpoint.get("facts") else None
+        network = build_network(plan)
+        network.load_state_dict(checkpoint.get("ema") or checkpoint["model"])
+    except (ValidationError, SegtrainError, KeyError, TypeError, RuntimeError) as error:
+        raise RunError(
+            f"{path}: does not fit this version of the program ({error}); predict with the version that "
+            "trained it, or train again"
+        ) from error
+    spacing = checkpoint.get("spacing")
+    return Trained(
+        network,
+        plan,
+        heads,
+        normalisation,
+        config.inference_config,
+        tuple(float(s) for s in spacing) if spacing else None,
+        str(checkpoint.get("unit") or "pixel"),
+        label_values(config, facts, heads),
+        {
+            "file": path.name,
+            "epoch": checkpoint.get("epoch"),
+            "timestamp": str(checkpoint.get("timestamp", "")),
+        },
+    )
+
+
+def label_values(
+    config: ExperimentConfig, facts: DataFacts | None, heads: Sequence[Head]
+) -> dict[str, tuple[int, ...]]:
+    """Return the label value of every class, background first, of each target that has classes."""
+    targets = resolve_targets(config, facts) if facts is not None else dict(config.dataset_config.targets)
+    values = {}
+    for head in heads:
+        target = targets.get(head.target)
+        if head.encoding != "classes" or target is None or target.kind == "binary":
+            continue
+        known = facts.targets.get(target.labels or head.target) if facts is not None else None
+        found = class_values(head.target, target, known)
+        if len(found) == head.out_channels:
+            values[head.name] = found
+    return values

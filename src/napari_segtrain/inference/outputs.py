@@ -1,0 +1,237 @@
+"""What a prediction writes: names, channels, types, and the way from probabilities to them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_segtrain.config import ConfigError, InferenceConfig, did_you_mean
+from napari_segtrain.targets import Head
+
+from .activation import channel_ranges
+
+PARTS = ("boundary", "centre_distance")
+"""Encodings that belong to an instance target; nobody asks for them by themselves."""
+
+Form = Literal["mask", "classes", "uint8", "numbers", "part", "instances"]
+
+
+@dataclass(frozen=True)
+class Output:
+    """One array that a prediction writes.
+
+    Attributes
+    ----------
+    name
+        Name of the array, layer or file.
+    form
+        mask: 1 where the probability exceeds `threshold`, else 0, in every channel. classes: the label
+        value of the likeliest class. uint8: probabilities times 255. numbers: as they are. part: numbers
+        in half precision that `instances` are made of and that are not kept. instances: object numbers.
+    channels
+        Channels of the array; 1 is stored without a channel axis in files.
+    source
+        Channels of the stacked predictions that it is made of; None for instances.
+    values
+        Label value of every class.
+    threshold
+        Foreground begins above it.
+    """
+
+    name: str
+    form: Form
+    channels: int
+    source: slice | None
+    values: tuple[int, ...] = ()
+    threshold: float = 0.5
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the array."""
+        if self.form == "classes":
+            low, high = min(self.values), max(self.values)
+            candidates = (np.uint8, np.uint16) if low >= 0 else ()
+            return next((np.dtype(t) for t in candidates if high <= np.iinfo(t).max), np.dtype(np.int32))
+        kinds = {"mask": "uint8", "uint8": "uint8", "part": "float16", "instances": "int32"}
+        return np.dtype(kinds.get(self.form, "float32"))
+
+    def encode(self, stacked: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
+        """Return the array of a block, `(channels, *block)`, from all predictions, `(C, *block)`.
+
+        The result shares no memory with `stacked`.
+        """
+        own = stacked[self.source]
+        if self.form == "mask":
+            return (own > self.threshold).view(np.uint8)
+        if self.form == "classes":
+            return np.asarray(self.values, self.dtype)[likeliest(own)][None]
+        if self.form == "uint8":
+            return (np.clip(own, 0.0, 1.0) * np.float32(255) + np.float32(0.5)).astype(np.uint8)
+        return own.astype(self.dtype)
+
+
+def likeliest(probabilities: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
+    """Return the first channel with the largest value, `(*spatial)`, of `(C, *spatial)`."""
+    best = probabilities[0].copy()
+    index = np.zeros(best.shape, np.uint16)
+    for channel in range(1, len(probabilities)):
+        larger = probabilities[channel] > best
+        index[larger] = channel
+        np.maximum(best, probabilities[channel], out=best)
+    return index
+
+
+@dataclass(frozen=True)
+class InstanceParts:
+    """The outputs that an instance target is made of, by name.
+
+    Attributes
+    ----------
+    foreground
+        Probability of foreground; also the name of the target.
+    boundary
+        Probability of the boundary between objects, or None.
+    distance
+        Distance from the border, 1 in the middle of each object, or None.
+    """
+
+    foreground: str
+    boundary: str | None
+    distance: str | None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All names that are there."""
+        return tuple(n for n in (self.foreground, self.boundary, self.distance) if n is not None)
+
+
+def instance_parts(heads: Sequence[Head]) -> dict[str, InstanceParts]:
+    """Return the parts of every instance target among `heads`, by the target's name."""
+    found = {}
+    for head in heads:
+        if head.name != head.target or head.encoding != "binary":
+            continue
+        by_encoding = {h.encoding: h.name for h in heads if h.target == head.target and h.encoding in PARTS}
+        if by_encoding:
+            found[head.name] = InstanceParts(
+                head.name, by_encoding.get("boundary"), by_encoding.get("centre_distance")
+            )
+    return found
+
+
+@dataclass(frozen=True)
+class OutputPlan:
+    """Which heads are predicted and what is written of them.
+
+    Attributes
+    ----------
+    heads
+        Heads whose channels are stacked, in order.
+    outputs
+        The arrays; those of form "part" are temporary.
+    instances
+        Parts of the instance targets that are to be separated, by output name.
+    """
+
+    heads: tuple[Head, ...]
+    outputs: tuple[Output, ...]
+    instances: Mapping[str, InstanceParts]
+
+    @property
+    def streamed(self) -> tuple[Output, ...]:
+        """What is written block by block while predicting."""
+        return tuple(output for output in self.outputs if output.form != "instances")
+
+    @property
+    def kept(self) -> tuple[Output, ...]:
+        """What the user gets."""
+        return tuple(output for output in self.outputs if output.form != "part")
+
+
+def raw_outputs(heads: Sequence[Head], names: Sequence[str] | None) -> OutputPlan:
+    """Plan that every chosen head is written as it is after the activation, float32.
+
+    Raises
+    ------
+    ConfigError
+        When a name is not an output.
+    """
+    chosen = _choose(heads, names, everything=True)
+    ranges = channel_ranges(chosen)
+    outputs = tuple(Output(h.name, "numbers", h.out_channels, ranges[h.name]) for h in chosen)
+    return OutputPlan(tuple(chosen), outputs, {})
+
+
+def plan_outputs(
+    heads: Sequence[Head], inference: InferenceConfig, values: Mapping[str, tuple[int, ...]]
+) -> OutputPlan:
+    """Decide what is written for every chosen target and auxiliary task.
+
+    Parameters
+    ----------
+    heads
+        All outputs of the network.
+    inference
+        Chosen names, form of the output, whether instances are separated.
+    values
+        Label value of every class, background first, of the targets that have classes.
+
+    Notes
+    -----
+    With ``output: labels`` a target of classes is written in the label values that were painted, so that
+    a prediction can be laid over the labels, corrected and trained on again; scribbles whose 0 means
+    unlabelled therefore predict values from 1 on. A binary target is written as 0 and 1 whatever was
+    painted, as a mask. Distances, normals and measured values are numbers in every case.
+
+    Raises
+    ------
+    ConfigError
+        When a name is not an output.
+    """
+    chosen = _choose(heads, inference.targets, everything=False)
+    available = instance_parts(heads) if inference.instances else {}
+    separated = {head.name: available[head.name] for head in chosen if head.name in available}
+    parts = {name for found in separated.values() for name in found.names}
+    used = [head for head in heads if head in chosen or head.name in parts]
+    ranges = channel_ranges(used)
+    outputs: list[Output] = []
+    for head in used:
+        part = ranges[head.name]
+        if head in chosen and head.name not in separated:
+            outputs.append(_output(head, part, inference, values.get(head.name, ())))
+        if head.name in parts:
+            outputs.append(Output(f"{head.name}~part", "part", head.out_channels, part))
+        if head.name in separated:
+            outputs.append(Output(head.name, "instances", 1, None))
+    return OutputPlan(tuple(used), tuple(outputs), separated)
+
+
+def _output(head: Head, part: slice, inference: InferenceConfig, values: tuple[int, ...]) -> Output:
+    channels, name = head.out_channels, head.name
+    if head.kind != "segmentation" or head.encoding == "centre_distance":
+        return Output(name, "numbers", channels, part)
+    if inference.output == "uint8":
+        return Output(name, "uint8", channels, part)
+    if inference.output == "probabilities":
+        return Output(name, "numbers", channels, part)
+    if channels > 1 and head.encoding == "classes":
+        known = values if len(values) == channels else tuple(range(channels))
+        return Output(name, "classes", 1, part, values=known)
+    return Output(name, "mask", channels, part, threshold=inference.threshold)
+
+
+def _choose(heads: Sequence[Head], names: Sequence[str] | None, everything: bool) -> list[Head]:
+    if names is None:
+        return [head for head in heads if everything or head.encoding not in PARTS]
+    by_name = {head.name: head for head in heads}
+    for name in names:
+        if name not in by_name:
+            raise ConfigError(
+                f"inference_config.targets: {name!r} is not an output of this network. "
+                f"{did_you_mean(name, by_name)}"
+            )
+    return [head for head in heads if head.name in names]

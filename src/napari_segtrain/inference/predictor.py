@@ -1,0 +1,404 @@
+"""From a checkpoint alone to predictions of anything."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from napari_segtrain.config import ConfigError, DataError, InferenceConfig, RunError
+from napari_segtrain.data.normalisation import Normalisation
+from napari_segtrain.data.sources import Source
+from napari_segtrain.network import MultiTaskUNet, NetworkPlan, maybe_compile, round_up
+from napari_segtrain.targets import Head
+
+from .activation import channel_ranges, is_direction, renormalise
+from .blending import tile_weights
+from .checkpoint import Trained, load_trained
+from .devices import choose_device
+from .images import as_source, check_source
+from .layout import BlockLayout, choose_block
+from .objects import write_instances
+from .outputs import OutputPlan, plan_outputs, raw_outputs
+from .sinks import Job, MemorySink, Sink
+from .stream import BlockStream, CancelCheck, Outcome, ProgressCallback, StreamResult
+from .tile_model import NetworkTiles
+from .tiling import Slices, TileGrid
+
+_FORWARD_SHARE = 1 / 3
+_INSTANCE_SHARE = 0.1
+
+
+class PredictionCancelledError(RunError):
+    """The user ended a prediction whose result was to be returned."""
+
+
+class Predictor:
+    """Predicts images with a trained network.
+
+    Attributes
+    ----------
+    network
+        In eval mode while it predicts.
+    plan, heads, normalisation
+        What the network is, what it outputs, and how images are brought to the range it knows.
+    inference
+        Tiles, blending, what is written.
+    device
+        Where it predicts.
+    spacing, unit
+        Size of a voxel in the training data, None when not known.
+    values
+        Label value of every class, by target.
+    messages
+        Sentences for the user, such as that there is no GPU.
+    """
+
+    def __init__(
+        self, trained: Trained, device: torch.device, inference: InferenceConfig | None = None
+    ) -> None:
+        self.network = trained.network
+        self.plan = trained.plan
+        self.heads = trained.heads
+        self.normalisation = trained.normalisation
+        self.inference = inference if inference is not None else trained.inference
+        self.device = device
+        self.spacing = trained.spacing
+        self.unit = trained.unit
+        self.values = trained.values
+        self.messages: list[str] = []
+        self._source = trained.source
+        self._may_compile = False
+
+    @classmethod
+    def from_checkpoint(
+        cls, run_or_file: str | Path, device: str = "auto", inference: InferenceConfig | None = None
+    ) -> Self:
+        """Rebuild the network from a checkpoint; nothing else of the run is needed.
+
+        Parameters
+        ----------
+        run_or_file
+            A checkpoint file, a run folder, or a project with one run.
+        device
+            See `choose_device`.
+        inference
+            None takes the settings that the run was configured with. Its `checkpoint` says whether the
+            best or the last weights of a run are taken.
+
+        Raises
+        ------
+        RunError
+            When there is no checkpoint, or it is damaged.
+        """
+        chosen, message = choose_device(device)
+        trained = load_trained(run_or_file, inference.checkpoint if inference is not None else None)
+        trained.network.to(chosen).eval()
+        predictor = cls(trained, chosen, inference)
+        predictor.messages += [message] if message else []
+        predictor._may_compile = True
+        return predictor
+
+    @classmethod
+    def from_network(
+        cls,
+        network: nn.Module,
+        plan: NetworkPlan,
+        heads: Sequence[Head],
+        normalisation: Normalisation,
+        inference: InferenceConfig | None = None,
+        device: torch.device | str = "cpu",
+        values: Mapping[str, tuple[int, ...]] | None = None,
+    ) -> Self:
+        """Wrap a network that is there already, such as one in training; its mode is restored after use.
+
+        Parameters
+        ----------
+        network
+            On `device`.
+        plan, heads, normalisation, inference, values
+            See the attributes.
+        device
+            Where the network is.
+        """
+        trained = Trained(
+            network,
+            plan,
+            tuple(heads),
+            normalisation,
+            inference or InferenceConfig(),
+            values=dict(values or {}),
+        )
+        return cls(trained, torch.device(device))
+
+    def tile_size(self) -> tuple[int, ...]:
+        """Return the size of tiles: as configured, rounded up to what the network takes, or the patch's."""
+        wanted = self.inference.tile_size
+        if wanted is None:
+            return round_up(self.plan.patch_size, self.plan)
+        if len(wanted) != self.plan.ndim:
+            raise ConfigError(
+                f"inference_config.tile_size: {','.join(map(str, wanted))} has {len(wanted)} numbers, but "
+                f"the network is {self.plan.ndim}D; give {self.plan.ndim}"
+            )
+        return round_up(wanted, self.plan)
+
+    def grid(self, shape: Sequence[int], region: Slices | None = None) -> TileGrid:
+        """Return the tiles of an image, or those of it that touch a region; planes of a stack singly."""
+        stack = len(shape) - self.plan.ndim
+        tile = (1,) * stack + self.tile_size()
+        overlap = (0.0,) * stack + (self.inference.overlap,) * self.plan.ndim
+        try:
+            return TileGrid(tuple(shape), tile, overlap, region)
+        except ValueError as error:
+            raise DataError(f"this part of the image cannot be predicted: {error}") from None
+
+    def predict_array(
+        self,
+        image: Any,
+        spacing: Sequence[float] | None = None,
+        progress: ProgressCallback | None = None,
+        cancel: CancelCheck | None = None,
+    ) -> dict[str, npt.NDArray[np.float32]]:
+        """Return the predictions of all chosen outputs after their activation.
+
+        Parameters
+        ----------
+        image
+            See `as_source`.
+        spacing
+            Size of a voxel, (z,) y, x.
+        progress, cancel
+            See `predict_source`.
+
+        Returns
+        -------
+        dict
+            Output name to `(C, *spatial)` float32: probabilities, values in the target's own units, unit
+            vectors with components in array order. The parts of instance targets are among them.
+
+        Raises
+        ------
+        PredictionCancelledError
+            When `cancel` returned True.
+        """
+        sink = MemorySink()
+        plan = raw_outputs(self.heads, self.inference.targets)
+        result = self._run(as_source(image, self.plan, spacing), sink, plan, None, progress, cancel)
+        if result.outcome is Outcome.CANCELLED:
+            raise PredictionCancelledError("the prediction was cancelled; there is no result")
+        return sink.arrays
+
+    def predict_source(
+        self,
+        source: Source,
+        sink: Sink,
+        region: Slices | None = None,
+        progress: ProgressCallback | None = None,
+        cancel: CancelCheck | None = None,
+    ) -> StreamResult:
+        """Predict an image of any size in bounded memory, in the form that `inference.output` asks for.
+
+        Parameters
+        ----------
+        source
+            The image; a network for planes takes stacks of them too.
+        sink
+            Where finished blocks go. A sink that has some already gets only the others.
+        region
+            A part of the image, one slice a spatial axis. Values are the same as in the prediction of
+            the whole image.
+        progress
+            Called with the finished share and the seconds that are left.
+        cancel
+            Asked before every batch of tiles. True ends the prediction; the sink keeps what it can
+            continue with.
+
+        Raises
+        ------
+        DataError
+            When the image does not fit the network, or holds values that are not numbers.
+        RunError
+            When the sink cannot write, or a tile does not fit into memory.
+        """
+        plan = plan_outputs(self.heads, self.inference, self.values)
+        return self._run(source, sink, plan, region, progress, cancel)
+
+    def _run(
+        self,
+        source: Source,
+        sink: Sink,
+        plan: OutputPlan,
+        region: Slices | None,
+        progress: ProgressCallback | None,
+        cancel: CancelCheck | None,
+    ) -> StreamResult:
+        for message in check_source(source, self.plan, self.spacing):
+            if message not in self.messages:
+                self.messages.append(message)
+        grid = self.grid(source.shape, region)
+        chunks = sink.chunks(grid.size, self.plan.ndim)
+        block = choose_block(grid, chunks, self._bytes_per_voxel(source, plan))
+        block = sink.open(self._job(source, grid), plan.outputs, block)
+        if sink.complete:
+            return StreamResult(Outcome.COMPLETED, tiles=0, skipped=0, blocks=0, seconds=0.0)
+        layout = BlockLayout(grid, block)
+        share = 1.0 - _INSTANCE_SHARE if plan.instances else 1.0
+        completed = False
+        try:
+            with self._evaluating(), torch.inference_mode():
+                stream = self._stream(source, sink, layout, plan)
+                result = stream.run(sink.pending(layout), _scaled(progress, share), cancel)
+            completed = result.outcome is Outcome.COMPLETED
+            if completed and plan.instances:
+                completed = write_instances(
+                    sink,
+                    plan,
+                    layout,
+                    self.plan.ndim,
+                    self.inference,
+                    _scaled(progress, -_INSTANCE_SHARE),
+                    cancel,
+                )
+        finally:
+            sink.close(completed)
+        return result if completed else result.cancelled()
+
+    def _stream(self, source: Source, sink: Sink, layout: BlockLayout, plan: OutputPlan) -> BlockStream:
+        grid = layout.grid
+        self._compile(len(grid))
+        model = NetworkTiles(
+            self.network,
+            plan.heads,
+            self.device,
+            in_channels=self.plan.in_channels,
+            tile=grid.tile,
+            ndim=self.plan.ndim,
+            weights=tile_weights(grid.tile, self.inference.blending),
+            batch_size=self.inference.batch_size,
+            mirroring=self.inference.mirroring,
+        )
+        directions = [
+            part
+            for head, part in zip(plan.heads, channel_ranges(plan.heads).values(), strict=True)
+            if is_direction(head)
+        ]
+
+        def write(where: Slices, block: npt.NDArray[np.float32]) -> Any:
+            for part in directions:
+                renormalise(block[part])
+            arrays = {output.name: output.encode(block) for output in plan.streamed}
+            return lambda: sink.write(where, arrays)
+
+        return BlockStream(
+            layout,
+            self.inference.blending,
+            read=source.read,
+            prepare=self._prepare,
+            model=model,
+            write=write,
+            skip_empty=self.inference.skip_empty,
+            folder=sink.scratch,
+        )
+
+    def _prepare(self, raw: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        image: npt.NDArray[np.float32] = self.normalisation.apply(raw)
+        # One value that is not a number makes the sum so; looking at each is several times slower.
+        if (
+            raw.dtype.kind == "f"
+            and not np.isfinite(image.sum(dtype=np.float64))
+            and not np.isfinite(image).all()
+        ):
+            raise DataError(
+                "the image holds values that are not numbers (NaN or infinite); replace them by a number, "
+                "such as 0"
+            )
+        return image
+
+    def _compile(self, tiles: int) -> None:
+        if not self._may_compile or not isinstance(self.network, MultiTaskUNet):
+            return
+        passes = tiles * (2**self.plan.ndim if self.inference.mirroring else 1)
+        size = np.prod(self.tile_size()) / np.prod(self.plan.patch_size)
+        steps = int(passes * size * _FORWARD_SHARE)
+        batch = self.inference.batch_size or 1
+        if maybe_compile(self.network, self.device.type, batch_size=batch, expected_steps=steps // batch):
+            self._may_compile = False
+
+    def _bytes_per_voxel(self, source: Source, plan: OutputPlan) -> float:
+        sums = 4 * sum(head.out_channels for head in plan.heads)
+        # The block being predicted and the one read ahead, and the normalised image.
+        image = source.channels * (2 * source.dtype.itemsize + 4)
+        written = sum(output.channels * output.dtype.itemsize for output in plan.streamed)
+        return float(sums + image + written)
+
+    def _job(self, source: Source, grid: TileGrid) -> Job:
+        region = [[part.start, part.stop] for part in grid.bounds]
+        settings = {
+            "checkpoint": dict(self._source),
+            "inference_config": self.inference.to_dict(),
+            "tile_size": list(self.tile_size()),
+            "device": str(self.device),
+            "region": region,
+        }
+        return Job(
+            grid.size,
+            tuple(source.spacing),
+            source.unit,
+            tuple(part.start for part in grid.bounds),
+            self.plan.ndim,
+            lambda: self._identity(source, grid),
+            settings,
+        )
+
+    def _identity(self, source: Source, grid: TileGrid) -> str:
+        # What changes the speed, or which weights are taken, is not part of what the values depend on.
+        relevant = self.inference.to_dict()
+        for name in ("batch_size", "checkpoint"):
+            relevant.pop(name)
+        facts = {
+            "inference_config": relevant,
+            "network": _digest(self.network),
+            "normalisation": self.normalisation.to_dict(),
+            "image": [source.channels, *source.shape, str(source.dtype), str(getattr(source, "name", ""))],
+            "region": [[part.start, part.stop] for part in grid.bounds],
+            "tile": list(grid.tile),
+        }
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+    @contextmanager
+    def _evaluating(self) -> Iterator[None]:
+        """Put the network into eval mode and every module back into its own mode afterwards."""
+        modes = [(module, module.training) for module in self.network.modules()]
+        self.network.eval()
+        try:
+            yield
+        finally:
+            for module, training in modes:
+                module.training = training
+
+
+def _scaled(progress: ProgressCallback | None, share: float) -> ProgressCallback | None:
+    """Return a callback that reports the first `share` of the work, or the last when negative."""
+    if progress is None:
+        return None
+    report = progress
+    if share < 0:
+        return lambda fraction, left: report(1.0 + share * (1.0 - fraction), left)
+    return lambda fraction, left: report(share * fraction, left)
+
+
+def _digest(network: nn.Module) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in network.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,60 @@
+"""What is stored with an output so that other programs show it in the right place."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from ..outputs import Output
+from .base import Job
+
+
+def axis_names(output: Output, job: Job) -> tuple[str, ...]:
+    """Return the names of a stored output's axes: c only where it has several channels."""
+    return (("c",) if output.channels > 1 else ()) + tuple("zyx"[-len(job.size) :])
+
+
+def multiscale(output: Output, job: Job) -> dict[str, Any]:
+    """Return one entry of OME-NGFF `multiscales` (versions 0.4 and 0.5) with a single level.
+
+    The scale is the source's spacing; a region of an image is translated to its place in it.
+    """
+    names = axis_names(output, job)
+    unit = {} if job.unit == "pixel" else {"unit": job.unit}
+    axes = [
+        {"name": n, "type": "channel"} if n == "c" else {"name": n, "type": "space", **unit} for n in names
+    ]
+    lead = [1.0] if output.channels > 1 else []
+    scale = lead + [float(s) for s in job.spacing]
+    transforms: list[dict[str, Any]] = [{"type": "scale", "scale": scale}]
+    if any(job.origin):
+        offset = [float(o * s) for o, s in zip(job.origin, job.spacing, strict=True)]
+        transforms.append({"type": "translation", "translation": [0.0] * len(lead) + offset})
+    return {
+        "name": output.name,
+        "axes": axes,
+        "datasets": [{"path": output.name, "coordinateTransformations": transforms}],
+    }
+
+
+def group_attributes(outputs: Sequence[Output], job: Job, version: str) -> dict[str, Any]:
+    """Return the `multiscales` of all outputs, spelt for version ``"0.4"`` or ``"0.5"``."""
+    entries = [multiscale(output, job) for output in outputs]
+    if version == "0.4":
+        return {"multiscales": [{"version": version, **entry} for entry in entries]}
+    return {"ome": {"version": version, "multiscales": entries}}
+
+
+def ome_tiff_metadata(output: Output, job: Job) -> dict[str, Any]:
+    """Return the keyword `metadata` of tifffile: an OME-TIFF with the source's spacing.
+
+    The settings of the prediction are its description, as JSON.
+    """
+    symbols = {"micrometer": "µm", "nanometer": "nm", "millimeter": "mm", "angstrom": "Å", "pixel": "pixel"}
+    metadata: dict[str, Any] = {"axes": "".join(axis_names(output, job)).upper(), "Name": output.name}
+    metadata["Description"] = json.dumps(dict(job.settings))
+    for name, step in zip("ZYX"[-len(job.size) :], job.spacing, strict=True):
+        metadata[f"PhysicalSize{name}"] = float(step)
+        metadata[f"PhysicalSize{name}Unit"] = symbols.get(job.unit, job.unit)
+    return metadata

@@ -1,0 +1,112 @@
+"""Output as TIFF files, one an output, written in place block by block."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tifffile
+
+from ..layout import BlockLayout
+from ..outputs import Output
+from ..tiling import Slices
+from .base import Job, default_chunks, failures_explained
+from .metadata import ome_tiff_metadata
+
+
+class TiffSink:
+    """Writes ``<folder>/<image>_<output>.tif``, OME-TIFF with the source's spacing, uncompressed.
+
+    Files appear when they are complete; until then they are hidden. They are mapped, not held in memory.
+
+    Parameters
+    ----------
+    folder
+        Made when absent.
+    image
+        Name of the image, the beginning of the file names.
+    """
+
+    def __init__(self, folder: str | Path, image: str) -> None:
+        self.folder = Path(folder)
+        self.image = image
+        self.scratch: Path | None = None
+        self._arrays: dict[str, npt.NDArray[Any]] = {}
+        self._files: dict[str, Path] = {}
+
+    def path(self, output: str) -> Path:
+        """Return the file of one output."""
+        return self.folder / f"{self.image}_{output}.tif"
+
+    @property
+    def paths(self) -> dict[str, Path]:
+        """The file of every output that was opened."""
+        return {name: self.path(name) for name in self._files}
+
+    @property
+    def complete(self) -> bool:
+        """Never: a file is written afresh."""
+        return False
+
+    def chunks(self, size: tuple[int, ...], ndim: int) -> tuple[int, ...]:
+        """See `Sink.chunks`."""
+        return default_chunks(size, ndim)
+
+    def open(self, job: Job, outputs: Sequence[Output], block: tuple[int, ...]) -> tuple[int, ...]:
+        """See `Sink.open`.
+
+        Raises
+        ------
+        RunError
+            When the folder cannot be written.
+        """
+        with failures_explained(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.scratch = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=self.folder))
+            for number, output in enumerate(outputs):
+                self._arrays[output.name] = self._map(self.scratch / f"{number}.tif", output, job)
+        return block
+
+    def _map(self, file: Path, output: Output, job: Job) -> npt.NDArray[Any]:
+        shape = (output.channels, *job.size) if output.channels > 1 else job.size
+        if output.form == "part":
+            array = np.lib.format.open_memmap(file, mode="w+", dtype=output.dtype, shape=shape)
+        else:
+            metadata = ome_tiff_metadata(output, job)
+            array = tifffile.memmap(file, shape=shape, dtype=output.dtype, ome=True, metadata=metadata)
+            self._files[output.name] = file
+        return array if output.channels > 1 else array[None]
+
+    def pending(self, layout: BlockLayout) -> npt.NDArray[np.bool_]:
+        """All blocks."""
+        return np.ones(layout.counts, np.bool_)
+
+    def write(self, where: Slices, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        """See `Sink.write`."""
+        for name, values in arrays.items():
+            self.replace(name, where, values)
+
+    def read(self, name: str, where: Slices) -> npt.NDArray[Any]:
+        """See `Sink.read`."""
+        return np.array(self._arrays[name][(slice(None), *where)])
+
+    def replace(self, name: str, where: Slices, values: npt.NDArray[Any]) -> None:
+        """See `Sink.replace`."""
+        self._arrays[name][(slice(None), *where)] = values
+
+    def close(self, completed: bool) -> None:
+        """See `Sink.close`."""
+        if self.scratch is None:
+            return
+        with failures_explained(self.folder):
+            if completed:
+                for name, file in self._files.items():
+                    file.replace(self.path(name))
+        self._arrays.clear()
+        shutil.rmtree(self.scratch, ignore_errors=True)
+        self.scratch = None

@@ -1,0 +1,198 @@
+"""Output as a Zarr store: chunk by chunk, and an interrupted prediction goes on where it was."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import zarr
+
+from napari_segtrain.config import RunError
+
+from ..layout import BlockLayout
+from ..outputs import Output
+from ..tiling import Slices
+from .base import Job, default_chunks, failures_explained
+from .metadata import axis_names, group_attributes
+
+_KEY = "segtrain"
+
+
+class ZarrSink:
+    """A group with one array an output, and OME-NGFF metadata for each.
+
+    The group's attribute ``segtrain`` holds the settings of the prediction and whether it is complete.
+    While it is not, a folder ``.<name>.unfinished`` beside the store lists the finished blocks, and keeps
+    what instances are made of; it is removed at the end.
+
+    Parameters
+    ----------
+    path
+        Folder of the store, by custom ending in .zarr. An unfinished store of the same prediction is
+        continued and a finished one left as it is; anything else that is there is refused.
+    zarr_format
+        3, with OME-NGFF 0.5, or 2, with 0.4 for older readers.
+    overwrite
+        Replace a store of another prediction.
+    """
+
+    def __init__(self, path: str | Path, *, zarr_format: Literal[2, 3] = 3, overwrite: bool = False) -> None:
+        self.path = Path(path)
+        self.scratch: Path | None = self.path.with_name(f".{self.path.name}.unfinished")
+        self._unfinished = self.scratch
+        self._format = zarr_format
+        self._overwrite = overwrite
+        self._arrays: dict[str, Any] = {}
+        self._several: dict[str, bool] = {}
+        self._done: set[tuple[tuple[int, int], ...]] = set()
+        self._complete = False
+
+    def chunks(self, size: tuple[int, ...], ndim: int) -> tuple[int, ...]:
+        """See `Sink.chunks`."""
+        return default_chunks(size, ndim)
+
+    def open(self, job: Job, outputs: Sequence[Output], block: tuple[int, ...]) -> tuple[int, ...]:
+        """See `Sink.open`.
+
+        Raises
+        ------
+        RunError
+            When the path holds something else, or cannot be written.
+        """
+        self._several = {output.name: output.channels > 1 for output in outputs}
+        with failures_explained(self.path):
+            identity = job.identity()
+            state = self._existing(identity)
+            if state is None:
+                self._create(job, identity, outputs, block)
+                return block
+            group = zarr.open_group(str(self.path), mode="r+")
+            self._arrays = {o.name: group[o.name] for o in outputs if o.form != "part"}
+            self._complete = bool(state["complete"])
+            if not self._complete:
+                parts = zarr.open_group(str(self._unfinished / "parts.zarr"), mode="r+")
+                self._arrays |= {o.name: parts[o.name] for o in outputs if o.form == "part"}
+                self._done = self._read_done()
+            return tuple(state["block"])
+
+    def pending(self, layout: BlockLayout) -> npt.NDArray[np.bool_]:
+        """See `Sink.pending`."""
+        pending = np.full(layout.counts, not self._complete)
+        for index in layout:
+            if tuple((part.start, part.stop) for part in layout.core(index)) in self._done:
+                pending[index] = False
+        return pending
+
+    @property
+    def complete(self) -> bool:
+        """See `Sink.complete`."""
+        return self._complete
+
+    def write(self, where: Slices, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        """See `Sink.write`; blocks share no chunk, so they never disturb each other."""
+        for name, values in arrays.items():
+            self.replace(name, where, values)
+        bounds = tuple((part.start, part.stop) for part in where)
+        with failures_explained(self.path), (self._unfinished / "blocks.jsonl").open("a") as file:
+            file.write(json.dumps(bounds) + "\n")
+        self._done.add(bounds)
+
+    def read(self, name: str, where: Slices) -> npt.NDArray[Any]:
+        """See `Sink.read`."""
+        values: npt.NDArray[Any] = np.asarray(self._arrays[name][self._index(name, where)])
+        return values if self._several[name] else values[None]
+
+    def replace(self, name: str, where: Slices, values: npt.NDArray[Any]) -> None:
+        """See `Sink.replace`."""
+        with failures_explained(self.path):
+            self._arrays[name][self._index(name, where)] = values if self._several[name] else values[0]
+
+    def close(self, completed: bool) -> None:
+        """See `Sink.close`."""
+        if not completed or self._complete:
+            return
+        with failures_explained(self.path):
+            group = zarr.open_group(str(self.path), mode="r+")
+            group.attrs[_KEY] = {**dict(group.attrs[_KEY]), "complete": True}
+            self._complete = True
+            shutil.rmtree(self._unfinished, ignore_errors=True)
+
+    def _index(self, name: str, where: Slices) -> tuple[slice, ...]:
+        return (slice(None), *where) if self._several[name] else where
+
+    def _existing(self, identity: str) -> Mapping[str, Any] | None:
+        """Return what the store says of itself when it is to be continued; None when it is to be made."""
+        if not self.path.exists() or (self.path.is_dir() and not any(self.path.iterdir())):
+            return None
+        try:
+            state = dict(zarr.open_group(str(self.path), mode="r").attrs).get(_KEY)
+        except (ValueError, KeyError, FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
+            state = None
+        if not isinstance(state, Mapping):
+            raise RunError(
+                f"{self.path}: exists and is not a prediction of this program; it is left alone. Choose "
+                "another output"
+            )
+        same = state.get("identity") == identity
+        if same and (state.get("complete") or (self._unfinished / "parts.zarr").is_dir()):
+            return state
+        if same or self._overwrite:
+            return None
+        raise RunError(
+            f"{self.path}: holds a prediction of another image, or with another network or other settings. "
+            "Choose another output, or allow it to be overwritten"
+        )
+
+    def _create(self, job: Job, identity: str, outputs: Sequence[Output], block: tuple[int, ...]) -> None:
+        shutil.rmtree(self._unfinished, ignore_errors=True)
+        if self.path.exists():
+            shutil.rmtree(self.path)
+        self._unfinished.mkdir(parents=True)
+        parts = zarr.create_group(str(self._unfinished / "parts.zarr"), zarr_format=self._format)
+        group = zarr.create_group(str(self.path), zarr_format=self._format)
+        kept = [output for output in outputs if output.form != "part"]
+        for output in outputs:
+            self._arrays[output.name] = self._array(group if output in kept else parts, output, job)
+        group.attrs.update(group_attributes(kept, job, "0.5" if self._format == 3 else "0.4"))
+        group.attrs[_KEY] = {
+            "identity": identity,
+            "settings": dict(job.settings),
+            "spacing": list(job.spacing),
+            "unit": job.unit,
+            "origin": list(job.origin),
+            "block": list(block),
+            "complete": False,
+        }
+
+    def _array(self, group: Any, output: Output, job: Job) -> Any:
+        lead: tuple[int, ...] = (output.channels,) if output.channels > 1 else ()
+        names = {"dimension_names": axis_names(output, job)} if self._format == 3 else {}
+        return group.create_array(
+            output.name,
+            shape=(*lead, *job.size),
+            chunks=(*((1,) * len(lead)), *self.chunks(job.size, job.ndim)),
+            dtype=output.dtype,
+            fill_value=0,
+            attributes={
+                "axes": list(axis_names(output, job)),
+                "spacing": list(job.spacing),
+                "unit": job.unit,
+            },
+            **names,
+        )
+
+    def _read_done(self) -> set[tuple[tuple[int, int], ...]]:
+        record = self._unfinished / "blocks.jsonl"
+        done = set()
+        for line in record.read_text().splitlines() if record.is_file() else ():
+            try:
+                done.add(tuple((int(a), int(b)) for a, b in json.loads(line)))
+            except ValueError:
+                # The last line of a process that was killed while writing it: its block counts as not done.
+                continue
+        return done

@@ -1,0 +1,182 @@
+"""A network as the stream wants it: batches of tiles in, weighted predictions of all heads out."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from napari_segtrain.config import RunError
+from napari_segtrain.targets import Head
+
+from .activation import channel_ranges, empty_prediction, stack_predictions
+from .mirroring import mirrors
+
+logger = logging.getLogger(__name__)
+
+_BATCH_SIZES = (1, 2, 4, 8, 16)
+_WORTH = 0.95
+
+
+class NetworkTiles:
+    """Predicts batches of tiles with a network.
+
+    Parameters
+    ----------
+    network
+        In eval mode, on `device`.
+    heads
+        Outputs to keep, in the order of the channels that come out.
+    device
+        Where the network is.
+    in_channels
+        Channels of the image.
+    tile
+        Size of a tile in the image, `(z,) y, x`; may have a leading axis of 1 that the network does not
+        have, for planes of a stack.
+    ndim
+        Spatial axes of the network.
+    weights
+        Weights of a tile, `(*tile)`.
+    batch_size
+        Tiles in one pass; None is 1 on a processor and measured elsewhere.
+    mirroring
+        Whether to average over all mirrored versions.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        heads: Sequence[Head],
+        device: torch.device,
+        *,
+        in_channels: int,
+        tile: tuple[int, ...],
+        ndim: int,
+        weights: npt.NDArray[np.float32],
+        batch_size: int | None = None,
+        mirroring: bool = False,
+    ) -> None:
+        self._network = network
+        self._heads = tuple(heads)
+        self._device = device
+        self._in_channels = in_channels
+        self._tile = tile
+        self._size = tile[len(tile) - ndim :]
+        self._symmetries = mirrors(ndim) if mirroring else mirrors(ndim)[:1]
+        self.channels = sum(head.out_channels for head in heads)
+        empty = empty_prediction(heads)
+        channel_weights = weights.reshape(1, *weights.shape)
+        self.empty = empty.reshape(-1, *(1,) * weights.ndim) * channel_weights if empty is not None else None
+        self._weights = torch.from_numpy(weights).reshape(self._size).to(device)
+        self.batch_size = batch_size if batch_size is not None else self._measure()
+        self._reserve(self.batch_size)
+
+    def load(self, slot: int, values: npt.NDArray[np.float32]) -> None:
+        """Copy one tile's image, `(C, *tile)`, into a place of the batch."""
+        self._input[slot].copy_(torch.from_numpy(values.reshape(self._in_channels, *self._size)))
+
+    def predict(self, count: int) -> npt.NDArray[np.float32]:
+        """Return weighted predictions of the first `count` tiles, `(count, channels, *tile)`.
+
+        The array is used again by the next call.
+
+        Raises
+        ------
+        RunError
+            When even a single tile does not fit into memory.
+        """
+        try:
+            self._forward(count)
+        except torch.OutOfMemoryError:
+            self._one_by_one(count)
+        if self._device.type != "cpu":
+            self._host[:count].copy_(self._sum[:count])
+        result: npt.NDArray[np.float32] = self._host[:count].numpy()
+        return result.reshape(count, self.channels, *self._tile)
+
+    def _one_by_one(self, count: int) -> None:
+        """Predict the loaded tiles singly, and take single tiles from now on."""
+        logger.warning("%d tiles at once do not fit into memory; predicting them one by one", count)
+        self.batch_size = 1
+        tiles = self._input[:count].clone()
+        results = []
+        for tile in tiles:
+            self._input[0].copy_(tile)
+            try:
+                self._forward(1)
+            except torch.OutOfMemoryError:
+                size = "×".join(map(str, self._size))
+                raise RunError(
+                    f"a tile of {size} does not fit into the memory of {self._device}: choose a smaller "
+                    "tile (inference_config.tile_size), or the processor as device"
+                ) from None
+            results.append(self._sum[:1].clone())
+        self._sum[:count] = torch.cat(results)
+
+    def _reserve(self, count: int) -> None:
+        pinned = self._device.type == "cuda"
+        layout = torch.channels_last if len(self._size) == 2 else torch.channels_last_3d
+        self._input = torch.empty(
+            (count, self._in_channels, *self._size), memory_format=layout, pin_memory=pinned
+        )
+        shape = (count, self.channels, *self._size)
+        self._sum = torch.empty(shape, device=self._device)
+        self._one = torch.empty_like(self._sum) if len(self._symmetries) > 1 else self._sum
+        self._host = torch.empty(shape, pin_memory=pinned) if self._device.type != "cpu" else self._sum
+
+    @torch.inference_mode()
+    def _forward(self, count: int) -> None:
+        """Fill `_sum` with predictions times weights."""
+        images = self._input[:count].to(self._device, non_blocking=True)
+        total = self._sum[:count]
+        for number, symmetry in enumerate(self._symmetries):
+            with self._precision():
+                outputs = self._network(symmetry.apply(images))
+            if number == 0:
+                stack_predictions(outputs, self._heads, total)
+                continue
+            one = self._one[:count]
+            stack_predictions(outputs, self._heads, one)
+            for head, part in zip(self._heads, channel_ranges(self._heads).values(), strict=True):
+                back = symmetry.inverse
+                turn = back.apply_vectors if head.kind == "vector" else back.apply
+                total[:, part].add_(turn(one[:, part]))
+        share = 1.0 / len(self._symmetries)
+        total.mul_(self._weights if share == 1.0 else self._weights * share)
+
+    def _precision(self) -> Any:
+        # Half precision is faster where the hardware has it; on processors it is slower.
+        return torch.autocast("cuda", torch.float16) if self._device.type == "cuda" else nullcontext()
+
+    def _measure(self) -> int:
+        """Return the smallest batch that is about as fast a tile as any."""
+        if self._device.type == "cpu":
+            return 1
+        seconds: dict[int, float] = {}
+        for count in _BATCH_SIZES:
+            try:
+                self._reserve(count)
+                self._input.zero_()
+                self._timed(count)
+                seconds[count] = self._timed(count) / count
+            except torch.OutOfMemoryError:
+                break
+            if len(seconds) > 1 and seconds[count] > _WORTH * min(list(seconds.values())[:-1]):
+                break
+        fastest = min(seconds.values(), default=0.0)
+        return next((count for count, spent in seconds.items() if spent * _WORTH <= fastest), 1)
+
+    def _timed(self, count: int) -> float:
+        begin = time.perf_counter()
+        self._forward(count)
+        # Reading a value waits for the device.
+        float(self._sum.reshape(-1)[0])
+        return time.perf_counter() - begin

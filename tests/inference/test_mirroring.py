@@ -1,0 +1,77 @@
+import itertools
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from napari_segtrain.inference.mirroring import Symmetry, mirrors
+
+
+def all_symmetries(ndim: int) -> list[Symmetry]:
+    orders = itertools.permutations(range(ndim))
+    return [
+        Symmetry(o, f) for o, f in itertools.product(orders, itertools.product((False, True), repeat=ndim))
+    ]
+
+
+def gradient(values: Tensor) -> Tensor:
+    """Central differences with periodic ends: commutes with every symmetry of the grid."""
+    parts = [(values.roll(-1, axis) - values.roll(1, axis)) / 2 for axis in range(2, values.ndim)]
+    return torch.cat(parts, dim=1)
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_inverse_undoes_and_vectors_turn_with_the_image(ndim: int) -> None:
+    image = torch.rand(1, 1, *(4, 5, 6)[:ndim])
+    vectors = gradient(image)
+    for symmetry in all_symmetries(ndim):
+        moved = symmetry.apply(image)
+        assert torch.equal(symmetry.inverse.apply(moved), image)
+        # The gradient of the moved image, moved back, is the gradient of the image.
+        back = symmetry.inverse.apply_vectors(gradient(moved))
+        torch.testing.assert_close(back, vectors)
+        torch.testing.assert_close(symmetry.apply_vectors(vectors), gradient(moved))
+
+
+@pytest.mark.parametrize(("ndim", "count"), [(2, 4), (3, 8)])
+def test_mirrors_are_all_flips_identity_first(ndim: int, count: int) -> None:
+    found = mirrors(ndim)
+    assert len(set(found)) == count
+    image = torch.rand(1, 1, *(4, 5, 6)[:ndim])
+    assert torch.equal(found[0].apply(image), image)
+    assert len({tuple(m.apply(image).reshape(-1).tolist()) for m in found}) == count
+    assert all(m.apply(m.apply(image)).equal(image) for m in found)
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_mirroring_changes_nothing_for_an_equivariant_network(
+    ndim: int, predictor_of: Callable, head: Callable, noise: Callable
+) -> None:
+    def unit(x: Tensor) -> Tensor:
+        return torch.nn.functional.normalize(gradient(x), dim=1)
+
+    heads = [head("grey"), head("normals", "surface_normals", ndim)]
+    image = noise(*(24, 20, 28)[:ndim])
+    plain, mirrored = (
+        predictor_of(
+            {"grey": lambda x: x, "normals": unit}, heads, ndim=ndim, overlap=0.0, mirroring=mirroring
+        ).predict_array(image)
+        for mirroring in (False, True)
+    )
+    for name in plain:
+        np.testing.assert_allclose(mirrored[name], plain[name], atol=1e-5)
+
+
+def test_mirroring_averages_what_is_not_equivariant(
+    predictor_of: Callable, head: Callable, noise: Callable
+) -> None:
+    ramp = lambda x: x * 0 + torch.arange(16.0)  # noqa: E731
+    left = lambda x: torch.stack([x[:, 0] * 0, x[:, 0] * 0 + 1], 1)  # noqa: E731
+    heads = [head("ramp"), head("left", "surface_normals", 2)]
+    predictor = predictor_of({"ramp": ramp, "left": left}, heads, mirroring=True)
+    found = predictor.predict_array(noise(16, 16))
+    np.testing.assert_allclose(found["ramp"], 7.5, rtol=1e-5)
+    # A vector that always points to the same side of the tile has no direction left.
+    np.testing.assert_allclose(found["left"], 0.0, atol=1e-5)
