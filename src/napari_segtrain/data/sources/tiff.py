@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+import weakref
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -107,6 +108,7 @@ class _Segments:
             store = _level(self._file.series[0], path, level).aszarr()
             self._array: Any = zarr.open(store, mode="r")
         self.chunks: tuple[int, ...] = tuple(self._array.chunks)
+        weakref.finalize(self, self._file.close)
 
     def fetch(self, index: Regions) -> NDArray[Any]:
         """Return one part of the stored array."""
