@@ -1,1 +1,42 @@
+"""Losses: one small class each, all masked; and their weighted sum over targets.
 
+The table and its checks need no torch; classes load with their first use.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from .table import LOSSES, LossSpec, check_loss, create, describe_losses, loss_names
+
+if TYPE_CHECKING:
+    from .base import Loss
+    from .multitask import HeadLike, LossResult, MultiTaskLoss, check_heads
+
+_LAZY = {
+    "Loss": "base",
+    "HeadLike": "multitask",
+    "LossResult": "multitask",
+    "MultiTaskLoss": "multitask",
+    "check_heads": "multitask",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(import_module(f".{_LAZY[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+__all__ = [
+    "LOSSES",
+    "HeadLike",
+    "Loss",
+    "LossResult",
+    "LossSpec",
+    "MultiTaskLoss",
+    "check_heads",
+    "check_loss",
+    "create",
+    "describe_losses",
+    "loss_names",
+]

@@ -1,1 +1,39 @@
+"""Labels → tensors: primary targets, and auxiliary targets derived from them.
 
+Names that need numba load with their first use.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from .head import Encoding, Head, HeadKind
+from .heads import resolve_heads
+from .kinds import background_value, class_values, resolve_targets
+from .labels import class_indices, label_masks
+
+if TYPE_CHECKING:
+    from .deriver import TargetDeriver
+    from .outputs import activate
+
+_LAZY = {"TargetDeriver": "deriver", "activate": "outputs"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(import_module(f".{_LAZY[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+__all__ = [
+    "Encoding",
+    "Head",
+    "HeadKind",
+    "TargetDeriver",
+    "activate",
+    "background_value",
+    "class_indices",
+    "class_values",
+    "label_masks",
+    "resolve_heads",
+    "resolve_targets",
+]
