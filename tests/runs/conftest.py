@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from napari_segtrain.runs import ProjectLock, RunFolder, RunState
+from napari_segtrain.runs import RunFolder, RunState
 
 Python = Callable[[str], "subprocess.Popen[str]"]
 
@@ -55,9 +55,3 @@ def small_files() -> Callable[[int], AbstractContextManager[None]]:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
     return limited
-
-
-@pytest.fixture
-def held(tmp_path: Path) -> Iterator[ProjectLock]:
-    with ProjectLock(tmp_path).acquire("first") as lock:
-        yield lock

@@ -61,6 +61,11 @@ class Server:
         Where commands come from and events go to.
     grace
         Seconds that a job may take to end after the last request to do so; then the process ends hard.
+
+    Attributes
+    ----------
+    warm
+        Whether everything is imported.
     """
 
     def __init__(self, jobs: JobTable, channel: Channel, grace: float) -> None:
@@ -72,6 +77,7 @@ class Server:
         self._guard = threading.RLock()
         self._writing = threading.Lock()
         self._closing = ""
+        self.warm = False
 
     def run(self) -> None:
         """Take commands and run jobs until a shutdown, or until nobody is there to command.
@@ -82,6 +88,7 @@ class Server:
         began = time.monotonic()
         threading.Thread(target=self._read_commands, name="read-commands", daemon=True).start()
         self._jobs.warm_up()
+        self.warm = True
         self.send(Ready(pid=os.getpid(), seconds=time.monotonic() - began, versions=library_versions()))
         while (job := self._accepted.get()) is not None:
             finished = self._run_job(job)
@@ -90,7 +97,7 @@ class Server:
             self.send(finished)
 
     def close(self, reason: FinishReason) -> None:
-        """Stop the job, if there is one, and let `run` return after it; from any thread.
+        """Stop the job, if there is one, and let `run` return after it; ends an unready process at once.
 
         Parameters
         ----------
@@ -100,6 +107,8 @@ class Server:
         with self._guard:
             if self._closing:
                 return
+            if not self.warm:
+                os._exit(0)  # no job has begun; do not wait for imports that nobody needs any more
             self._closing = reason
             if self._active is not None:
                 self._active.control.stop(reason)
@@ -242,7 +251,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked_to_end: list[int] = []
 
     def on_signal(number: int, frame: object) -> None:
-        if server.closing:
+        if server.closing or not server.warm:
             os._exit(128 + number)
         asked_to_end.append(number)
         server.close(FinishReason.STOPPED)

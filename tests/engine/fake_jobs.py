@@ -1,0 +1,108 @@
+"""Jobs for a real engine process that need no network: what they do is named in the command."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import warnings
+
+from napari_segtrain.config import DataError
+from napari_segtrain.engine import JobTable, Predict, Train
+from napari_segtrain.runs import (
+    BatchDone,
+    Control,
+    Emit,
+    Finished,
+    LabelsApplied,
+    ProjectLock,
+    RunFolder,
+    RunStarted,
+    RunState,
+    Warned,
+)
+
+
+def train(command: Train, emit: Emit, control: Control) -> None:
+    run = RunFolder.create(command.project, command.run_name or "base")
+    with ProjectLock(command.project).acquire(run.name), run.open_events() as write:
+        run.set_state(RunState.RUNNING)
+        if "silent" not in command.config:
+            emit(RunStarted(run_id=run.read_info().id, name=run.name, path=str(run.path), num_epochs=1))
+        step = 0
+        while control.wait_while_paused(emit) and not control.stopped:
+            step += 1
+            emit(BatchDone(epoch=1, step=step, loss=1.0 / step))
+            for change in control.take_labels():
+                emit(
+                    LabelsApplied(
+                        record=change.record, target=change.target, start=change.start, stop=change.stop
+                    )
+                )
+            if control.hint is not None:
+                emit(Warned(message=f"looking at {control.hint.start}"))
+                control.look_at(None)
+            if "die_by" in command.config:
+                sys.stderr.write("the last words of a library\n")
+                os.kill(os.getpid(), getattr(signal, command.config["die_by"]))
+            if step >= command.config.get("steps", 10**9):
+                break
+            time.sleep(0.005)
+        status = RunState.INTERRUPTED if control.stopped else RunState.COMPLETED
+        reason = control.stop_reason or "all_epochs"
+        run.set_state(status, reason=reason)
+        finished = Finished.model_validate({"status": status, "reason": reason, "path": str(run.path)})
+        write(finished)
+        emit(finished)
+        time.sleep(command.config.get("tidy_up", 0.0))
+
+
+def predict(command: Predict, emit: Emit, control: Control) -> None:
+    what = command.model
+    if what == "noise":
+        _make_noise()
+    elif what == "data_error":
+        raise DataError("the image is empty; choose another one")
+    elif what == "bug":
+        raise ZeroDivisionError("division by nothing")
+    elif what == "bug_after_success":
+        emit(Finished(status=RunState.COMPLETED, reason="all_epochs"))
+        raise ZeroDivisionError("division by nothing")
+    elif what == "exit":
+        sys.exit(5)
+    elif what == "hard_exit":
+        os._exit(7)
+    elif what == "nice":
+        emit(Warned(message=str(os.nice(0))))
+    elif what == "stdin":
+        emit(Warned(message=repr(sys.stdin.read())))
+    elif what == "stubborn":
+        emit(Warned(message="I do not listen"))
+        time.sleep(60)
+    elif what == "wait":
+        while not control.stopped:
+            time.sleep(0.005)
+
+
+def _make_noise() -> None:
+    sys.stdout.write("noise of a print\n")
+    sys.stdout.write('{"event": "warned", "message": "noise"}\n')
+    sys.stdout.flush()
+    os.write(1, b"noise of a C library\n")
+    subprocess.run([sys.executable, "-c", "print('noise of a child')"], check=True)
+    warnings.warn("noise of a warning", stacklevel=1)
+
+
+def warm_up() -> None:
+    sys.stdout.write("noise of an import\n")
+    slow = os.environ.get("SLOW_WARM_UP")
+    if slow:
+        time.sleep(float(slow))
+    broken = os.environ.get("BROKEN_WARM_UP")
+    if broken:
+        raise ImportError(broken)
+
+
+JOBS = JobTable(train=train, predict=predict, warm_up=warm_up)

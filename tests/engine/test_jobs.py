@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from napari_segtrain.config import ConfigError, ExperimentConfig
+from napari_segtrain.engine import JobTable, Predict, Train, jobs, load_jobs
+from napari_segtrain.runs import Control, ignore
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
+    made: list[tuple[object, ...]] = []
+    fake = SimpleNamespace(
+        train=lambda *args, **kwargs: made.append((*args, kwargs)),
+        predict=lambda *args, **kwargs: made.append((*args, kwargs)),
+    )
+    monkeypatch.setitem(sys.modules, "napari_segtrain.workflow", fake)
+    return made
+
+
+def test_train_hands_its_values_to_the_workflow(calls: list[tuple[object, ...]]) -> None:
+    config = ExperimentConfig().with_overrides({"tr_config.batch_size": 3})
+    control = Control()
+    command = Train(config=config.to_dict(), data={"layers": []}, project="p", run_name="x", resume="r")
+    jobs.WORKFLOW_JOBS.train(command, ignore, control)
+    kwargs = {"run_name": "x", "resume": "r", "emit": ignore, "control": control}
+    assert calls == [(config, {"layers": []}, "p", kwargs)]
+
+
+def test_a_wrong_configuration_is_the_users_error(calls: list[tuple[object, ...]]) -> None:
+    command = Train(config={"tr_config": {"batchsize": 3}}, data="d", project="p")
+    with pytest.raises(ConfigError, match="batch_size"):
+        jobs.WORKFLOW_JOBS.train(command, ignore, Control())
+    assert calls == []
+
+
+def test_predict_hands_its_values_to_the_workflow(calls: list[tuple[object, ...]]) -> None:
+    control = Control()
+    command = Predict(model="m", data="d", output="o", targets=("a",), start=(0,), stop=(4,), instances=True)
+    jobs.WORKFLOW_JOBS.predict(command, ignore, control)
+    [(model, data, output, kwargs)] = calls
+    assert (model, data, output) == ("m", "d", "o")
+    assert kwargs == {
+        "targets": ("a",), "start": (0,), "stop": (4,), "spacing": None, "inference": None,
+        "instances": True, "device": "auto", "emit": ignore, "control": control,
+    }  # fmt: skip
+
+
+def test_the_table_of_the_program_is_found() -> None:
+    assert load_jobs(jobs.WORKFLOW) is jobs.WORKFLOW_JOBS
+
+
+def test_other_things_are_no_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "some_module.py").write_text("THING = 3\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(TypeError, match="some_module:THING is a int, not a JobTable"):
+        load_jobs("some_module:THING")
+    with pytest.raises(AttributeError):
+        load_jobs("some_module:OTHER")
+    assert isinstance(load_jobs(jobs.WORKFLOW), JobTable)
