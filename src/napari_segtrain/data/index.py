@@ -5,89 +5,25 @@ from __future__ import annotations
 import logging
 import math
 import threading
-from bisect import bisect_right
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, overload
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ..config import DataError, DataFacts, DatasetConfig, did_you_mean
+from ..config import DataError, DataFacts, DatasetConfig, TargetConfig, did_you_mean
 from ..targets.kinds import facts_of
 from .blocks import Box
 from .index_cache import IndexCache
-from .patches import PatchSpec
+from .index_rules import EVERYWHERE, MOST_CLASSES, Held, IndexRules
+from .pools import IndexView, Pool
 from .records import Region
-from .region_index import EVERYWHERE, MOST_CLASSES, Held, IndexRules, RegionIndex
+from .region_index import RegionIndex
 
 if TYPE_CHECKING:
     from .dataset import Dataset
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Pool(Sequence[PatchSpec]):
-    """Positions to draw from; a sequence of patches, which are made when they are asked for.
-
-    Attributes
-    ----------
-    regions
-        The indexed regions.
-    ends
-        Number of positions in all regions up to and with each.
-    flats
-        For each region the flat indices of its positions.
-    target, value
-        The target, and the class of it, whose foreground each position holds; None: any label.
-    """
-
-    regions: tuple[RegionIndex, ...]
-    ends: tuple[int, ...]
-    flats: tuple[NDArray[np.int64], ...]
-    target: str | None = None
-    value: int | None = None
-
-    def __len__(self) -> int:
-        return self.ends[-1] if self.ends else 0
-
-    @overload
-    def __getitem__(self, index: int) -> PatchSpec: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[PatchSpec]: ...
-    def __getitem__(self, index: int | slice) -> PatchSpec | list[PatchSpec]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        region, flat = self._find(index)
-        return region.spec(flat)
-
-    def __iter__(self) -> Iterator[PatchSpec]:
-        return (self[i] for i in range(len(self)))
-
-    def moved(self, index: int, random: np.random.Generator) -> PatchSpec:
-        """Return the position moved at random, holding on to what the pool is about."""
-        region, flat = self._find(index)
-        return region.moved(flat, random, self.target, self.value)
-
-    def _find(self, index: int) -> tuple[RegionIndex, int]:
-        if index < 0:
-            index += len(self)
-        if not 0 <= index < len(self):
-            raise IndexError(f"position {index} of {len(self)}")
-        which = bisect_right(self.ends, index)
-        before = self.ends[which - 1] if which else 0
-        return self.regions[which], int(self.flats[which][index - before])
-
-
-@dataclass(frozen=True)
-class IndexView:
-    """The state of an index at one time; an update makes a new one."""
-
-    everywhere: Pool
-    foreground: dict[str, Pool]
-    classes: dict[str, dict[int, Pool]]
 
 
 class PatchIndex:
@@ -151,16 +87,7 @@ class PatchIndex:
         """
         patch = tuple(int(p) for p in patch_size)
         steps = tuple(max(1, p // 2) for p in patch) if stride is None else tuple(stride)
-        targets = config.targets or dataset.targets
-        known = {name: facts_of(name, target, facts) for name, target in targets.items()} if facts else {}
-        rules = IndexRules(
-            targets,
-            {name: found for name, found in known.items() if found is not None},
-            config.min_labeled_ratio,
-            config.min_bbox_percent,
-            foreground_only,
-            config.balance_classes,
-        )
+        rules = _rules(config.targets or dataset.targets, config, facts, foreground_only)
         cache = IndexCache(cache_dir, patch, steps)
         parts: list[RegionIndex] = []
         for region in regions:
@@ -276,3 +203,17 @@ class PatchIndex:
             f"least {self.rules.min_box:g}; the largest labelled share is {shown:g}. "
             "Lower dataset_config.min_labeled_ratio or min_bbox_percent, take a smaller patch, or label more"
         )
+
+
+def _rules(
+    targets: Mapping[str, TargetConfig], config: DatasetConfig, facts: DataFacts | None, foreground_only: bool
+) -> IndexRules:
+    known = {name: facts_of(name, target, facts) for name, target in targets.items()} if facts else {}
+    return IndexRules(
+        targets,
+        {name: found for name, found in known.items() if found is not None},
+        config.min_labeled_ratio,
+        config.min_bbox_percent,
+        foreground_only,
+        config.balance_classes,
+    )

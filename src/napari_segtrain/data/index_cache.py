@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from .cells import Cells
 from .fingerprint import content_key
+from .index_rules import IndexRules
 from .records import Record, Region
-from .region_index import IndexRules, RegionIndex
+from .region_index import RegionIndex
 
 logger = logging.getLogger(__name__)
 

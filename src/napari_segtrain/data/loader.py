@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,8 +18,9 @@ from ..config import DataFacts, ExperimentConfig
 from ..targets.kinds import resolve_targets
 from .index import PatchIndex
 from .normalisation import Normalisation
-from .pipeline import Augmenting, Deriver, PatchDataset
-from .records import Part, Split
+from .pipeline import Augmenting, Deriver, PatchDataset, Sampler
+from .prefetch import Prefetch
+from .records import Part, Region, Split
 from .sampling import GridSampler, RandomSampler
 
 if TYPE_CHECKING:
@@ -111,47 +111,27 @@ class PatchLoader:
         self.epoch = 0
         self._pin = pin and torch.cuda.is_available()
         self._share = (rank, world_size)
-        data = config.dataset_config
-        known = dataset.facts(config) if facts is None else facts
-        data = data.replace(targets=resolve_targets(config, known))
-        if self.grid:
-            data = data.replace(min_labeled_ratio=0.0, min_bbox_percent=0.0, balance_classes=False)
         patch = tuple(int(n) for n in patch_size)
-        self.index = PatchIndex.build(
-            dataset,
-            split.part(part),
-            patch,
-            data,
-            cache_dir,
-            facts=known,
-            stride=patch if self.grid else None,
-            foreground_only=config.tr_config.loss_on_label_only,
-        )
-        seed = config.tr_setup.seed
-        sampler: RandomSampler | GridSampler
+        known = dataset.facts(config) if facts is None else facts
+        self.index = _index(dataset, split.part(part), config, patch, known, cache_dir, self.grid)
+        seed, data = config.tr_setup.seed, config.dataset_config
+        sampler: Sampler
         if self.grid:
             most = MOST_VAL_STEPS if steps is None else steps
             sampler = GridSampler(self.index, most * batch_size * world_size)
-            self._samples = -(-len(sampler) // world_size)
             self._of = len(sampler)
+            self._samples = -(-self._of // world_size)
         else:
-            sampler = RandomSampler(
-                self.index, seed, data.foreground_oversampling, balance=data.balance_classes
-            )
+            sampler = RandomSampler(self.index, seed, data.foreground_oversampling, data.balance_classes)
             once = -(-len(self.index) // (batch_size * world_size))
             self._samples = batch_size * (min(max(once, LEAST_STEPS), MOST_STEPS) if steps is None else steps)
             self._of = self._samples * world_size
+        augmenter = _augmenters(config, patch) if augment and data.augmentation.enabled else None
         self.dataset = PatchDataset(
-            dataset,
-            sampler,
-            self.index.rules,
-            normalisation,
-            deriver,
-            seed,
-            _augmenters(config, patch) if augment and data.augmentation.enabled else None,
+            dataset, sampler, self.index.rules, normalisation, deriver, seed, augmenter
         )
         self._pool: ThreadPoolExecutor | None = None
-        self._streams: weakref.WeakSet[_Stream] = weakref.WeakSet()
+        self._streams: weakref.WeakSet[Prefetch[Batch]] = weakref.WeakSet()
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -189,7 +169,7 @@ class PatchLoader:
         with self._lock:
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(self.num_workers, thread_name_prefix="segtrain-patches")
-        stream = _Stream(
+        stream = Prefetch(
             self._pool, lambda step: self._make(epoch, step), len(self), 2 * self.num_workers + 1
         )
         self._streams.add(stream)
@@ -230,43 +210,29 @@ class PatchLoader:
         return (mine * world_size + rank) % self._of
 
 
-class _Stream(Iterator[Batch]):
-    """Batches in order, a fixed number of them in preparation."""
-
-    def __init__(
-        self, pool: ThreadPoolExecutor, make: Callable[[int], Batch], count: int, depth: int
-    ) -> None:
-        self._pool = pool
-        self._make = make
-        self._steps = iter(range(count))
-        self._pending: deque[Future[Batch]] = deque()
-        for _ in range(depth):
-            self._submit()
-
-    def __next__(self) -> Batch:
-        if not self._pending:
-            raise StopIteration
-        future = self._pending.popleft()
-        self._submit()
-        try:
-            return future.result()
-        except BaseException:
-            self.close()
-            raise
-
-    def close(self) -> None:
-        """Drop every batch that nobody waits for any more."""
-        self._steps = iter(())
-        while self._pending:
-            self._pending.popleft().cancel()
-
-    def __del__(self) -> None:
-        self.close()
-
-    def _submit(self) -> None:
-        step = next(self._steps, None)
-        if step is not None:
-            self._pending.append(self._pool.submit(self._make, step))
+def _index(
+    dataset: Dataset,
+    regions: Sequence[Region],
+    config: ExperimentConfig,
+    patch: tuple[int, ...],
+    facts: DataFacts,
+    cache_dir: Path | None,
+    grid: bool,
+) -> PatchIndex:
+    """Index half-overlapping positions to sample from, or a grid of every labelled place."""
+    data = config.dataset_config.replace(targets=resolve_targets(config, facts))
+    if grid:
+        data = data.replace(min_labeled_ratio=0.0, min_bbox_percent=0.0, balance_classes=False)
+    return PatchIndex.build(
+        dataset,
+        regions,
+        patch,
+        data,
+        cache_dir,
+        facts=facts,
+        stride=patch if grid else None,
+        foreground_only=config.tr_config.loss_on_label_only,
+    )
 
 
 def default_workers() -> int:

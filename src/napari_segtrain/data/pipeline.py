@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..config import DataError
+from .index_rules import IndexRules
 from .normalisation import Normalisation, check_finite
 from .patches import Crop, PatchSpec
 from .records import Record
-from .region_index import IndexRules
 from .sampling import sample_stream
 from .sources.base import Source
 

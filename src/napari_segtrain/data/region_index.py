@@ -3,85 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..config import TargetConfig, TargetFacts
-from ..targets.labels import label_masks
 from .blocks import Box, iter_blocks
 from .cells import FAR, Cells, fill_constant
 from .grid import Grid
+from .index_rules import EVERYWHERE, MOST_CLASSES, Held, IndexRules
 from .patches import PatchSpec
 from .records import Record, Region
-from .sources.base import Source
+from .written import WrittenChunks
 
 BLOCK_VOXELS = 2**21
 """Label voxels that are in memory at a time while counting."""
-MOST_CLASSES = 64
-"""A target with more foreground values than this has instances, and nothing to balance."""
-
-
-Held = tuple[str | None, int | None]
-"""What positions hold: a target's foreground ``(target, None)``, or one class of it ``(target, value)``."""
-EVERYWHERE: Held = (None, None)
-
-
-@dataclass(frozen=True)
-class IndexRules:
-    """What is counted, and which positions count.
-
-    Attributes
-    ----------
-    targets
-        The targets by name, which say what label values mean.
-    facts
-        What is known of the labels of each target.
-    min_ratio
-        Least share of labelled voxels in a position, of the voxels inside the region.
-    min_box
-        Least share of a position that the bounding box of its labelled voxels fills.
-    foreground_only
-        Whether background counts as unlabelled (losses on labels only).
-    balance
-        Whether foreground is counted for each class.
-    """
-
-    targets: Mapping[str, TargetConfig]
-    facts: Mapping[str, TargetFacts] = field(default_factory=dict)
-    min_ratio: float = 0.0
-    min_box: float = 0.0
-    foreground_only: bool = False
-    balance: bool = False
-
-    def balances(self, target: str) -> bool:
-        """Return whether the classes of a target are counted one by one."""
-        return self.balance and self.targets[target].kind in (None, "classes")
-
-    def read(
-        self, labels: NDArray[Any], mask: NDArray[Any] | None, target: str
-    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Return what is labelled and what is foreground, both of spatial shape.
-
-        Parameters
-        ----------
-        labels
-            ``(C, *spatial)`` as read from the source.
-        mask
-            ``(C, *spatial)`` loss mask, zero where labels do not count; None: they count everywhere.
-        target
-            Name of the target.
-        """
-        plain = labels[0] if labels.shape[0] == 1 else labels
-        known = self.facts.get(target)
-        foreground, labelled = label_masks(plain, self.targets[target], known, ndim=labels.ndim - 1)
-        if mask is not None:
-            labelled = np.asarray(labelled & (mask != 0).all(axis=0))
-        foreground = foreground & labelled
-        return (foreground, foreground) if self.foreground_only else (labelled, foreground)
 
 
 class RegionIndex:
@@ -147,7 +83,7 @@ class RegionIndex:
         offset = self.region.start
         start = [s.start + o for s, o in zip(box, offset, strict=True)]
         stop = [s.stop + o for s, o in zip(box, offset, strict=True)]
-        written = _Written(source)
+        written = WrittenChunks(source)
         for block in iter_blocks(start, stop, source.chunks, BLOCK_VOXELS):
             place = tuple(slice(s.start - o, s.stop - o) for s, o in zip(block, offset, strict=True))
             labels = source.read(block) if written.touches(block) else written.zeros(block)
@@ -270,36 +206,6 @@ class RegionIndex:
                 self.region.start, inside, self.patch, self.grid.extent, strict=True
             )
         )
-
-
-class _Written:
-    """Knows which blocks of a source hold nothing but zeros, where the storage can tell."""
-
-    def __init__(self, source: Source) -> None:
-        self._source = source
-        ask = getattr(source, "written_boxes", None)
-        boxes = ask() if ask is not None else None
-        self._chunks: NDArray[np.bool_] | None = None
-        if boxes is not None:
-            counts = [-(-n // c) for n, c in zip(source.shape, source.chunks, strict=True)]
-            self._chunks = np.zeros(counts, np.bool_)
-            for box in boxes:
-                self._chunks[self._part(box)] = True
-
-    def touches(self, block: Box) -> bool:
-        """Return whether anything was ever written in a block."""
-        if self._chunks is None:
-            return True
-        return bool(self._chunks[self._part(block)].any())
-
-    def _part(self, box: Box) -> Box:
-        chunks = self._source.chunks
-        return tuple(slice(s.start // c, -(-s.stop // c)) for s, c in zip(box, chunks, strict=True))
-
-    def zeros(self, block: Box) -> NDArray[Any]:
-        """Return what reading an unwritten block gives, without the memory."""
-        shape = (self._source.channels, *(s.stop - s.start for s in block))
-        return np.broadcast_to(np.zeros((), self._source.dtype), shape)
 
 
 def _constant(array: NDArray[Any]) -> bool:

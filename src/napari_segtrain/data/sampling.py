@@ -7,8 +7,9 @@ import threading
 import numpy as np
 from numpy.typing import NDArray
 
-from .index import PatchIndex, Pool
+from .index import PatchIndex
 from .patches import PatchSpec
+from .pools import Pool
 
 MOST_SHUFFLED = 2**20
 """Of more positions than this, samples are drawn independently instead of shuffled."""

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from napari_segtrain.config import DataError, MinMax, NoNormalisation, Percentile, ZScore
+from napari_segtrain.data import intensity_statistics
 from napari_segtrain.data import normalisation as module
 from napari_segtrain.data.normalisation import Normalisation
 from napari_segtrain.data.records import Region, Split
@@ -99,7 +100,7 @@ def test_large_data_is_sampled_evenly_in_small_blocks(monkeypatch, dataset, reco
 def test_sampled_percentiles_are_close(monkeypatch, dataset, record, whole_region):
     image = np.random.default_rng(0).uniform(0, 1, (256, 256)).astype(np.float32)
     rec = record("a", image)
-    monkeypatch.setattr(module, "MOST_VALUES", 5000)
+    monkeypatch.setattr(intensity_statistics, "MOST_VALUES", 5000)
     fitted = fit(Percentile(low=5, high=95), dataset(rec), whole_region(rec))
     np.testing.assert_allclose(fitted.shift, 0.05, atol=0.02)
 

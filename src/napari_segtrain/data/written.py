@@ -1,0 +1,41 @@
+"""Skips the parts of a store that nobody ever wrote to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .blocks import Box
+from .sources.base import Source
+
+
+class WrittenChunks:
+    """Knows which blocks of a source hold nothing but zeros, where the storage can tell."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        ask = getattr(source, "written_boxes", None)
+        boxes = ask() if ask is not None else None
+        self._chunks: NDArray[np.bool_] | None = None
+        if boxes is not None:
+            counts = [-(-n // c) for n, c in zip(source.shape, source.chunks, strict=True)]
+            self._chunks = np.zeros(counts, np.bool_)
+            for box in boxes:
+                self._chunks[self._part(box)] = True
+
+    def touches(self, block: Box) -> bool:
+        """Return whether anything was ever written in a block."""
+        if self._chunks is None:
+            return True
+        return bool(self._chunks[self._part(block)].any())
+
+    def _part(self, box: Box) -> Box:
+        chunks = self._source.chunks
+        return tuple(slice(s.start // c, -(-s.stop // c)) for s, c in zip(box, chunks, strict=True))
+
+    def zeros(self, block: Box) -> NDArray[Any]:
+        """Return what reading an unwritten block gives, without the memory."""
+        shape = (self._source.channels, *(s.stop - s.start for s in block))
+        return np.broadcast_to(np.zeros((), self._source.dtype), shape)
