@@ -150,7 +150,7 @@ def test_blocks_are_multiples_of_chunks_within_the_budget() -> None:
         assert np.prod([b + 32 for b in block]) * 16 <= 96 * 2**20
         assert min(block) >= 128
     small = TileGrid((30, 40), (16, 16), (0.5, 0.5))
-    assert choose_block(small, (512, 512), 16) == (30, 40)
+    assert choose_block(small, (512, 512), 16, budget=0) == (30, 40)
 
 
 def test_planes_of_a_stack_hand_nothing_over_along_the_stack() -> None:

@@ -111,7 +111,7 @@ class BlockLayout:
 
 
 def choose_block(
-    grid: TileGrid, chunks: Sequence[int], bytes_per_voxel: float, budget: int = MEMORY_BUDGET
+    grid: TileGrid, chunks: Sequence[int], bytes_per_voxel: float, budget: int
 ) -> tuple[int, ...]:
     """Return the size of blocks: multiples of `chunks`, as large as the memory budget allows.
 

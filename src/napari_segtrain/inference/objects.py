@@ -30,7 +30,6 @@ def write_instances(
     inference: InferenceConfig,
     progress: ProgressCallback | None,
     cancel: CancelCheck | None,
-    whole_voxels: int = WHOLE_VOXELS,
 ) -> bool:
     """Separate the objects of all instance targets that a finished stream has left the parts of.
 
@@ -49,8 +48,6 @@ def write_instances(
         Thresholds and smallest size.
     progress, cancel
         As for the stream.
-    whole_voxels
-        Outputs of up to this many voxels are separated in one piece.
 
     Returns
     -------
@@ -72,9 +69,7 @@ def write_instances(
             return not (cancel is not None and cancel())
 
         piece = _Piece(sink, name, parts, plane, last.get(name, 0))
-        if not piece.separate(
-            size[len(plane) :], layout.block[len(plane) :], inference, advance, whole_voxels
-        ):
+        if not piece.separate(size[len(plane) :], layout.block[len(plane) :], inference, advance):
             return False
         last[name] = piece.highest
     if progress is not None:
@@ -98,9 +93,8 @@ class _Piece:
         block: tuple[int, ...],
         inference: InferenceConfig,
         advance: Callable[[float], bool],
-        whole_voxels: int,
     ) -> bool:
-        if math.prod(size) <= whole_voxels:
+        if math.prod(size) <= WHOLE_VOXELS:
             if not advance(0.0):
                 return False
             everything = tuple(slice(0, extent) for extent in size)

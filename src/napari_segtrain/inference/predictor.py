@@ -25,7 +25,7 @@ from .blending import tile_weights
 from .checkpoint import Trained, load_trained
 from .devices import choose_device
 from .images import as_source, check_source
-from .layout import BlockLayout, choose_block
+from .layout import MEMORY_BUDGET, BlockLayout, choose_block
 from .objects import write_instances
 from .outputs import OutputPlan, plan_outputs, raw_outputs
 from .sinks import Job, MemorySink, Sink
@@ -60,6 +60,9 @@ class Predictor:
         Label value of every class, by target.
     messages
         Sentences for the user, such as that there is no GPU.
+    memory
+        Bytes that open blocks may take, besides the network's own memory. Less than a block of one chunk
+        is not possible.
     """
 
     def __init__(
@@ -75,6 +78,7 @@ class Predictor:
         self.unit = trained.unit
         self.values = trained.values
         self.messages: list[str] = []
+        self.memory = MEMORY_BUDGET
         self._source = trained.source
         self._may_compile = False
 
@@ -246,7 +250,7 @@ class Predictor:
                 self.messages.append(message)
         grid = self.grid(source.shape, region)
         chunks = sink.chunks(grid.size, self.plan.ndim)
-        block = choose_block(grid, chunks, self._bytes_per_voxel(source, plan))
+        block = choose_block(grid, chunks, self._bytes_per_voxel(source, plan), self.memory)
         block = sink.open(self._job(source, grid), plan.outputs, block)
         if sink.complete:
             return StreamResult(Outcome.COMPLETED, tiles=0, skipped=0, blocks=0, seconds=0.0)

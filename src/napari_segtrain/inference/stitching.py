@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 
-from napari_segtrain.config import InferenceConfig
+from napari_segtrain.config import DataError, InferenceConfig
 
 from .instances import Evidence, Labels, grow, kept_numbers, object_seeds
 from .tiling import Slices
@@ -121,8 +121,8 @@ class _Blockwise:
         block: tuple[int, ...],
     ) -> None:
         self._read, self._inference, self._size = read, inference, size
-        self._seeds = stores.create_array("seeds", shape=size, chunks=block, dtype="int64")
-        self._objects = stores.create_array("objects", shape=size, chunks=block, dtype="int64")
+        self._seeds = stores.create_array("seeds", shape=size, chunks=block, dtype="int32")
+        self._objects = stores.create_array("objects", shape=size, chunks=block, dtype="int32")
         self.grown = stores.create_array("grown", shape=size, chunks=block, dtype="int32")
         self._seed_numbers, self._object_numbers = Merger(), Merger()
         self._with_seed: set[int] = set()
@@ -197,12 +197,18 @@ class _Steps:
             self._done += 1
 
 
-def _numbered(labels: Labels, merger: Merger) -> npt.NDArray[np.int64]:
-    offset = merger.reserve(int(labels.max(initial=0)))
-    return np.where(labels > 0, labels.astype(np.int64) + offset, 0)
+def _numbered(labels: Labels, merger: Merger) -> Labels:
+    count = int(labels.max(initial=0))
+    offset = merger.reserve(count)
+    if offset + count > np.iinfo(np.int32).max:
+        raise DataError(
+            "the prediction falls into more than 2^31 pieces, which is noise, not objects: raise "
+            "inference_config.threshold, or train longer"
+        )
+    return np.where(labels > 0, labels + np.int32(offset), np.int32(0))
 
 
-def _join_faces(store: Any, values: npt.NDArray[np.int64], core: Slices, merger: Merger) -> None:
+def _join_faces(store: Any, values: Labels, core: Slices, merger: Merger) -> None:
     """Join what touches across the faces to blocks that came before."""
     for axis, part in enumerate(core):
         if part.start == 0:
