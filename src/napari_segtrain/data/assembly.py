@@ -174,9 +174,10 @@ class _Opener:
             return None
         image, first = self._images[0], opened[0]
         if (len(opened), first.shape) != (len(self._images), image.shape):
+            verb = "have" if kind == "labels" else "has"
             given, wanted = (*first.stack, *first.shape), (*image.stack, *image.shape)
             faults.append(
-                f"{self._item.id}: {title} have the shape {given}, but the image has {wanted}. Labels and "
+                f"{self._item.id}: {title} {verb} the shape {given}, but the image has {wanted}. Labels and "
                 "masks "
                 "must cover their image voxel by voxel: export them again, or check "
                 "dataset_config.channel_axis "

@@ -43,7 +43,7 @@ def split_by_blocks(
     Voxels of the gap, half a patch (or half the image, where that is smaller) wide, are in neither, so
     that no training patch reaches into a validation patch's surroundings. Axis, side and place
     are such that the training block has about `train_split` of what is labelled, labelled voxels and
-    foreground counting alike, and the gap costs little of it.
+    foreground counting alike, that both blocks have foreground, and that the gap costs little.
 
     Parameters
     ----------
@@ -64,14 +64,15 @@ def split_by_blocks(
         Without validation when no cut leaves something labelled on both sides.
     """
     cuts: list[_Cut] = []
-    for axis, weight in enumerate(_profiles(dataset, record)):
+    for axis, profile in enumerate(_profiles(dataset, record)):
         size = record.shape[axis]
-        gap = math.ceil(min(patch_size[axis % len(patch_size)], size) / 2)
-        cuts += _cuts(axis, weight, gap, train_split)
-        cuts += [
-            _Cut(axis, (size - c.train[1], size), (0, size - c.val[0]), c.score)
-            for c in _cuts(axis, weight[::-1], gap, train_split)
-        ]
+        gap = math.ceil(min(patch_size[axis], size) / 2)
+        cut = _best_cut(axis, profile, gap, train_split)
+        if cut is not None:
+            cuts.append(cut)
+        cut = _best_cut(axis, profile[:, ::-1], gap, train_split)
+        if cut is not None:
+            cuts.append(_Cut(axis, (size - cut.train[1], size), (0, size - cut.val[0]), cut.score))
     if not cuts:
         return Split(train=(Region(record.id, (0,) * record.ndim, record.shape),))
     best = min(cut.score for cut in cuts)
@@ -80,42 +81,52 @@ def split_by_blocks(
     return Split(train=(_block(record, cut.axis, cut.train),), val=(_block(record, cut.axis, cut.val),))
 
 
-def _cuts(axis: int, weight: NDArray[np.float64], gap: int, train_split: float) -> list[_Cut]:
-    """Return the best cut with training at the low side, none when a side would hold nothing."""
-    size = len(weight)
-    if size <= gap + 1 or weight.sum() <= 0:
-        return []
-    below = np.concatenate(([0.0], np.cumsum(weight / weight.sum())))
+def _best_cut(axis: int, profile: NDArray[np.float64], gap: int, train_split: float) -> _Cut | None:
+    """Return the best cut with training at the low side, None when a side would hold nothing."""
+    size = profile.shape[1]
+    if size <= gap + 1 or profile[0].sum() <= 0:
+        return None
+    shares = profile / np.maximum(profile.sum(axis=1, keepdims=True), 1e-12)
+    below = np.concatenate((np.zeros((2, 1)), np.cumsum(shares, axis=1)), axis=1)
     ends = np.arange(1, size - gap)  # training is [0, end), validation [end + gap, size)
-    train, val = below[ends], 1.0 - below[ends + gap]
-    useful = (train > 1e-9) & (val > 1e-9)
-    if not useful.any():
-        return []
-    share = train / np.maximum(train + val, 1e-12)
-    scores = np.where(useful, np.abs(share - train_split) + 0.5 * (1.0 - train - val), np.inf)
-    end = int(ends[np.argmin(scores)])
-    return [_Cut(axis, (0, end), (end + gap, size), float(scores.min()))]
+    train, val = below[:, ends], below[:, -1:] - below[:, ends + gap]
+    held = np.minimum(train, val) > 1e-9
+    if not held[0].any():
+        return None
+    # Labelled voxels and foreground count alike; a side without foreground is a last resort.
+    both = profile.any(axis=1)
+    train_share, val_share = train[both].mean(axis=0), val[both].mean(axis=0)
+    kept = np.maximum(train_share + val_share, 1e-12)
+    scores = np.abs(train_share / kept - train_split) + 0.5 * (1.0 - kept)
+    scores = np.where(held[0], scores + ~held[both].all(axis=0), np.inf)
+    best = int(np.argmin(scores))
+    end = int(ends[best])
+    return _Cut(axis, (0, end), (end + gap, size), float(scores[best]))
 
 
 def _profiles(dataset: Dataset, record: Record) -> list[NDArray[np.float64]]:
-    """Return, for each axis, how much of what is labelled lies at each coordinate; sums to a constant."""
-    totals = [np.zeros(size) for size in record.shape]
+    """Return, for each axis, how much is labelled and how much is foreground at each coordinate.
+
+    Returns
+    -------
+    list of ndarray, (2, size)
+        Labelled voxels and foreground voxels; every target weighs the same.
+    """
+    totals = [np.zeros((2, size)) for size in record.shape]
     for target in record.labels:
         config = dataset.targets[target]
-        labelled = [np.zeros(size) for size in record.shape]
-        foreground = [np.zeros(size) for size in record.shape]
+        mine = [np.zeros((2, size)) for size in record.shape]
         for block, mask in label_blocks(record, target, config, MOST_VOXELS // len(record.labels)):
-            masks = read_masks(block.labels, config)
-            for kept, sums in zip(masks, (foreground, labelled), strict=True):
+            foreground, labelled = read_masks(block.labels, config)
+            for row, kept in enumerate((labelled, foreground)):
                 counted = kept if mask is None else kept & mask
                 if not counted.any():
                     continue
                 for axis, where in enumerate(block.box):
                     others = tuple(a for a in range(counted.ndim) if a != axis)
-                    sums[axis][where] += counted.sum(axis=others) * block.per_line(axis)
-        for sums in (labelled, foreground):
-            for total, line in zip(totals, sums, strict=True):
-                total += line / max(line.sum(), 1.0)
+                    mine[axis][row, where] += counted.sum(axis=others) * block.per_line(axis)
+        for total, lines in zip(totals, mine, strict=True):
+            total += lines / np.maximum(lines.sum(axis=1, keepdims=True), 1.0)
     return totals
 
 

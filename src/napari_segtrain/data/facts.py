@@ -41,8 +41,6 @@ def gather_facts(dataset: Dataset, config: ExperimentConfig) -> DataFacts:
         When there is no usable image, images are of both dimensions, or labels cannot be read.
     """
     records = dataset.labelled_records() or list(dataset.records.values())
-    ndim = dataset.ndim
-    records = [record for record in records if record.ndim == ndim] or list(dataset.records.values())
     if len({record.ndim for record in records}) > 1:
         raise DataError(mixed_dimensions(dataset))
     channels = Counter(record.image.channels for record in records).most_common(1)[0][0]
@@ -57,7 +55,7 @@ def gather_facts(dataset: Dataset, config: ExperimentConfig) -> DataFacts:
         if target.labels is not None and target.labels not in dataset.targets:
             by_labels.setdefault(target.labels, []).extend(scans)
     return DataFacts(
-        ndim=ndim,
+        ndim=dataset.ndim,
         in_channels=config.network.in_channels or channels,
         shape=tuple(int(n) for n in np.median([record.shape for record in records], axis=0)),
         spacing=tuple(float(s) for s in np.median([record.spacing for record in records], axis=0)),

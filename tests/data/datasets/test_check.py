@@ -1,0 +1,184 @@
+"""Every fault in one list, before training starts."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from napari_segtrain.config import DataError, DatasetConfig, ExperimentConfig
+from napari_segtrain.data import open_folder, open_layers
+
+
+def config(**values) -> DatasetConfig:
+    return DatasetConfig.model_validate(values)
+
+
+def check(image, labels=None, mask=None, settings: DatasetConfig | None = None):
+    spec = {"id": "i", "image": image, "labels": {} if labels is None else {"a": labels}}
+    return open_layers([spec | ({} if mask is None else {"masks": {"a": mask}})], settings).check()
+
+
+def only(report, part: str) -> None:
+    """Expect one error and no more, with `part` in it."""
+    assert len(report.errors) == 1, report
+    assert part in report.errors[0]
+    assert not report.ok
+    with pytest.raises(DataError) as error:
+        report.raise_for_errors()
+    assert str(error.value) == report.errors[0]
+
+
+def test_good_data_has_no_faults(noise, blobs) -> None:
+    report = check(noise(16, 20), blobs(16, 20))
+    assert report.ok and report.warnings == () and str(report) == "no faults"
+    report.raise_for_errors()
+
+
+def test_shapes(noise, blobs) -> None:
+    report = check(noise(16, 20), blobs(16, 21))
+    only(report, "i: labels 'a' have the shape (16, 21), but the image has (16, 20)")
+    only(check(noise(16, 20), blobs(16, 20), blobs(15, 20)), "i: mask 'a' has the shape (15, 20)")
+    only(check(noise(5, 16, 20), blobs(4, 16, 20), settings=config(ndim=2)), "have the shape (4, 16, 20)")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_intensities_that_are_no_numbers(noise, blobs, dtype, bad) -> None:
+    image = noise(16, 20).astype(dtype)
+    image[3, 4] = bad
+    only(check(image, blobs(16, 20)), "image 'i' holds values that are not numbers")
+    only(check(np.full((16, 20), bad, dtype), blobs(16, 20)), "not numbers")
+
+
+def test_constant_images(noise, blobs) -> None:
+    only(check(np.full((16, 20), 7, np.uint16), blobs(16, 20)), "image 'i' is constant (every voxel is 7)")
+    image = noise(16, 20, 3)
+    image[..., 2] = 0
+    report = check(image, blobs(16, 20))
+    assert report.ok and report.warnings == ("image 'i': channel 2 is constant.",)
+
+
+def test_no_labels_at_all(noise) -> None:
+    only(check(noise(16, 20)), "no labels were found")
+
+
+def test_nothing_is_painted(noise) -> None:
+    empty = np.zeros((16, 20), np.uint8)
+    only(
+        check(noise(16, 20), empty, settings=config(targets={"a": {"unlabelled": 0}})), "no voxel is labelled"
+    )
+    only(check(noise(16, 20), empty), "the labels hold background only")
+    only(check(noise(16, 20), empty + 1, mask=empty), "the mask leaves none over")
+
+
+def test_instance_numbers_beyond_what_a_label_image_holds(noise, blobs) -> None:
+    labels = blobs(16, 20).astype(np.int64)
+    labels[0, 0] = 2**31
+    only(check(noise(16, 20), labels), "hold the value 2147483648; the largest allowed is 2147483647")
+    labels[0, 0] = -(2**31)
+    only(check(noise(16, 20), labels), "the smallest allowed is -2147483647")
+    labels[0, 0] = 2**31 - 1
+    assert check(noise(16, 20), labels).ok
+
+
+def test_labels_that_do_not_fit_their_kind(noise) -> None:
+    heat = np.random.default_rng(0).normal(size=(16, 20)).astype(np.float32)
+    assert check(noise(16, 20), heat).ok  # taken for a measured value
+    only(
+        check(noise(16, 20), heat, settings=config(targets={"a": {"kind": "binary"}})),
+        "are not whole numbers",
+    )
+    colours = np.ones((3, 16, 20), np.uint8)
+    report = check(noise(16, 20), colours, settings=config(targets={"a": {"kind": "instances"}}))
+    assert "have 3 channels, but kind instances needs one number" in report.errors[0]
+
+
+def test_values_and_targets_that_are_nowhere(noise, blobs) -> None:
+    settings = config(targets={"a": {"kind": "binary", "values": [1, 5]}})
+    report = check(noise(16, 20), blobs(16, 20), settings=settings)
+    assert report.ok and "the value 5 of its values is nowhere" in report.warnings[0]
+    report = check(noise(16, 20), blobs(16, 20), settings=config(targets={"b": {}, "a": {}}))
+    only(report, "target 'b': no labels called 'b' were found")
+
+
+def test_a_folder_with_many_faults_lists_all_of_them(make_folder, noise, blobs) -> None:
+    nan = np.full((16, 20), np.nan, np.float32)
+    root = make_folder(
+        {
+            "images/good.npy": noise(16, 20),
+            "labels/good_x.npy": blobs(16, 20),
+            "images/bare.npy": noise(16, 20),
+            "images/empty.npy": noise(16, 20),
+            "labels/empty_x.npy": np.zeros((16, 20), np.uint8),
+            "images/nan.npy": nan,
+            "labels/nan_x.npy": blobs(16, 20),
+            "images/shape.npy": noise(16, 20),
+            "labels/shape_x.npy": blobs(20, 16),
+            "images/colour.npy": noise(16, 20, 3),
+            "labels/colour_x.npy": blobs(16, 20),
+            "images/deep.npy": noise(6, 16, 20),
+            "labels/deep_x.npy": blobs(6, 16, 20),
+        }
+    )
+    (root / "images" / "broken.tif").write_bytes(b"II*\0")
+    (root / "split.json").write_text(
+        json.dumps({"train": ["good", "bare"], "val": ["nowhere"], "test": ["broken"]})
+    )
+    report = open_folder(root).check()
+    text = "\n".join(report.errors)
+    for part in (
+        "broken.tif: not a readable TIFF",
+        "shape: labels 'x' have the shape (20, 16)",
+        "image 'nan' holds values that are not numbers",
+        "is a plane (16, 20) and 'deep' a volume (6, 16, 20)",
+        "image 'colour' has 3 channel(s), the others have 1",
+        "val names the image 'nowhere'",
+        "train names bare without labels",
+    ):
+        assert part in text
+    assert len(report.errors) == 7
+    assert "without labels: bare, shape; not trained on" in "\n".join(report.warnings)
+    assert "empty labels (background only) on empty" in "\n".join(report.warnings)
+    with pytest.raises(DataError, match="7 faults in the data:\n- "):
+        report.raise_for_errors()
+
+
+@pytest.mark.parametrize("kind", ["labels", "masks", "images"])
+def test_damage_that_only_reading_shows_is_reported(make_folder, noise, blobs, kind: str) -> None:
+    root = make_folder(
+        {"images/a.zarr": noise(64, 64), "labels/a_x.zarr": blobs(64, 64), "masks/a_x.zarr": blobs(64, 64)}
+    )
+    for chunk in (root / kind).rglob("c/0/*"):
+        chunk.write_bytes(b"\0")
+    only(open_folder(root).check(), f"{kind}/a{'' if kind == 'images' else '_x'}.zarr: cannot be read at")
+
+
+def test_what_the_experiment_asks_of_the_data(noise, blobs) -> None:
+    spec = {"id": "i", "image": noise(16, 20), "labels": {"cell": blobs(16, 20)}}
+    values = {
+        "tr_config": {"patch_size": [32, 16]},
+        "model_config": {"in_channels": 2},
+        "auxiliary_tasks": {"d": {"type": "distance_transform", "source_target": "cells"}},
+    }
+    report = open_layers([spec]).check(ExperimentConfig.model_validate(values))
+    assert "model_config.in_channels is 2, but the images have 1" in report.errors[0]
+    assert "its source target 'cells' is missing. Did you mean 'cell'" in report.errors[1]
+    assert report.warnings == ("smaller than the patch (32, 16), and padded: i.",)
+    values = {"tr_config": {"patch_size": [8, 8, 8]}}
+    only(
+        open_layers([spec]).check(ExperimentConfig.model_validate(values)),
+        "has 3 numbers, but the images have 2",
+    )
+
+
+def test_many_images_are_counted_not_listed(noise) -> None:
+    specs = [{"id": f"i{k}", "image": noise(8, 9)} for k in range(9)]
+    specs.append({"id": "last", "image": noise(8, 9), "labels": {"a": noise(8, 9)}})
+    assert "i0, i1, i2, i3, i4 and 4 more" in open_layers(specs).check().warnings[0]
+
+
+def test_a_record_twice_is_an_error(noise, blobs) -> None:
+    specs = [{"id": "a", "image": noise(8, 9), "labels": {"x": blobs(8, 9)}}] * 2
+    only(open_layers(specs).check(), "two images have this name")
