@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from napari_segtrain.config import DataError, DataFacts, ExperimentConfig, TargetFacts
-from napari_segtrain.targets import TargetDeriver, activate, resolve_heads
+from napari_segtrain.targets import TargetDeriver, field_kernels, object_kernels, resolve_heads, warm_up
 
 
 def build(targets, known, ndim=2, tasks=None, **sections):
@@ -132,16 +132,21 @@ def test_threads_share_a_deriver_and_inputs_stay_as_they_were():
     np.testing.assert_array_equal(labels, before)
 
 
-def test_activation_and_scale_make_the_prediction():
-    raw = torch.tensor([[[[0.0, 2.0]]]])
-    heads, _ = build(
-        {"b": {"kind": "binary"}},
-        {},
-        tasks={"d": {"type": "distance_transform", "source_target": "b", "clip": 6.0}},
-    )
-    assert activate(heads[0], raw).flatten().tolist() == pytest.approx([0.5, 0.8807971])
-    assert activate(heads[1], raw).flatten().tolist() == [0.0, 6.0]
-    classes, _ = build({"c": {"kind": "classes", "values": [0, 1, 2]}}, {})
-    assert activate(classes[0], torch.randn(1, 3, 2, 2)).sum(dim=1).flatten().tolist() == pytest.approx(
-        [1] * 4
-    )
+def test_warm_up_compiles_what_patches_of_either_dimension_run():
+    warm_up()
+    kernels = {
+        name: kernel
+        for module in (field_kernels, object_kernels)
+        for name, kernel in vars(module).items()
+        if hasattr(kernel, "signatures") and name not in ("_slope", "_outer")  # parts of the others
+    }
+    assert len(kernels) == 7
+    counts = {name: len(kernel.signatures) for name, kernel in kernels.items()}
+    assert min(counts.values()) >= 1
+    tasks = {"n": {"type": "surface_normals", "source_target": "i"}}
+    for ndim in (2, 3):
+        _, derive = build({"i": {"kind": "instances"}}, {}, ndim, tasks)
+        labels = np.zeros((8,) * ndim, np.uint16)
+        labels[:4] = 5
+        derive({"i": labels}, {}, (1.0, 2.0, 3.0)[:ndim])
+    assert {name: len(kernel.signatures) for name, kernel in kernels.items()} == counts

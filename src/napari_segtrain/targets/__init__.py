@@ -12,10 +12,9 @@ from .kinds import background_value, class_values, resolve_targets
 from .labels import class_indices, label_masks
 
 if TYPE_CHECKING:
-    from .deriver import TargetDeriver
-    from .outputs import activate
+    from .deriver import TargetDeriver, warm_up
 
-_LAZY = {"TargetDeriver": "deriver", "activate": "outputs"}
+_LAZY = {"TargetDeriver": "deriver", "warm_up": "deriver"}
 
 
 def __getattr__(name: str) -> Any:
@@ -29,11 +28,11 @@ __all__ = [
     "Head",
     "HeadKind",
     "TargetDeriver",
-    "activate",
     "background_value",
     "class_indices",
     "class_values",
     "label_masks",
     "resolve_heads",
     "resolve_targets",
+    "warm_up",
 ]

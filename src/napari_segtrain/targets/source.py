@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from . import surface
 
-_LARGEST_NUMBER = 1 << 22
+_LARGEST_NUMBER = 1 << 18
 
 
 class SourcePatch:
