@@ -1,5 +1,8 @@
 """Images, labels and masks: sources, data sets, split, patch index, normalisation, augmentation, batches."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from .check import CheckReport
 from .dataset import Dataset
 from .folder import open_folder, open_images
@@ -8,22 +11,62 @@ from .opening import open_dataset
 from .records import PARTS, Part, Record, Region, Split
 from .sources import FORMATS, Format, Source, full_region, open_source, open_sources
 
+if TYPE_CHECKING:
+    from .augmentation import Augmenter
+    from .index import PatchIndex
+    from .live import labels_changed
+    from .loader import PatchLoader
+    from .normalisation import Normalisation
+    from .patches import PatchSpec
+    from .pipeline import PatchDataset
+    from .samples import Sample, coins, tubes_and_blobs
+
+# These need torch or numba, which opening and checking data must not wait for.
+_LATER = {
+    "Augmenter": "augmentation",
+    "Normalisation": "normalisation",
+    "PatchDataset": "pipeline",
+    "PatchIndex": "index",
+    "PatchLoader": "loader",
+    "PatchSpec": "patches",
+    "Sample": "samples",
+    "coins": "samples",
+    "labels_changed": "live",
+    "tubes_and_blobs": "samples",
+}
+
 __all__ = [
     "FORMATS",
     "PARTS",
+    "Augmenter",
     "CheckReport",
     "Dataset",
     "Format",
+    "Normalisation",
     "Part",
+    "PatchDataset",
+    "PatchIndex",
+    "PatchLoader",
+    "PatchSpec",
     "Record",
     "Region",
+    "Sample",
     "Source",
     "Split",
+    "coins",
     "full_region",
+    "labels_changed",
     "open_dataset",
     "open_folder",
     "open_images",
     "open_layers",
     "open_source",
     "open_sources",
+    "tubes_and_blobs",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_LATER[name]}", __name__), name)

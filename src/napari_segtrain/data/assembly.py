@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from ..config import DataError, DatasetConfig, TargetConfig
@@ -116,7 +117,7 @@ def _records(
     try:
         images = open_sources(item.image, **options, cache=True)
     except DataError as error:
-        faults.append(_prefixed(item.id, error))
+        faults.append(_prefixed(item.id, item.image, error))
         return []
     for image in images:
         if item.unit is not None:
@@ -170,7 +171,7 @@ class _Opener:
                 lambda at: open_sources(spec, ndim=dimension, level=at, labels=True, like=self._images), level
             )
         except DataError as error:
-            faults.append(_prefixed(f"{self._item.id}, {title}", error))
+            faults.append(_prefixed(f"{self._item.id}, {title}", spec, error))
             return None
         image, first = self._images[0], opened[0]
         if (len(opened), first.shape) != (len(self._images), image.shape):
@@ -214,6 +215,6 @@ def _place(image: ArraySource) -> str:
     return ",".join(map(str, image.position))
 
 
-def _prefixed(name: str, error: DataError) -> str:
-    text = str(error)
-    return text if name.split(",")[0] in text else f"{name}: {text}"
+def _prefixed(name: str, spec: Any, error: DataError) -> str:
+    """Name the layer that an error is about; what is said of a file begins with its path already."""
+    return str(error) if isinstance(spec, str | Path) else f"{name}: {error}"

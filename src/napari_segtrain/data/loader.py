@@ -163,15 +163,18 @@ class PatchLoader:
 
     def __iter__(self) -> Iterator[Batch]:
         """Go through the chosen epoch; with workers, preparation starts at once."""
-        epoch = self.epoch
+        return self.batches()
+
+    def batches(self, start: int = 0) -> Iterator[Batch]:
+        """Go through the chosen epoch from batch `start` on; those before it are not prepared."""
+        epoch, count = self.epoch, len(self)
         if self.num_workers == 0:
-            return (self._make(epoch, step) for step in range(len(self)))
+            return (self._make(epoch, step) for step in range(start, count))
         with self._lock:
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(self.num_workers, thread_name_prefix="segtrain-patches")
-        stream = Prefetch(
-            self._pool, lambda step: self._make(epoch, step), len(self), 2 * self.num_workers + 1
-        )
+        depth = 2 * self.num_workers + 1
+        stream = Prefetch(self._pool, lambda step: self._make(epoch, step), range(start, count), depth)
         self._streams.add(stream)
         return stream
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, TypeVar
 
@@ -11,12 +11,26 @@ T = TypeVar("T")
 
 
 class Prefetch(Iterator[T], Generic[T]):
-    """Tes in order, a fixed number of them in preparation."""
+    """Goes through what `make` returns for each number, a fixed number of them in preparation.
 
-    def __init__(self, pool: ThreadPoolExecutor, make: Callable[[int], T], count: int, depth: int) -> None:
+    Parameters
+    ----------
+    pool
+        Threads that prepare.
+    make
+        Prepares one thing; what it raises is raised when its turn comes.
+    numbers
+        What `make` is called with, in order.
+    depth
+        How many are prepared ahead; preparation starts at once.
+    """
+
+    def __init__(
+        self, pool: ThreadPoolExecutor, make: Callable[[int], T], numbers: Iterable[int], depth: int
+    ) -> None:
         self._pool = pool
         self._make = make
-        self._steps = iter(range(count))
+        self._numbers = iter(numbers)
         self._pending: deque[Future[T]] = deque()
         for _ in range(depth):
             self._submit()
@@ -34,7 +48,7 @@ class Prefetch(Iterator[T], Generic[T]):
 
     def close(self) -> None:
         """Drop every batch that nobody waits for any more."""
-        self._steps = iter(())
+        self._numbers = iter(())
         while self._pending:
             self._pending.popleft().cancel()
 
@@ -42,6 +56,6 @@ class Prefetch(Iterator[T], Generic[T]):
         self.close()
 
     def _submit(self) -> None:
-        step = next(self._steps, None)
-        if step is not None:
-            self._pending.append(self._pool.submit(self._make, step))
+        number = next(self._numbers, None)
+        if number is not None:
+            self._pending.append(self._pool.submit(self._make, number))

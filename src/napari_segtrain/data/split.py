@@ -73,8 +73,8 @@ def make_split(
     size = tuple(patch_size) if patch_size is not None else (64,) * records[0].ndim
     if len(size) != records[0].ndim:
         raise DataError(
-            f"the patch size {size} has {len(size)} numbers, but the images have {records[0].ndim} axes. Give "
-            f"{records[0].ndim} numbers."
+            f"the patch size {size} has {len(size)} numbers, but the images have {records[0].ndim} axes. "
+            f"Give {records[0].ndim} numbers."
         )
     return split_by_blocks(dataset, records[0], train_split, size, rng)
 

@@ -43,6 +43,7 @@ def test_a_stack_opens_as_its_planes() -> None:
     assert [p.shape for p in planes] == [(8, 9)] * 5
     for k, plane in enumerate(planes):
         np.testing.assert_array_equal(plane.read((slice(1, 4), slice(0, 9)))[0], stack[k, 1:4])
+    assert open_sources(stack, ndim=2, spacing=(3, 2, 1))[0].spacing == (2.0, 1.0)
     with pytest.raises(DataError, match="a stack of 5 images"):
         open_source(stack, ndim=2)
 

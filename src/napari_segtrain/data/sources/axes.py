@@ -120,7 +120,8 @@ def stack_positions(stored: Stored, layout: Layout) -> list[tuple[int, ...]]:
 def resolve_spacing(stored: Stored, layout: Layout, options: OpenOptions) -> tuple[float, ...]:
     """Return the size of a voxel along the spatial axes.
 
-    An axis that the metadata does not size gets the finest size of the others, else 1.
+    An axis that the metadata does not size gets the finest size of the others, else 1. For planes of a
+    volume, the spacing of the volume may be given.
 
     Raises
     ------
@@ -128,17 +129,25 @@ def resolve_spacing(stored: Stored, layout: Layout, options: OpenOptions) -> tup
         When `options.spacing` has another number of axes than the image.
     """
     if options.spacing is not None:
-        if len(options.spacing) != len(layout.spatial) or min(options.spacing) <= 0:
+        given = tuple(float(s) for s in options.spacing)
+        if len(given) == len(layout.spatial) + 1 and _planes(stored, layout):
+            given = given[1:]
+        if len(given) != len(layout.spatial) or min(given) <= 0:
             raise DataError(
                 f"{stored.name}: the spacing {_text(options.spacing)} does not fit an image with "
                 f"{len(layout.spatial)} spatial axes. Give {len(layout.spatial)} numbers above 0, in the "
                 f"order {'z, y, x' if len(layout.spatial) == 3 else 'y, x'}."
             )
-        return tuple(float(s) for s in options.spacing)
+        return given
     names = "zyx"[-len(layout.spatial) :]
     known = [stored.steps[a] for a in names if a in stored.steps]
     default = min(known, default=1.0)
     return tuple(float(stored.steps.get(a, default)) for a in names)
+
+
+def _planes(stored: Stored, layout: Layout) -> bool:
+    """Return whether the image is a plane out of an array with a further axis that is not channels."""
+    return len(layout.spatial) == 2 and len(stored.shape) - (layout.channel is not None) > 2
 
 
 def _letters(stored: Stored, options: OpenOptions) -> str:
