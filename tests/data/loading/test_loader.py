@@ -124,9 +124,11 @@ def test_epochs_and_seeds_differ_and_repeat(make, numbered):
     assert not same(first(0, seed=1), first(0))
 
 
-def test_a_batch_by_its_number_is_the_one_of_the_iteration(make, numbered):
-    loader = make(numbered, steps=4, num_workers=1)
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_batch_by_its_number_is_the_one_of_the_iteration(make, numbered, workers):
+    loader = make(numbered, steps=4, num_workers=workers)
     batches = list(loader)
+    assert [same(a, b) for a, b in zip(loader.batches(start=2), batches[2:], strict=True)] == [True, True]
     loader.close()
     assert same(loader.batch(2), batches[2])
     with pytest.raises(IndexError, match="0 to 3"):
