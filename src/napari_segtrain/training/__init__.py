@@ -1,1 +1,78 @@
+"""Training: the seven steps, the Lightning module, data, trainer, callbacks, and the experiment."""
 
+from .callbacks import Preview
+from .data import SegtrainDataModule
+from .ema import AveragedWeights
+from .errors import NonFiniteLossError, OutOfMemoryError, StopRequested
+from .experiment import Experiment
+from .fit import FitResult
+from .hardware import Hardware, Inventory, choose_precision, resolve_hardware
+from .metrics import build_metrics, metric_names
+from .module import SegmentationModule
+from .monitor import Monitor
+from .optimizers import build_optimizer
+from .randomness import seed_everything
+from .resolve import ResolvedExperiment, resolve
+from .schedules import Journey, Stopwatch
+from .steps import (
+    backward_pass,
+    calculate_loss,
+    define_model,
+    forward_pass,
+    initialize_optimizer,
+    optimizer_step,
+    prepare_batch,
+    zero_gradients,
+)
+from .trainer import build_callbacks, build_trainer
+from .values import (
+    Batch,
+    Gradients,
+    LossValue,
+    Optimization,
+    Prediction,
+    StepInfo,
+    StepOrderError,
+)
+
+__all__ = [
+    "AveragedWeights",
+    "Batch",
+    "Experiment",
+    "FitResult",
+    "Gradients",
+    "Hardware",
+    "Inventory",
+    "Journey",
+    "LossValue",
+    "Monitor",
+    "NonFiniteLossError",
+    "Optimization",
+    "OutOfMemoryError",
+    "Prediction",
+    "Preview",
+    "ResolvedExperiment",
+    "SegmentationModule",
+    "SegtrainDataModule",
+    "StepInfo",
+    "StepOrderError",
+    "StopRequested",
+    "Stopwatch",
+    "backward_pass",
+    "build_callbacks",
+    "build_metrics",
+    "build_optimizer",
+    "build_trainer",
+    "calculate_loss",
+    "choose_precision",
+    "define_model",
+    "forward_pass",
+    "initialize_optimizer",
+    "metric_names",
+    "optimizer_step",
+    "prepare_batch",
+    "resolve",
+    "resolve_hardware",
+    "seed_everything",
+    "zero_gradients",
+]

@@ -1,0 +1,146 @@
+"""The parts of an experiment, built from its configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from napari_segtrain.config import ExperimentConfig, RunError
+from napari_segtrain.data.normalisation import Normalisation
+from napari_segtrain.data.records import Split
+from napari_segtrain.losses import MultiTaskLoss
+from napari_segtrain.network import MultiTaskUNet, build_network, maybe_compile
+from napari_segtrain.runs import RunFolder
+from napari_segtrain.targets import TargetDeriver
+
+from .checkpoint import check_same_network
+from .data import SegtrainDataModule
+from .module import SegmentationModule
+from .monitor import Monitor, check_monitor
+from .resolve import ResolvedExperiment, resolve
+from .schedules import Journey
+
+if TYPE_CHECKING:
+    from napari_segtrain.data import Dataset
+
+_SCORES_AN_EPOCH = 10
+"""Batches of an epoch that are scored while training; more would cost time and tell little."""
+
+
+def resolve_again(config: ExperimentConfig, checkpoint: Mapping[str, Any]) -> ResolvedExperiment:
+    """Resolve for the data as it was, keep what was chosen automatically, and refuse another network."""
+    saved = ResolvedExperiment.from_dict(checkpoint["resolved"])
+    wanted = resolve(config, saved.facts)
+    check_same_network(saved.plan, wanted.plan, "the checkpoint")
+    old = checkpoint["config"]["tr_config"]["optimizer"]["name"]
+    new = config.tr_config.optimizer.name
+    if old != new:
+        raise RunError(
+            f"the checkpoint was trained with {old}, whose state {new} cannot go on from: resume with "
+            f"tr_config.optimizer {old}, or start a new run"
+        )
+    return wanted.replace(
+        batch_size=config.tr_config.batch_size or saved.batch_size,
+        batches_per_epoch=wanted.batches_per_epoch or saved.batches_per_epoch,
+        normalisation=saved.normalisation,
+        compiled=saved.compiled,
+    )
+
+
+def data_of(
+    config: ExperimentConfig,
+    dataset: Dataset,
+    resolved: ResolvedExperiment,
+    splits: Split | Sequence[Split],
+    split_index: int,
+    cache_dir: Path,
+) -> SegtrainDataModule:
+    """Fit the normalisation where that is still to be done, and build the loaders."""
+    split = splits if isinstance(splits, Split) else splits[split_index]
+    if resolved.normalisation is None:
+        fitted = Normalisation.fit(config.dataset_config.normalisation, dataset, split)
+        resolved = resolved.replace(normalisation=fitted)
+    deriver = TargetDeriver(config, resolved.heads, resolved.facts)
+    data = SegtrainDataModule(
+        dataset, splits, config, resolved, deriver, split_index=split_index, cache_dir=cache_dir
+    )
+    batches = len(data.loader("train"))
+    if data.validates:
+        data.loader("val")
+    data.resolved = resolved.replace(batches_per_epoch=batches)
+    return data
+
+
+def choose_splits(
+    config: ExperimentConfig, dataset: Dataset, run: RunFolder, resolved: ResolvedExperiment, *, resumed: bool
+) -> Split:
+    """Return the run's own split when it is resumed, else a new one."""
+    if resumed and (run.path / "split.json").is_file():
+        return Split.from_dict(run.read_json("split.json"))
+    return dataset.split(config.tr_setup.train_split, config.tr_setup.seed, resolved.patch_size)
+
+
+def network_of(
+    config: ExperimentConfig, resolved: ResolvedExperiment
+) -> tuple[MultiTaskUNet, ResolvedExperiment]:
+    """Build the network on its device, compiled where that pays or where it was before."""
+    # Whatever the data used of the random state, the weights follow from the seed alone.
+    torch.manual_seed(config.tr_setup.seed)
+    network = build_network(resolved.plan).to(resolved.device)
+    switch = config.tr_setup.compile
+    if resolved.compiled is not None and switch == "auto":
+        switch = "on" if resolved.compiled else "off"
+    steps = config.tr_config.num_epochs * (resolved.batches_per_epoch or 1)
+    compiled = maybe_compile(
+        network, resolved.accelerator, batch_size=resolved.batch_size, expected_steps=steps, switch=switch
+    )
+    return network, resolved.replace(compiled=compiled)
+
+
+def module_of(
+    config: ExperimentConfig, resolved: ResolvedExperiment, network: MultiTaskUNet, *, validates: bool
+) -> SegmentationModule:
+    """Build the module with losses and optimizer, on the network's device."""
+    tr = config.tr_config
+    check_monitor(tr.monitor, resolved.heads, validates=True)
+    steps = resolved.steps_per_epoch or 1
+    limit = None if tr.max_time is None else 60.0 * tr.max_time
+    monitor = tr.monitor if validates else tr.monitor.replace("val_", "train_", 1)
+    loss = MultiTaskLoss(resolved.heads, resolved.facts.spacing)
+    return SegmentationModule(
+        network,
+        loss.to(resolved.device),
+        resolved.heads,
+        tr.optimizer,
+        tr.scheduler,
+        Journey(tr.num_epochs * steps, steps, limit),
+        precision=resolved.precision,
+        accumulate=resolved.accumulate,
+        gradient_clip=tr.gradient_clip,
+        ema_decay=tr.ema_decay,
+        score_every=max(1, (resolved.batches_per_epoch or 1) // _SCORES_AN_EPOCH),
+        monitor=Monitor(monitor, tr.mode),
+    )
+
+
+def describe(config: ExperimentConfig, resolved: ResolvedExperiment) -> dict[str, Any]:
+    """Return what a checkpoint says of the network apart from its state."""
+    return {
+        "model_config": resolved.plan.to_dict(),
+        "heads": [head.to_dict() for head in resolved.heads],
+        "config": config.to_dict(),
+        "resolved": resolved.to_dict(),
+        "normalisation": None if resolved.normalisation is None else resolved.normalisation.to_dict(),
+        "spacing": list(resolved.facts.spacing),
+        "unit": resolved.facts.unit,
+    }
+
+
+def restore_rows(run: RunFolder, module: SegmentationModule) -> None:
+    """Make `metrics.json` say what the checkpoint says: a crash may have come between the two."""
+    run.metrics.truncate(len(module.rows))
+    for row in module.rows[len(run.metrics.rows) :]:
+        run.append_metrics(row)

@@ -1,0 +1,27 @@
+"""What happens around the steps of a training, a small file each."""
+
+from .announce import Announcer
+from .checkpoints import CheckpointCallback
+from .control import ControlCallback
+from .labels import LabelChanges
+from .limits import EarlyStop, Ending, StopAfter, TimeLimit
+from .nan_guard import NanGuard
+from .preview import Preview, PreviewCallback
+from .rows import RowWriter
+from .tensorboard import TensorBoardCallback
+
+__all__ = [
+    "Announcer",
+    "CheckpointCallback",
+    "ControlCallback",
+    "EarlyStop",
+    "Ending",
+    "LabelChanges",
+    "NanGuard",
+    "Preview",
+    "PreviewCallback",
+    "RowWriter",
+    "StopAfter",
+    "TensorBoardCallback",
+    "TimeLimit",
+]

@@ -1,0 +1,181 @@
+"""Loaders of training, validation and test batches, as Lightning asks for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor
+
+from napari_segtrain.config import ConfigError, ExperimentConfig
+from napari_segtrain.data.live import labels_changed
+from napari_segtrain.data.loader import PatchLoader
+from napari_segtrain.data.records import Part, Split
+from napari_segtrain.runs import LabelChange
+from napari_segtrain.targets import TargetDeriver
+
+from .resolve import ResolvedExperiment
+
+if TYPE_CHECKING:
+    from napari_segtrain.data import Dataset
+
+Batch = dict[str, Tensor]
+
+
+class EpochLoader:
+    """Hands a loader's batches to Lightning, in the epoch, and from the batch, that the run is at.
+
+    Batches of the epoch that an earlier process did already are stood for by empty ones, so that the
+    numbers of batches, and what follows their last, are those of a whole epoch.
+
+    Parameters
+    ----------
+    loader
+        What makes the batches.
+    position
+        Asked at the start of each iteration for the epoch (from 0) and the number of batches done.
+    """
+
+    def __init__(self, loader: PatchLoader, position: Callable[[], tuple[int, int]]) -> None:
+        self.loader = loader
+        self.position = position
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator[Batch]:
+        # A generator begins with its first batch: Lightning makes iterators that it never uses.
+        epoch, done = self.position()
+        self.loader.set_epoch(epoch)
+        for _ in range(done):
+            yield {}
+        if done and self.loader.num_workers == 0:
+            yield from (self.loader.batch(step) for step in range(done, len(self.loader)))
+        else:
+            yield from islice(iter(self.loader), done, None)
+
+
+class SegtrainDataModule(pl.LightningDataModule):
+    """The batches of one of several splits.
+
+    Parameters
+    ----------
+    dataset
+        Where the images are.
+    splits
+        One split, or the folds of a cross-validation.
+    config
+        The experiment.
+    resolved
+        Patch size, batch size, workers, facts, and the normalisation, which is fitted.
+    deriver
+        Makes targets from labels.
+    split_index
+        Which of the splits.
+    cache_dir
+        Keeps patch indices for the next time; None for not.
+
+    Raises
+    ------
+    ConfigError
+        When there is no such split, or no normalisation yet.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        splits: Split | Sequence[Split],
+        config: ExperimentConfig,
+        resolved: ResolvedExperiment,
+        deriver: TargetDeriver,
+        *,
+        split_index: int = 0,
+        cache_dir: Path | None = None,
+    ) -> None:
+        super().__init__()
+        self.splits = (splits,) if isinstance(splits, Split) else tuple(splits)
+        if not 0 <= split_index < len(self.splits):
+            raise ConfigError(
+                f"split_index {split_index} is out of range: there are the splits 0 to {len(self.splits) - 1}"
+            )
+        if resolved.normalisation is None:
+            raise ConfigError("batches need a normalisation that was fitted on the training data")
+        self._normalisation = resolved.normalisation
+        self.split = self.splits[split_index]
+        self.config = config
+        self.resolved = resolved
+        self.position: Callable[[], tuple[int, int]] = lambda: (0, 0)
+        self._dataset = dataset
+        self._deriver = deriver
+        self._cache_dir = cache_dir
+        self._loaders: dict[Part, PatchLoader] = {}
+
+    def loader(self, part: Part) -> PatchLoader:
+        """Return the loader of a part, made when it is first asked for.
+
+        Raises
+        ------
+        DataError
+            When the part has no patch with labels.
+        """
+        if part not in self._loaders:
+            resolved, train = self.resolved, part == "train"
+            steps = resolved.batches_per_epoch if train else self.config.tr_config.val_steps
+            self._loaders[part] = PatchLoader(
+                self._dataset,
+                self.split,
+                part,
+                self.config,
+                resolved.patch_size,
+                self._normalisation,
+                self._deriver,
+                resolved.batch_size,
+                steps=steps,
+                num_workers=resolved.num_workers,
+                augment=train,
+                pin=resolved.accelerator == "cuda",
+                facts=resolved.facts,
+                cache_dir=self._cache_dir,
+            )
+        return self._loaders[part]
+
+    @property
+    def validates(self) -> bool:
+        """Whether there is anything to validate on."""
+        return bool(self.split.val)
+
+    def train_dataloader(self) -> EpochLoader:
+        """Return training batches of the epoch that `position` says."""
+        return EpochLoader(self.loader("train"), lambda: self.position())
+
+    def val_dataloader(self) -> Any:
+        """Return validation batches, the same in every epoch; none when there is no validation part."""
+        return EpochLoader(self.loader("val"), lambda: (0, 0)) if self.validates else []
+
+    def test_dataloader(self) -> Any:
+        """Return the batches of the test part; none when there is none."""
+        return EpochLoader(self.loader("test"), lambda: (0, 0)) if self.split.test else []
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Leave the batch where it is: `prepare_batch`, the second step, moves it."""
+        return batch
+
+    def labels_changed(self, change: LabelChange) -> bool:
+        """Let later batches use painted labels; return whether any patch is touched.
+
+        Raises
+        ------
+        DataError
+            When the labels are not of this data, or no longer fit the image.
+        """
+        bounds = list(zip(change.start, change.stop, strict=True))
+        return labels_changed(self._dataset, self._loaders.values(), change.record, change.target, bounds)
+
+    def close(self) -> None:
+        """Stop the loaders' threads."""
+        for loader in self._loaders.values():
+            loader.close()

@@ -1,0 +1,246 @@
+"""An experiment, prepared in one fixed order and then run."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from napari_segtrain.config import ExperimentConfig
+from napari_segtrain.data.records import Split
+from napari_segtrain.runs import (
+    LAST,
+    Control,
+    Emit,
+    RunFolder,
+    RunStarted,
+    Warned,
+    ignore,
+    load_checkpoint,
+)
+
+from .building import (
+    choose_splits,
+    data_of,
+    describe,
+    module_of,
+    network_of,
+    resolve_again,
+    restore_rows,
+)
+from .callbacks import Ending, Preview
+from .checkpoint import restore_training_state
+from .data import SegtrainDataModule
+from .fit import FitResult, out_of_memory, result_of, run_loop
+from .hardware import Hardware
+from .module import SegmentationModule
+from .randomness import seed_everything
+from .resolve import ResolvedExperiment, plan_network, resolve
+from .trainer import build_callbacks, build_trainer
+
+if TYPE_CHECKING:
+    from napari_segtrain.data import Dataset
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Everything that a training needs, ready to go; made by `prepare`.
+
+    Attributes
+    ----------
+    config
+        What was asked for.
+    resolved
+        What it means for this data and this machine.
+    run
+        Where the results go.
+    module
+        Network, losses, optimizer and scores.
+    data
+        The batches.
+    emit
+        Where events go.
+    control
+        Requests to stop, to pause, to take painted labels.
+    """
+
+    config: ExperimentConfig
+    resolved: ResolvedExperiment
+    run: RunFolder
+    module: SegmentationModule
+    data: SegtrainDataModule
+    emit: Emit
+    control: Control
+
+    @classmethod
+    def prepare(
+        cls,
+        config: ExperimentConfig,
+        dataset: Dataset,
+        run: RunFolder,
+        emit: Emit = ignore,
+        control: Control | None = None,
+        *,
+        resume: bool | Path = False,
+        splits: Split | Sequence[Split] | None = None,
+        split_index: int = 0,
+    ) -> Self:
+        """Build everything in its order: seed, data, loaders, network, optimizer, losses, resume.
+
+        Parameters
+        ----------
+        config
+            The experiment.
+        dataset
+            Images and labels.
+        run
+            Its configuration, split and normalisation are written here.
+        emit
+            Where events go.
+        control
+            Requests; by default nobody asks for anything.
+        resume
+            True goes on from the run's last checkpoint, a path from that one.
+        splits, split_index
+            One split or several, and which of them; by default the run's own, else a new one.
+
+        Raises
+        ------
+        SegtrainError
+            When configuration, data or checkpoint cannot work as they are.
+        """
+        checkpoint = None
+        if resume:
+            where = resume if isinstance(resume, Path) else run.checkpoints / LAST
+            checkpoint = load_checkpoint(where, required=("model", "model_config", "resolved", "rows"))
+        seed_everything(config.tr_setup.seed)
+        resolved = resolve(config, dataset) if checkpoint is None else resolve_again(config, checkpoint)
+        if splits is None:
+            splits = choose_splits(config, dataset, run, resolved, resumed=checkpoint is not None)
+        data = data_of(config, dataset, resolved, splits, split_index, run.project / "cache")
+        network, resolved = network_of(config, data.resolved)
+        module = module_of(config, resolved, network, validates=data.validates)
+        module.description = describe(config, resolved)
+        data.position = lambda: (module.epochs_done, module.batches_done)
+        if checkpoint is not None:
+            restore_training_state(module, checkpoint)
+            restore_rows(run, module)
+        control = control if control is not None else Control()
+        experiment = cls(config, resolved, run, module, data, emit, control)
+        experiment._write(data)
+        return experiment
+
+    def _write(self, data: SegtrainDataModule) -> None:
+        """Write what the run starts from, and say what the user should know."""
+        self.run.write_config(self.config)
+        self.run.write_json("resolved.json", self.resolved.to_dict())
+        self.run.write_json("split.json", data.split.to_dict())
+        sizes = {part: data.loader(part).samples for part in ("train", "val") if data.split.part(part)}
+        self.run.update_info(
+            num_epochs=self.config.tr_config.num_epochs,
+            device=self.resolved.device,
+            parameters=self.resolved.parameters,
+            split=sizes,
+        )
+        messages = list(self.resolved.messages)
+        if not data.validates:
+            messages.append(
+                "there is nothing to validate on, so the training loss decides which checkpoint is best; "
+                "label a second place, or add a split.json"
+            )
+        for message in messages:
+            logger.warning(message)
+            self.emit(Warned(message=message))
+
+    def fit(
+        self,
+        control: Control | None = None,
+        *,
+        preview: Preview | None = None,
+        stop_after: int | None = None,
+        tensorboard: bool = True,
+    ) -> FitResult:
+        """Train until all epochs are done, a limit is reached, or somebody asks to stop.
+
+        Parameters
+        ----------
+        control
+            Requests; by default those of `prepare`.
+        preview
+            Called now and then to show what the network predicts.
+        stop_after
+            End after the epoch with this number, as if it had been stopped.
+        tensorboard
+            Write curves for TensorBoard.
+
+        Returns
+        -------
+        FitResult
+            How it ended; the status in the run's files is left to the caller.
+
+        Raises
+        ------
+        SegtrainError
+            When the loss is no longer a number, memory runs out, or data cannot be read; checkpoints
+            that were written stay. The attribute `reason`, where there is one, is a `FinishReason`.
+        """
+        control = control if control is not None else self.control
+        ending = Ending()
+        self._announce()
+        trainer = build_trainer(
+            self.run,
+            self.config,
+            hardware=Hardware(
+                self.resolved.accelerator,
+                self.resolved.devices,
+                "ddp" if len(self.resolved.devices) > 1 else "auto",
+            ),
+            callbacks=build_callbacks(
+                self.run,
+                self.config,
+                emit=self.emit,
+                control=control,
+                preview=preview,
+                apply_labels=self.data.labels_changed,
+                stopwatch=self.module.journey.stopwatch,
+                stop_after=stop_after,
+                ending=ending,
+                tensorboard=tensorboard,
+            ),
+            epochs_done=self.module.epochs_done,
+            validates=self.data.validates,
+        )
+        self.module.network.train()
+        try:
+            reason = run_loop(trainer, self.module, self.data, control, ending)
+        except (RuntimeError, MemoryError) as error:
+            explained = out_of_memory(error, self.module, self.resolved, self._replan)
+            if explained is None:
+                raise
+            raise explained from error
+        finally:
+            self.data.close()
+        return result_of(self.run, self.module, reason)
+
+    def _announce(self) -> None:
+        resolved = self.resolved
+        self.emit(
+            RunStarted(
+                run_id=self.run.read_info().id,
+                name=self.run.name,
+                path=str(self.run.path),
+                num_epochs=self.config.tr_config.num_epochs,
+                first_epoch=self.module.epochs_done + 1,
+                steps_per_epoch=resolved.steps_per_epoch,
+                device=resolved.device,
+                parameters=resolved.parameters,
+                heads=tuple(head.name for head in resolved.heads),
+            )
+        )
+
+    def _replan(self, patch_size: tuple[int, ...]) -> Any:
+        return plan_network(self.config, self.resolved.facts, self.resolved.heads, patch_size)

@@ -1,0 +1,121 @@
+"""The loop of an experiment, from its start to an end that is always named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+
+from napari_segtrain.network import NetworkPlan
+from napari_segtrain.runs import BEST, LAST, Best, Control, FinishReason, RunFolder, RunState
+
+from .callbacks import Ending
+from .errors import OutOfMemoryError, StopRequested
+from .memory import free_memory, is_out_of_memory, out_of_memory_message, suggest_fit
+from .module import Row, SegmentationModule
+from .resolve import ResolvedExperiment
+from .trainer import quiet_lightning, stop_on_signals
+
+_INTERRUPTED = frozenset({FinishReason.STOP_AFTER, FinishReason.STOPPED, FinishReason.PARENT_GONE})
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """How a training ended.
+
+    Attributes
+    ----------
+    status
+        Completed, or interrupted and resumable.
+    reason
+        A `FinishReason`.
+    epochs
+        Completed epochs, over all processes of the run.
+    rows
+        Losses and scores of each epoch.
+    best
+        The epoch with the best monitored value; None when there is none yet.
+    best_checkpoint, last_checkpoint
+        The files, None where there is none yet.
+    seconds
+        Time spent on training, pauses left out, over all processes of the run.
+    """
+
+    status: RunState
+    reason: str
+    epochs: int
+    rows: tuple[Row, ...]
+    best: Best | None
+    best_checkpoint: Path | None
+    last_checkpoint: Path | None
+    seconds: float
+
+
+def run_loop(
+    trainer: pl.Trainer,
+    module: SegmentationModule,
+    data: pl.LightningDataModule,
+    control: Control,
+    ending: Ending,
+) -> str:
+    """Run a trainer to its end and return the `FinishReason`.
+
+    Raises
+    ------
+    SegtrainError
+        When the training fails in a way that the user can change.
+    """
+    if control.stopped:
+        return control.stop_reason
+    with quiet_lightning(), stop_on_signals(control) as signals:
+        trainer.callbacks.extend(signals)  # type: ignore[attr-defined]
+        module.journey.stopwatch.start()
+        try:
+            trainer.fit(module, datamodule=data)
+        except StopRequested as stop:
+            return stop.reason
+        except SystemExit:
+            # Lightning turns a second Ctrl-C into an exit without a word.
+            raise KeyboardInterrupt from None
+        finally:
+            module.journey.stopwatch.pause()
+            module.leave_evaluation()
+    return ending.reason
+
+
+def out_of_memory(
+    error: BaseException,
+    module: SegmentationModule,
+    resolved: ResolvedExperiment,
+    replan: Callable[[tuple[int, ...]], NetworkPlan],
+) -> OutOfMemoryError | None:
+    """Return the error to raise instead when `error` says that memory ran out, else None."""
+    if not is_out_of_memory(error):
+        return None
+    device = next(module.network.parameters()).device
+    plan, size = resolved.plan, resolved.batch_size
+    fit = suggest_fit(plan, size, free_memory(device), replan)
+    return OutOfMemoryError(out_of_memory_message(plan, size, device, fit))
+
+
+def result_of(run: RunFolder, module: SegmentationModule, reason: str) -> FitResult:
+    """Say how the training ended."""
+    monitor = module.monitor
+    best = None
+    if monitor.best is not None:
+        best = Best(epoch=monitor.best_epoch, monitor=monitor.name, value=monitor.best)
+    files: dict[str, Any] = {name: run.checkpoints / name for name in (BEST, LAST)}
+    files = {name: path if path.is_file() else None for name, path in files.items()}
+    return FitResult(
+        status=RunState.INTERRUPTED if reason in _INTERRUPTED else RunState.COMPLETED,
+        reason=str(reason),
+        epochs=module.epochs_done,
+        rows=tuple(module.rows),
+        best=best,
+        best_checkpoint=files[BEST],
+        last_checkpoint=files[LAST],
+        seconds=module.journey.stopwatch.seconds,
+    )

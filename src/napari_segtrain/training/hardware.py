@@ -1,0 +1,184 @@
+"""Which device a run computes on and in which number format, with the reasons in words."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from napari_segtrain.config import ConfigError, Precision
+
+Accelerator = Literal["cpu", "cuda", "mps"]
+Number = Literal["fp32", "bf16", "fp16"]
+
+_DEVICE = re.compile(r"^(?:(?P<word>auto|cpu|mps)|(?:cuda|gpu)(?::(?P<index>\d+))?)$")
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """What torch can compute with on this machine.
+
+    Attributes
+    ----------
+    gpus
+        Number of CUDA (or ROCm) devices.
+    mps
+        Whether an Apple GPU can be used.
+    why_no_gpu
+        A sentence that says why `gpus` is 0; empty otherwise.
+    why_no_mps
+        A sentence that says why `mps` is False; empty otherwise.
+    """
+
+    gpus: int = 0
+    mps: bool = False
+    why_no_gpu: str = ""
+    why_no_mps: str = ""
+
+    @classmethod
+    def of_this_machine(cls) -> Inventory:
+        """Ask torch."""
+        gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        mps = torch.backends.mps.is_available()
+        return cls(gpus, mps, "" if gpus else _why_no_gpu(), "" if mps else _why_no_mps())
+
+
+def _why_no_gpu() -> str:
+    if torch.version.cuda is None and getattr(torch.version, "hip", None) is None:
+        return f"this is a build of torch without CUDA ({torch.__version__})"
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if hidden is not None and hidden.strip() in ("", "-1"):
+        return f"CUDA_VISIBLE_DEVICES={hidden!r} hides every GPU"
+    return f"torch {torch.__version__} finds no NVIDIA driver or no GPU (try nvidia-smi in a terminal)"
+
+
+def _why_no_mps() -> str:
+    if not torch.backends.mps.is_built():
+        return "this is a build of torch without support for Apple GPUs"
+    return "this machine has no Apple GPU, or a macOS before 12.3"
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """Where a run computes.
+
+    Attributes
+    ----------
+    accelerator
+        Kind of device.
+    devices
+        Indices of the GPUs; ``(0,)`` stands for the processor and for the Apple GPU.
+    strategy
+        How Lightning spreads the work: ``"auto"`` on one device, ``"ddp"`` on several.
+    messages
+        What the user should know of the choice, a sentence each.
+    """
+
+    accelerator: Accelerator
+    devices: tuple[int, ...]
+    strategy: Literal["auto", "ddp"]
+    messages: tuple[str, ...] = ()
+
+    @property
+    def device(self) -> torch.device:
+        """The first device."""
+        if self.accelerator == "cuda":
+            return torch.device("cuda", self.devices[0])
+        return torch.device(self.accelerator)
+
+
+def resolve_hardware(devices: str | Sequence[str], inventory: Inventory | None = None) -> Hardware:
+    """Turn the wanted devices into those that are there.
+
+    Parameters
+    ----------
+    devices
+        Names such as ``["gpu:0", "gpu:1"]``; ``auto`` is the first GPU, else the processor.
+    inventory
+        What the machine has; by default torch is asked.
+
+    Returns
+    -------
+    Hardware
+        The processor, with a message that says why, where a wanted GPU is absent.
+
+    Raises
+    ------
+    ConfigError
+        When `devices` is empty or a name is not a device.
+    """
+    names = [devices] if isinstance(devices, str) else list(devices)
+    if not names:
+        raise ConfigError("No device selected: choose auto, cpu, mps, cuda or cuda:<number>")
+    have = inventory if inventory is not None else Inventory.of_this_machine()
+    messages: list[str] = []
+    gpus: list[int] = []
+    words: list[str] = []
+    for name in names:
+        word, index = _parse(name, have)
+        if word != "gpu":
+            words.append(word)
+        elif have.gpus == 0:
+            messages.append(f"{name} was asked for, but {have.why_no_gpu}; the processor computes instead")
+        elif index >= have.gpus:
+            last = have.gpus - 1
+            messages.append(f"{name} is not there (the GPUs are 0 to {last}); it is left out")
+        elif index not in gpus:
+            gpus.append(index)
+    if gpus:
+        if "cpu" in words:
+            messages.append("the processor is left out: GPUs and the processor do not train together")
+        return Hardware("cuda", tuple(sorted(gpus)), "ddp" if len(gpus) > 1 else "auto", tuple(messages))
+    if "mps" in words:
+        if have.mps:
+            return Hardware("mps", (0,), "auto", tuple(messages))
+        messages.append(f"mps was asked for, but {have.why_no_mps}; the processor computes instead")
+    elif messages and have.gpus:
+        messages.append("the processor computes instead")
+    return Hardware("cpu", (0,), "auto", tuple(messages))
+
+
+def _parse(name: str, have: Inventory) -> tuple[str, int]:
+    match = _DEVICE.match(name.strip().lower())
+    if match is None:
+        raise ConfigError(
+            f"{name!r} is not a device. Allowed: auto, cpu, mps, cuda, and cuda:<number> for one of several"
+        )
+    word = match["word"]
+    if word == "auto":
+        word = "gpu" if have.gpus else "mps" if have.mps else "cpu"
+    return word or "gpu", int(match["index"] or 0)
+
+
+def choose_precision(wanted: Precision, hardware: Hardware) -> tuple[Number, tuple[str, ...]]:
+    """Choose the number format of the network's arithmetic.
+
+    ``auto`` takes bf16 on GPUs that compute it natively (compute capability 8 and later), fp16 on
+    those with tensor cores for it (7), else fp32. Processors without matrix units for bf16 are slower
+    with it (2.3 times in our measurements), so ``auto`` never takes it there.
+
+    Returns
+    -------
+    tuple of str and tuple of str
+        The format, and sentences for the user.
+    """
+    kind = hardware.accelerator
+    if kind == "cuda":
+        major, _ = torch.cuda.get_device_capability(hardware.device)
+        if wanted == "auto":
+            return ("bf16" if major >= 8 else "fp16" if major == 7 else "fp32"), ()
+        if wanted == "bf16" and major < 8:
+            return "fp16", ("this GPU has no bf16 arithmetic; fp16 is used instead",)
+        return wanted, ()
+    if wanted in ("auto", "fp32"):
+        return "fp32", ()
+    where = "a processor" if kind == "cpu" else "an Apple GPU"
+    if wanted == "fp16":
+        return "fp32", (f"fp16 training needs an NVIDIA GPU, this is {where}; fp32 is used instead",)
+    if kind == "mps":
+        return "fp32", ("bf16 training is not offered on an Apple GPU; fp32 is used instead",)
+    return "bf16", ("bf16 is slower than fp32 on most processors; precision auto would take fp32",)

@@ -1,0 +1,102 @@
+"""What fits into the memory of a device, and what to say when something did not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import psutil
+import torch
+
+from napari_segtrain.network import NetworkPlan, estimate_memory
+
+_SHARE = 0.8
+"""Share of the free memory that a training may count on: estimates are rough, and others work too."""
+
+_WORDS = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that there was not enough memory."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(word in str(error).lower() for word in _WORDS)
+
+
+def free_memory(device: torch.device) -> int:
+    """Return the bytes that a new job could use on a device."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    return int(psutil.virtual_memory().available)
+
+
+def largest_batch(plan: NetworkPlan, most: int, available: int) -> int:
+    """Return the largest batch size up to `most`, by halving, that should fit; 1 when none does."""
+    size = most
+    while size > 1 and estimate_memory(plan, size) > _SHARE * available:
+        size //= 2
+    return size
+
+
+def suggest_fit(
+    plan: NetworkPlan,
+    batch_size: int,
+    available: int,
+    replan: Callable[[tuple[int, ...]], NetworkPlan],
+) -> tuple[tuple[int, ...], int] | None:
+    """Return the nearest smaller patch and batch size that should fit, or None.
+
+    Fewer patches in a batch come first, because the patch size decides what the network can see.
+
+    Parameters
+    ----------
+    plan, batch_size
+        What did not fit.
+    available
+        Bytes that there are.
+    replan
+        Makes the plan for another patch size.
+    """
+    for patch, size in _smaller(plan.patch_size, batch_size):
+        try:
+            smaller = plan if patch == plan.patch_size else replan(patch)
+        except ValueError:
+            continue
+        if estimate_memory(smaller, size) <= _SHARE * available:
+            return smaller.patch_size, size
+    return None
+
+
+def _smaller(patch: tuple[int, ...], batch_size: int) -> Iterator[tuple[tuple[int, ...], int]]:
+    size = batch_size // 2
+    while size >= 1:
+        yield patch, size
+        size //= 2
+    while max(patch) > 32:
+        longest = max(patch)
+        # Halve the longest edges first, so that the patch comes nearer to a cube.
+        patch = tuple(max(16, n // 2) if n > 0.75 * longest else n for n in patch)
+        yield patch, 1
+
+
+def out_of_memory_message(
+    plan: NetworkPlan, batch_size: int, device: torch.device, fit: tuple[tuple[int, ...], int] | None
+) -> str:
+    """Return what happened and what to do, in words."""
+    where = "the GPU's memory" if device.type == "cuda" else "this machine's memory"
+    patch = ",".join(map(str, plan.patch_size))
+    needed = estimate_memory(plan, batch_size) / 2**30
+    text = (
+        f"{where} is not enough for patches of {patch} in batches of {batch_size}, which need about "
+        f"{needed:.1f} GB; checkpoints so far are kept. "
+    )
+    if fit is None:
+        return text + "Try fewer features (model_config.base_features), or a machine with more memory"
+    smaller = ",".join(map(str, fit[0]))
+    changes = [f"tr_config.batch_size {fit[1]}"]
+    if fit[0] != plan.patch_size:
+        changes.insert(0, f"tr_config.patch_size {smaller}")
+    advice = f"This should fit: {' with '.join(changes)}"
+    if fit[1] < batch_size:
+        times = -(-batch_size // fit[1])
+        advice += f"; tr_config.accumulate {times} then gives the same effective batch"
+    return text + advice

@@ -1,0 +1,303 @@
+"""The Lightning module: a network, its losses and scores, and a training step of seven steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor, nn
+from torchmetrics import MetricCollection
+
+from napari_segtrain.config import Optimizer, Schedule
+
+from .checkpoint import restore_training_state, training_state
+from .ema import AveragedWeights
+from .hardware import Number
+from .metrics import HeadLike, build_metrics, compute_scores
+from .monitor import Monitor
+from .randomness import restore_random_states, untouched_randomness
+from .schedules import Journey
+from .steps import (
+    backward_pass,
+    calculate_loss,
+    forward_pass,
+    initialize_optimizer,
+    optimizer_step,
+    prepare_batch,
+    zero_gradients,
+)
+from .tally import TOTAL, LossTally
+from .values import Batch, Gradients, LossValue, Prediction, StepInfo
+
+Row = dict[str, float | int | None]
+"""What is known of an epoch: ``epoch``, ``train_loss``, ``val_loss``, ``val_<head>_dice``, …"""
+
+
+class SegmentationModule(pl.LightningModule):
+    """Trains any network with named outputs, by manual optimisation.
+
+    Parameters
+    ----------
+    network
+        On its device already; from an image (B, C, *spatial) to raw outputs by head.
+    loss
+        A `MultiTaskLoss`.
+    heads
+        The outputs of the network, for the scores.
+    optimizer, schedule, journey
+        What changes the weights, how the learning rate changes, and over how many steps.
+    precision
+        Number format of the network's arithmetic.
+    accumulate
+        Batches whose mean gradient makes one step of the optimizer.
+    gradient_clip
+        Largest norm of the gradient; 0 for no limit.
+    ema_decay
+        Decay of the averaged weights that validate and predict; 0 for none.
+    score_every
+        Batches between two that count for the scores of training.
+    monitor
+        Follows the value that decides which epoch is best.
+
+    Attributes
+    ----------
+    epochs_done
+        Completed epochs, over all processes of a run.
+    batches_done
+        Batches of the current epoch that an earlier process did already.
+    rows
+        A row of losses and scores an epoch.
+    last_loss, last_parts
+        Losses of the latest batch, scalars on the device without graph.
+    last_step
+        The latest step of the optimizer in this process.
+    last_rate
+        Learning rate of the latest step.
+    description
+        What checkpoints say of the network apart from its state.
+    unseen_heads
+        Heads that had no labelled voxel in the latest epoch.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        loss: nn.Module,
+        heads: Sequence[HeadLike],
+        optimizer: Optimizer,
+        schedule: Schedule,
+        journey: Journey,
+        *,
+        precision: Number = "fp32",
+        accumulate: int = 1,
+        gradient_clip: float = 0.0,
+        ema_decay: float = 0.0,
+        score_every: int = 1,
+        monitor: Monitor | None = None,
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.network = network
+        self.loss = loss
+        self.heads = tuple(heads)
+        self.journey = journey
+        self.precision = precision
+        self.accumulate = accumulate
+        self.gradient_clip = gradient_clip
+        self.score_every = score_every
+        self.monitor = monitor if monitor is not None else Monitor()
+        self.optimization = initialize_optimizer(network, optimizer, schedule, journey, precision)
+        self.ema = AveragedWeights(network, ema_decay) if ema_decay > 0 else None
+        self.train_metrics = build_metrics(heads, "train_")
+        self.val_metrics = build_metrics(heads, "val_")
+        self.train_tally = LossTally()
+        self.val_tally = LossTally()
+        self.rows: list[Row] = []
+        self.epochs_done = 0
+        self.batches_done = 0
+        self.last_loss: Tensor | None = None
+        self.last_parts: Mapping[str, Tensor] = {}
+        self.last_step: StepInfo | None = None
+        self.last_rate = self.optimization.learning_rate
+        self.unseen_heads: list[str] = []
+        self.description: dict[str, Any] = {}
+        self.pending_random_states: Mapping[str, Any] | None = None
+        self._gradients: Gradients | None = None
+        self._evaluation = ExitStack()
+
+    # ------------------------------------------------------------------------------- training
+
+    def configure_optimizers(self) -> Any:
+        """Return the optimizer and its scheduler, which `training_step` itself steps."""
+        scheduler = {"scheduler": self.optimization.scheduler, "interval": "step"}
+        return {"optimizer": self.optimization.optimizer, "lr_scheduler": scheduler}
+
+    def training_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> None:
+        """Take the seven steps; an empty batch, which stands for one that was done before, takes none.
+
+        Parameters
+        ----------
+        batch
+            ``"image"`` (B, C, *spatial) float32, and each head's target and mask.
+        batch_idx
+            Position in the epoch, from 0.
+        """
+        if not batch:
+            return
+        position = batch_idx % self.accumulate
+        group = self._group_size(batch_idx - position)
+        prepared = prepare_batch(batch, batch_idx, self.device)
+        if position == 0:
+            self.optimization = zero_gradients(self.optimization)
+        prediction = forward_pass(self.network, prepared, self.precision)
+        loss = calculate_loss(prediction, prepared, self.loss, self.epochs_done)
+        self._gradients = backward_pass(
+            self.optimization,
+            loss,
+            accumulate=position > 0,
+            divide_by=group,
+            backward=self.manual_backward,
+        )
+        if position == group - 1:
+            self.optimization, self.last_step = optimizer_step(
+                self.optimization, self._gradients, gradient_clip=self.gradient_clip
+            )
+            self.last_rate = self.last_step.learning_rate
+            if self.ema is not None:
+                self.ema.update()
+        self._note(loss, prediction, prepared)
+
+    def _group_size(self, first: int) -> int:
+        """Return how many batches share a step with batch `first`: fewer at the end of an epoch."""
+        if self.accumulate == 1:
+            return 1
+        return min(self.accumulate, int(self.trainer.num_training_batches) - first)
+
+    def _note(self, loss: LossValue, prediction: Prediction, batch: Batch) -> None:
+        """Remember a batch's loss without its graph, and score it when it is its turn."""
+        self.last_loss, self.last_parts = loss.total.detach(), loss.parts
+        self.train_tally.add(loss, batch.size)
+        if batch.index % self.score_every == 0:
+            with torch.no_grad():
+                self.train_metrics.update(prediction.outputs, batch.tensors)
+
+    def on_train_epoch_end(self) -> None:
+        """Give the epoch's row to Lightning's own callbacks, such as its early stopping."""
+        row = self.finish_epoch()
+        values = {name: float(v) for name, v in row.items() if name != "epoch" and v is not None}
+        self.log_dict(values, on_step=False, on_epoch=True)
+
+    def finish_epoch(self) -> Row:
+        """Return the row of the epoch that has just ended; more calls return the same row."""
+        if self.train_tally.empty:
+            return self.rows[-1] if self.rows else {}
+        row: Row = {"epoch": self.epochs_done + 1}
+        row.update(_losses("train_", self.train_tally))
+        row.update(compute_scores(self.train_metrics))
+        self.unseen_heads = self.train_tally.unseen()
+        if not self.val_tally.empty:
+            row.update(_losses("val_", self.val_tally))
+            row.update(compute_scores(self.val_metrics))
+        row["learning_rate"] = self.last_rate
+        self.train_tally.reset()
+        self.val_tally.reset()
+        self.rows.append(row)
+        self.monitor.update(row)
+        self.epochs_done += 1
+        self.batches_done = 0
+        return row
+
+    # ----------------------------------------------------------------------------- validation
+
+    def on_validation_start(self) -> None:
+        """Put the averaged weights in place; the random state will be as it was."""
+        self.val_tally.reset()
+        self.val_metrics.reset()
+        self.enter_evaluation()
+
+    def enter_evaluation(self) -> None:
+        """Leave weights and random state to an evaluation until `leave_evaluation`."""
+        self._evaluation.enter_context(untouched_randomness())
+        if self.ema is not None:
+            self._evaluation.enter_context(self.ema.applied())
+
+    def leave_evaluation(self) -> None:
+        """Undo `enter_evaluation`; safe to call when there is nothing to undo."""
+        self._evaluation.close()
+
+    def validation_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> None:
+        """Add a batch to the validation's losses and scores."""
+        prepared = prepare_batch(batch, batch_idx, self.device)
+        # The compiler would translate the network a second time for this mode, for a few batches.
+        prediction = forward_pass(self.network, prepared, self.precision, run=self.network.forward)
+        loss = calculate_loss(prediction, prepared, self.loss, self.epochs_done)
+        self.val_tally.add(loss, prepared.size)
+        self.val_metrics.update(prediction.outputs, prepared.tensors)
+
+    def on_validation_end(self) -> None:
+        """Put the trained weights and the random state back."""
+        self.leave_evaluation()
+
+    @torch.no_grad()
+    def predict(self, image: Tensor) -> dict[str, Tensor]:
+        """Return the raw outputs at full resolution for images (B, C, *spatial), not compiled.
+
+        The network is used in the mode that it is in; see `PreviewCallback` for previews.
+        """
+        batch = prepare_batch({"image": image}, 0, self.device)
+        outputs = forward_pass(self.network, batch, self.precision, run=self.network.forward).outputs
+        return {name: value[0] if isinstance(value, list) else value for name, value in outputs.items()}
+
+    # ---------------------------------------------------------------------------- checkpoints
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the description and the state of the training to Lightning's checkpoint."""
+        checkpoint.update(self.description)
+        checkpoint.update(training_state(self))
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on from a checkpoint that Lightning itself was told to resume from."""
+        restore_training_state(self, checkpoint)
+
+    def on_train_start(self) -> None:
+        """Restore the random state of a resumed training, just before its first batch."""
+        if self.pending_random_states is not None:
+            restore_random_states(self.pending_random_states)
+            self.pending_random_states = None
+
+    # ------------------------------------------------------------------------------- plumbing
+
+    def metric_states(self) -> dict[str, dict[str, Tensor]]:
+        """Return what the scores of training have counted so far in this epoch."""
+        return {
+            name: {key: value.detach().cpu() for key, value in metric.metric_state.items()}
+            for name, metric in _members(self.train_metrics)
+            if metric.update_called
+        }
+
+    def load_metric_states(self, states: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """Go on from what `metric_states` returned."""
+        for name, metric in _members(self.train_metrics):
+            for key, value in states.get(name, {}).items():
+                setattr(metric, key, value.to(self.device))
+                metric._update_count = max(1, metric._update_count)
+
+
+def _members(metrics: MetricCollection) -> list[tuple[str, Any]]:
+    return list(metrics.items(keep_base=True))
+
+
+def _losses(prefix: str, tally: LossTally) -> Row:
+    """Name the mean losses: ``<prefix>loss``, ``<prefix><head>_loss``, and each of several terms."""
+    means = tally.means()
+    row: Row = {f"{prefix}loss": means.pop(TOTAL)}
+    for name, value in means.items():
+        head, _, term = name.partition("/")
+        if not term:
+            row[f"{prefix}{head}_loss"] = value
+        elif sum(other.startswith(f"{head}/") for other in means) > 1:
+            row[f"{prefix}{head}_{term}"] = value
+    return row

@@ -1,0 +1,228 @@
+"""From intent and data facts to everything that a training needs to know, decided once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Self
+
+from napari_segtrain.config import ConfigError, DataFacts, ExperimentConfig
+from napari_segtrain.data.loader import default_workers
+from napari_segtrain.data.normalisation import Normalisation
+from napari_segtrain.network import NetworkPlan, count_parameters, estimate_memory, make_plan
+from napari_segtrain.targets import Head, resolve_heads
+
+from .hardware import Accelerator, Hardware, Inventory, Number, choose_precision, resolve_hardware
+from .memory import free_memory, largest_batch
+
+if TYPE_CHECKING:
+    from napari_segtrain.data import Dataset
+
+_SMALL_2D = 128 * 128
+_SMALL_3D = 48**3
+
+
+@dataclass(frozen=True)
+class ResolvedExperiment:
+    """What a configuration means for certain data on a certain machine.
+
+    Attributes
+    ----------
+    facts
+        What is known of the data.
+    heads
+        The outputs of the network.
+    plan
+        The network, with the patch size.
+    batch_size
+        Patches in a batch.
+    num_workers
+        Threads that prepare batches.
+    accelerator, devices
+        Kind of device, and the indices of GPUs.
+    precision
+        Number format of the network's arithmetic.
+    accumulate
+        Batches in one step of the optimizer.
+    batches_per_epoch
+        Training batches in an epoch; None until the patches are counted.
+    normalisation
+        Fitted on the training data; None until it is.
+    compiled
+        Whether the network is compiled; None until that is decided.
+    messages
+        What the user should know of these choices, a sentence each.
+    """
+
+    facts: DataFacts
+    heads: tuple[Head, ...]
+    plan: NetworkPlan
+    batch_size: int
+    num_workers: int
+    accelerator: Accelerator
+    devices: tuple[int, ...]
+    precision: Number
+    accumulate: int = 1
+    batches_per_epoch: int | None = None
+    normalisation: Normalisation | None = None
+    compiled: bool | None = None
+    messages: tuple[str, ...] = ()
+
+    @property
+    def patch_size(self) -> tuple[int, ...]:
+        """Size of a patch, (z,) y, x: the one asked for, rounded up to what the network takes."""
+        return self.plan.patch_size
+
+    @property
+    def steps_per_epoch(self) -> int | None:
+        """Steps of the optimizer in an epoch; the last one may accumulate fewer batches."""
+        return None if self.batches_per_epoch is None else -(-self.batches_per_epoch // self.accumulate)
+
+    @property
+    def effective_batch(self) -> int:
+        """Patches in one step of the optimizer: batch × accumulation × devices."""
+        return self.batch_size * self.accumulate * len(self.devices)
+
+    @property
+    def parameters(self) -> int:
+        """Trainable numbers of the network."""
+        return count_parameters(self.plan)
+
+    @property
+    def memory(self) -> int:
+        """Bytes that one training step needs, estimated."""
+        return estimate_memory(self.plan, self.batch_size)
+
+    @property
+    def device(self) -> str:
+        """Name of the (first) device."""
+        return f"cuda:{self.devices[0]}" if self.accelerator == "cuda" else self.accelerator
+
+    def replace(self, **changes: Any) -> Self:
+        """Return a copy with other values."""
+        return replace(self, **changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON-able values."""
+        return {
+            "facts": self.facts.to_dict(),
+            "heads": [head.to_dict() for head in self.heads],
+            "plan": self.plan.to_dict(),
+            "batch_size": self.batch_size,
+            "num_workers": self.num_workers,
+            "accelerator": self.accelerator,
+            "devices": list(self.devices),
+            "precision": self.precision,
+            "accumulate": self.accumulate,
+            "batches_per_epoch": self.batches_per_epoch,
+            "normalisation": None if self.normalisation is None else self.normalisation.to_dict(),
+            "compiled": self.compiled,
+            "messages": list(self.messages),
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Read what `to_dict` returned."""
+        values = dict(values)
+        fitted = values["normalisation"]
+        values["facts"] = DataFacts.model_validate(values["facts"])
+        values["heads"] = tuple(Head.from_dict(head) for head in values["heads"])
+        values["plan"] = NetworkPlan.model_validate(values["plan"])
+        values["devices"] = tuple(values["devices"])
+        values["messages"] = tuple(values["messages"])
+        values["normalisation"] = None if fitted is None else Normalisation.from_dict(fitted)
+        return cls(**values)
+
+
+def resolve(
+    config: ExperimentConfig, data: Dataset | DataFacts, inventory: Inventory | None = None
+) -> ResolvedExperiment:
+    """Decide everything that follows from the configuration, the data's facts and the machine.
+
+    Reads no image, trains nothing and uses no random numbers.
+
+    Parameters
+    ----------
+    config
+        The experiment.
+    data
+        A data set, or what is known of one.
+    inventory
+        What the machine computes with; by default torch is asked.
+
+    Raises
+    ------
+    ConfigError
+        When settings contradict each other or the data.
+    DataError
+        When there is nothing to learn from.
+    """
+    facts = data if isinstance(data, DataFacts) else data.facts(config)
+    _check_axes(config.tr_config.patch_size, facts.ndim)
+    heads = resolve_heads(config, facts)
+    plan = plan_network(config, facts, heads, config.tr_config.patch_size)
+    hardware = resolve_hardware(config.tr_setup.device, inventory)
+    precision, said = choose_precision(config.tr_setup.precision, hardware)
+    messages = [*hardware.messages, *said, *_rounding(config.tr_config.patch_size, plan)]
+    wanted, steps = config.tr_config.batch_size, config.tr_config.steps_per_epoch
+    batch_size = wanted if wanted is not None else automatic_batch(plan, hardware)
+    workers = config.tr_setup.num_workers
+    return ResolvedExperiment(
+        facts=facts,
+        heads=heads,
+        plan=plan,
+        batch_size=batch_size,
+        num_workers=workers if workers is not None else default_workers(),
+        accelerator=hardware.accelerator,
+        devices=hardware.devices,
+        precision=precision,
+        accumulate=config.tr_config.accumulate,
+        batches_per_epoch=None if steps is None else steps * config.tr_config.accumulate,
+        messages=tuple(messages),
+    )
+
+
+def _check_axes(patch_size: tuple[int, ...] | None, ndim: int) -> None:
+    if patch_size is not None and len(patch_size) != ndim:
+        given = ",".join(map(str, patch_size))
+        raise ConfigError(
+            f"tr_config.patch_size {given} has {len(patch_size)} numbers, but the data is {ndim}D: "
+            f"give {ndim} in array order {'z,y,x' if ndim == 3 else 'y,x'}"
+        )
+
+
+def plan_network(
+    config: ExperimentConfig, facts: DataFacts, heads: Sequence[Head], patch_size: tuple[int, ...] | None
+) -> NetworkPlan:
+    """Plan the network of an experiment for a patch size, None for the automatic one."""
+    return make_plan(
+        config.network,
+        ndim=facts.ndim,
+        in_channels=config.network.in_channels or facts.in_channels,
+        patch_size=patch_size,
+        spacing=facts.spacing,
+        shape=facts.shape,
+        heads=heads,
+    )
+
+
+def automatic_batch(plan: NetworkPlan, hardware: Hardware) -> int:
+    """Choose the batch size from dimension, patch and device, no larger than fits into its memory.
+
+    A processor gains little from large batches: 4 patches in 2D (8 small ones), 1 in 3D (2 small ones).
+    A GPU takes 12 in 2D and 2 in 3D, as nnU-Net's smallest plans do.
+    """
+    voxels = math.prod(plan.patch_size)
+    if hardware.accelerator == "cpu":
+        wanted = (8 if voxels <= _SMALL_2D else 4) if plan.ndim == 2 else (2 if voxels <= _SMALL_3D else 1)
+    else:
+        wanted = 12 if plan.ndim == 2 else 2
+    return largest_batch(plan, wanted, free_memory(hardware.device))
+
+
+def _rounding(wanted: tuple[int, ...] | None, plan: NetworkPlan) -> list[str]:
+    if wanted is None or tuple(wanted) == plan.patch_size:
+        return []
+    given, used = (",".join(map(str, size)) for size in (wanted, plan.patch_size))
+    return [f"the patch size {given} is rounded up to {used}, so that every pooling divides it"]

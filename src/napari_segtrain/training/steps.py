@@ -1,0 +1,318 @@
+"""Training, taken apart: the seven steps that the full training is made of, in their order.
+
+The module's ``training_step`` calls these functions and nothing else, so that stepping by hand gives the
+same weights as a whole training. Each takes and returns frozen values (`values`); a step that is taken out
+of order raises a `StepOrderError` that names the rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from napari_segtrain.config import AdamW, Constant, Optimizer, Schedule, TrainingError
+from napari_segtrain.network import MultiTaskUNet, NetworkPlan, build_network
+
+from .hardware import Number
+from .optimizers import build_optimizer
+from .schedules import Journey, build_scheduler
+from .values import Batch, Gradients, LossValue, Optimization, Prediction, StepInfo, StepOrderError
+
+_AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class BatchSource(Protocol):
+    """Something with numbered batches, such as a `PatchLoader`."""
+
+    def __len__(self) -> int:
+        """Return the number of batches in an epoch."""
+
+    def batch(self, index: int) -> Mapping[str, Tensor]:
+        """Return one batch of the epoch that is set."""
+
+
+class LossResultLike(Protocol):
+    """What a multi-task loss returns."""
+
+    total: Tensor
+    parts: dict[str, Tensor]
+    valid: dict[str, bool]
+
+
+LossFunction = Callable[[dict[str, Any], dict[str, Tensor], int], "LossResultLike | Tensor"]
+"""From outputs, targets and the epoch (counted from 0) to a `LossResult`, or to one scalar tensor."""
+
+
+def define_model(plan: NetworkPlan, device: torch.device | str = "cpu") -> MultiTaskUNet:
+    """Build the network that the steps train, with weights from torch's random state."""
+    return build_network(plan).to(device)
+
+
+def initialize_optimizer(
+    network: nn.Module,
+    optimizer: Optimizer | None = None,
+    schedule: Schedule | None = None,
+    journey: Journey | None = None,
+    precision: Number = "fp32",
+) -> Optimization:
+    """Step 1: make what will change the network's weights.
+
+    Parameters
+    ----------
+    network
+        On its device already.
+    optimizer
+        By default AdamW.
+    schedule
+        How the learning rate changes; by default it is constant.
+    journey
+        Length of the training, which a schedule that is not constant needs.
+    precision
+        fp16 gets a scaler for the loss.
+
+    Raises
+    ------
+    TrainingError
+        When a schedule is given without the length of the training.
+    """
+    schedule = schedule if schedule is not None else Constant()
+    if journey is None:
+        if not isinstance(schedule, Constant):
+            raise TrainingError(
+                f"the schedule {schedule.name} needs the length of the training: give a Journey, "
+                "or the schedule constant"
+            )
+        journey = Journey(1, 1)
+    built = build_optimizer(optimizer if optimizer is not None else AdamW(), network.parameters())
+    device = next(network.parameters()).device
+    scaler = torch.amp.GradScaler(device.type) if precision == "fp16" else None
+    return Optimization(network, built, build_scheduler(built, schedule, journey), scaler)
+
+
+def prepare_batch(
+    source: BatchSource | Mapping[str, Tensor],
+    batch_index: int = 0,
+    device: torch.device | str = "cpu",
+) -> Batch:
+    """Step 2: bring one batch to the device.
+
+    Parameters
+    ----------
+    source
+        Tensors by name, or a loader, from which the batch with the number `batch_index` is taken: the
+        one that the full training sees at that position of the epoch.
+    batch_index
+        Position in the epoch, from 0.
+    device
+        Where the network is.
+
+    Raises
+    ------
+    TrainingError
+        When there is no such batch; the message names the valid range.
+    """
+    if isinstance(source, Mapping):
+        tensors = source
+    else:
+        if not 0 <= batch_index < len(source):
+            raise TrainingError(
+                f"batch_index {batch_index} is out of range: this epoch has batches 0 to {len(source) - 1}"
+            )
+        tensors = source.batch(batch_index)
+    moved = {name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()}
+    return Batch(moved, batch_index)
+
+
+def zero_gradients(optimization: Optimization) -> Optimization:
+    """Step 3: forget the gradients of earlier batches."""
+    optimization.optimizer.zero_grad(set_to_none=True)
+    optimization.ledger.close(used=False)
+    return optimization
+
+
+def forward_pass(
+    network: nn.Module,
+    batch: Batch,
+    precision: Number = "fp32",
+    run: Callable[[Tensor], dict[str, Any]] | None = None,
+) -> Prediction:
+    """Step 4: let the network predict the batch.
+
+    Outputs are float32 whatever the arithmetic inside, because losses are computed in float32.
+
+    Parameters
+    ----------
+    network
+        The network, in the mode (train or eval) that is wanted.
+    batch
+        Result of `prepare_batch`.
+    precision
+        Number format of the arithmetic.
+    run
+        What computes in the network's place, such as its ``forward`` where it is compiled.
+    """
+    with autocast(batch.image.device, precision):
+        outputs = (run if run is not None else network)(batch.image)
+    if precision != "fp32":
+        outputs = {name: _to_float(value) for name, value in outputs.items()}
+    return Prediction(outputs, batch, network)
+
+
+def autocast(device: torch.device, precision: Number) -> AbstractContextManager[Any]:
+    """Return the context in which a network computes in `precision`."""
+    if precision == "fp32":
+        return nullcontext()
+    return torch.autocast(device.type, dtype=_AUTOCAST[precision])
+
+
+def _to_float(value: Any) -> Any:
+    return [v.float() for v in value] if isinstance(value, list) else value.float()
+
+
+def calculate_loss(
+    prediction: Prediction, batch: Batch, loss: LossFunction | nn.Module, epoch: int = 0
+) -> LossValue:
+    """Step 5: measure how wrong the prediction is.
+
+    Parameters
+    ----------
+    prediction
+        Result of `forward_pass`.
+    batch
+        The batch that was predicted.
+    loss
+        A `MultiTaskLoss`, or any callable of outputs, targets and epoch.
+    epoch
+        Counted from 0; some losses begin later.
+
+    Raises
+    ------
+    StepOrderError
+        When `batch` is not the one that was predicted.
+    """
+    if prediction.batch is not batch:
+        raise StepOrderError(
+            "calculate_loss must get the batch that forward_pass was given: this prediction is of batch "
+            f"{prediction.batch.index}, the targets are of batch {batch.index}; run forward_pass on it first"
+        )
+    result = loss(dict(prediction.outputs), dict(batch.tensors), epoch)
+    if isinstance(result, Tensor):
+        return LossValue(result, prediction)
+    return LossValue(result.total, prediction, result.parts, result.valid)
+
+
+def backward_pass(
+    optimization: Optimization,
+    loss: LossValue,
+    *,
+    accumulate: bool = False,
+    divide_by: int = 1,
+    backward: Callable[[Tensor], None] | None = None,
+) -> Gradients:
+    """Step 6: compute the gradient of the loss for every weight.
+
+    Parameters
+    ----------
+    optimization
+        Whose network the loss came from.
+    loss
+        Result of `calculate_loss`.
+    accumulate
+        Add to the gradients that are there, instead of refusing to.
+    divide_by
+        Number of batches that are accumulated into one step, so that their mean is taken.
+    backward
+        What runs the backward pass; a trainer of several processes gives its own.
+
+    Raises
+    ------
+    StepOrderError
+        When the loss is of another network, was used already, or gradients are there and `accumulate`
+        is not set.
+    """
+    ledger = optimization.ledger
+    if loss.prediction.network is not optimization.network:
+        raise StepOrderError(
+            "backward_pass must get a loss of the network that the optimizer trains: another network "
+            "was forwarded; run forward_pass with the optimizer's network"
+        )
+    if ledger.backpropagated is loss:
+        raise StepOrderError(
+            "each loss has one backward_pass, and this one had it: run forward_pass and calculate_loss again"
+        )
+    if ledger.used and any(p.grad is not None for p in optimization.network.parameters()):
+        raise StepOrderError(
+            "zero_gradients must come before backward_pass: the gradients that are there have already "
+            "been used for a step"
+        )
+    if not accumulate and any(p.grad is not None for p in optimization.network.parameters()):
+        raise StepOrderError(
+            "zero_gradients must come before backward_pass: the gradients of an earlier batch are still "
+            "there; set accumulate=True to add to them"
+        )
+    total = loss.total if divide_by == 1 else loss.total / divide_by
+    if optimization.scaler is not None:
+        total = optimization.scaler.scale(total)
+    (backward if backward is not None else Tensor.backward)(total)
+    ledger.micro_batches += 1
+    ledger.backpropagated = loss
+    ledger.current = Gradients(optimization.network, ledger.micro_batches, ledger.steps)
+    return ledger.current
+
+
+def optimizer_step(
+    optimization: Optimization, gradients: Gradients, *, gradient_clip: float = 0.0, measure: bool = False
+) -> tuple[Optimization, StepInfo]:
+    """Step 7: change the weights, and then the learning rate.
+
+    Parameters
+    ----------
+    optimization
+        What to change.
+    gradients
+        Result of `backward_pass`.
+    gradient_clip
+        Largest total L2 norm of the gradient; longer ones are scaled down. 0 switches clipping off.
+    measure
+        Compute the norm without clipping too.
+
+    Returns
+    -------
+    tuple of Optimization and StepInfo
+        The optimization after the step, and what the step did.
+
+    Raises
+    ------
+    StepOrderError
+        When `gradients` are not those in the network now.
+    """
+    ledger = optimization.ledger
+    if not isinstance(gradients, Gradients) or ledger.current is not gradients:
+        raise StepOrderError(
+            "backward_pass must come before optimizer_step: these gradients are not in the network "
+            "(they were used for a step, zeroed, or replaced by later ones)"
+        )
+    if gradients.network is not optimization.network:
+        raise StepOrderError("optimizer_step must get gradients of the network that the optimizer trains")
+    scaler, optimizer = optimization.scaler, optimization.optimizer
+    norm: Tensor | None = None
+    if gradient_clip > 0 or measure:
+        if scaler is not None:
+            scaler.unscale_(optimizer)
+        limit = gradient_clip if gradient_clip > 0 else float("inf")
+        norm = nn.utils.clip_grad_norm_(optimization.network.parameters(), limit)
+    learning_rate = optimization.learning_rate
+    if scaler is not None:
+        scaler.step(optimizer)
+        scaler.update()
+    else:
+        optimizer.step()
+    if optimization.scheduler is not None:
+        optimization.scheduler.step()
+    ledger.close(used=True)
+    after = optimization.at(ledger.steps + 1)
+    return after, StepInfo(after.step, learning_rate, norm, gradient_clip)

@@ -1,0 +1,200 @@
+"""A Lightning trainer that is silent, writes where the run says, and calls our callbacks."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+
+from napari_segtrain.config import ExperimentConfig
+from napari_segtrain.runs import Control, Emit, FinishReason, RunFolder, ignore
+
+from .callbacks import (
+    Announcer,
+    CheckpointCallback,
+    ControlCallback,
+    EarlyStop,
+    Ending,
+    LabelChanges,
+    NanGuard,
+    Preview,
+    PreviewCallback,
+    RowWriter,
+    StopAfter,
+    TensorBoardCallback,
+    TimeLimit,
+)
+from .callbacks.checkpoints import RunCheckpointIO
+from .callbacks.labels import ApplyLabels
+from .hardware import Hardware, resolve_hardware
+from .schedules import Stopwatch
+
+_LOUD = ("lightning.pytorch", "lightning.fabric")
+
+
+@contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """Keep Lightning's notes on hardware and its advertisements from the terminal; warnings stay."""
+    loggers = [logging.getLogger(name) for name in _LOUD]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            # Lightning 2.6 looks at its loaders in a way that torch 2.13 will drop; nothing to be done here.
+            warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)`", FutureWarning)
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def build_callbacks(
+    run: RunFolder,
+    config: ExperimentConfig,
+    *,
+    emit: Emit = ignore,
+    control: Control | None = None,
+    preview: Preview | None = None,
+    apply_labels: ApplyLabels | None = None,
+    stopwatch: Stopwatch | None = None,
+    stop_after: int | None = None,
+    ending: Ending | None = None,
+    tensorboard: bool = True,
+) -> list[pl.Callback]:
+    """Return the callbacks of a training, in the order in which they have to act.
+
+    Of an epoch's end: its losses are judged, its row is written, then its checkpoints, then followers
+    hear of it; then limits and requests decide whether there is a next one.
+    """
+    tr = config.tr_config
+    control = control if control is not None else Control()
+    ending = ending if ending is not None else Ending()
+    checkpoints = CheckpointCallback(run, config.tr_setup.model_name, tr.keep_checkpoints, emit)
+    callbacks: list[pl.Callback] = [NanGuard(), RowWriter(run), checkpoints, Announcer(emit, tr.num_epochs)]
+    if tensorboard:
+        callbacks.append(TensorBoardCallback(run.tensorboard))
+    if apply_labels is not None:
+        callbacks.append(LabelChanges(control, apply_labels, emit))
+    if preview is not None:
+        callbacks.append(PreviewCallback(preview, emit))
+    if tr.max_time is not None:
+        callbacks.append(TimeLimit(ending))
+    if tr.early_stopping:
+        callbacks.append(EarlyStop(tr.early_stopping, ending))
+    if stop_after is not None:
+        callbacks.append(StopAfter(stop_after, ending))
+    clock = stopwatch if stopwatch is not None else Stopwatch()
+    callbacks.append(ControlCallback(control, checkpoints.save, clock, emit))
+    return callbacks
+
+
+def build_trainer(
+    run_dir: RunFolder | str | Path,
+    config: ExperimentConfig,
+    *,
+    hardware: Hardware | None = None,
+    callbacks: Sequence[pl.Callback] | None = None,
+    epochs_done: int = 0,
+    validates: bool = True,
+) -> pl.Trainer:
+    """Return the trainer of a run.
+
+    It prints nothing, computes in the number format and accumulates as the `SegmentationModule` says,
+    and writes checkpoints in the format of the runs.
+
+    Parameters
+    ----------
+    run_dir
+        A run folder.
+    config
+        The experiment.
+    hardware
+        Where to compute; by default what ``tr_setup.device`` means here.
+    callbacks
+        By default those of `build_callbacks`.
+    epochs_done
+        Completed epochs of a run that is resumed.
+    validates
+        Whether there is anything to validate on.
+    """
+    run = run_dir if isinstance(run_dir, RunFolder) else RunFolder.open(run_dir)
+    hardware = hardware if hardware is not None else resolve_hardware(config.tr_setup.device)
+    with quiet_lightning():
+        trainer = pl.Trainer(
+            accelerator=hardware.accelerator,
+            devices=list(hardware.devices) if hardware.accelerator == "cuda" else 1,
+            strategy=hardware.strategy,
+            precision="32-true",  # the steps themselves choose the number format
+            max_epochs=config.tr_config.num_epochs,
+            check_val_every_n_epoch=config.tr_config.val_every,
+            limit_val_batches=1.0 if validates else 0,
+            num_sanity_val_steps=0,  # a validation before the first step would change nothing but the time
+            callbacks=list(callbacks) if callbacks is not None else build_callbacks(run, config),
+            plugins=[RunCheckpointIO()],
+            default_root_dir=str(run.path),
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+            detect_anomaly=False,
+        )
+    # A resumed run goes on counting where it was; `processed` is what the loop compares with max_epochs.
+    progress: Any = trainer.fit_loop.epoch_progress.current
+    progress.processed = progress.completed = epochs_done
+    return trainer
+
+
+class _OwnSignals(pl.Callback):
+    """Takes the signals back from Lightning, which would end the loop without a checkpoint."""
+
+    def __init__(self, handlers: dict[int, Any]) -> None:
+        self.handlers = handlers
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Set our handlers again, after Lightning has set its own."""
+        for number, handler in self.handlers.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def stop_on_signals(control: Control) -> Iterator[list[pl.Callback]]:
+    """Turn Ctrl-C and SIGTERM into a request to stop, with a checkpoint; a second Ctrl-C ends at once.
+
+    Signals that the program around already handles in its own way are left to it, and so are all when
+    this is not the main thread, which alone may set handlers.
+
+    Yields
+    ------
+    list of Callback
+        To be given to the trainer.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield []
+        return
+
+    def ask(number: int, frame: Any) -> None:
+        if control.stopped and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        control.stop(FinishReason.STOPPED)
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    plain = (signal.default_int_handler, signal.SIG_DFL)
+    ours: dict[int, Any] = {
+        number: ask if handler in plain else handler for number, handler in before.items()
+    }
+    for number, handler in ours.items():
+        signal.signal(number, handler)
+    try:
+        yield [_OwnSignals(ours)]
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,216 @@
+"""The small frozen values that the seven steps hand to each other, and the rules of their order.
+
+::
+
+    define_model ─> network
+    initialize_optimizer(network) ─> Optimization
+    prepare_batch(loader, index)  ─> Batch
+    zero_gradients(Optimization)  ─> Optimization
+    forward_pass(network, Batch)  ─> Prediction
+    calculate_loss(Prediction, Batch, loss) ─> LossValue
+    backward_pass(Optimization, LossValue)  ─> Gradients
+    optimizer_step(Optimization, Gradients) ─> Optimization, StepInfo
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from napari_segtrain.config import TrainingError
+
+if TYPE_CHECKING:
+    from torch.optim import Optimizer
+    from torch.optim.lr_scheduler import LambdaLR
+
+
+class StepOrderError(TrainingError):
+    """A step was taken before one that it needs; the message names the rule."""
+
+
+class Ledger:
+    """What really happened to one optimizer's gradients; the frozen values of its steps share it.
+
+    A value that was kept from earlier can be told from the current one by it.
+    """
+
+    __slots__ = ("backpropagated", "current", "micro_batches", "steps", "used")
+
+    def __init__(self) -> None:
+        self.steps = 0
+        self.micro_batches = 0
+        self.current: Gradients | None = None
+        self.backpropagated: LossValue | None = None
+        self.used = False
+
+    def close(self, *, used: bool) -> None:
+        """Take note that the gradients are gone: zeroed, or used for a step but still in the network."""
+        self.micro_batches = 0
+        self.current = None
+        self.backpropagated = None
+        self.used = used
+
+
+@dataclass(frozen=True, eq=False)
+class Optimization:
+    """A network with what changes its weights; the result of `initialize_optimizer`.
+
+    Attributes
+    ----------
+    network
+        What is trained.
+    optimizer
+        Holds the learning rate and the moments.
+    scheduler
+        Stepped once after every step of the optimizer, or None.
+    scaler
+        Scales the loss for fp16, or None.
+    step
+        Steps of the optimizer so far.
+    """
+
+    network: nn.Module
+    optimizer: Optimizer
+    scheduler: LambdaLR | None = None
+    scaler: torch.amp.GradScaler | None = None
+    step: int = 0
+    ledger: Ledger = field(default_factory=Ledger, repr=False)
+
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate of the next step."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def at(self, step: int) -> Optimization:
+        """Return the same after another number of steps; values from before are no longer current."""
+        self.ledger.close(used=self.ledger.used)
+        self.ledger.steps = step
+        return replace(self, step=step)
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Patches on the device, with what the network shall predict for them.
+
+    Attributes
+    ----------
+    tensors
+        ``"image"`` (B, C, *spatial) float32; for each head its target ``"<head>"`` (B, Ct, *spatial) and
+        ``"<head>_mask"`` (B, 1, *spatial) bool, True where the target is known.
+    index
+        Position in the epoch, counted from 0.
+    """
+
+    tensors: Mapping[str, Tensor]
+    index: int = 0
+
+    @property
+    def image(self) -> Tensor:
+        """The patches, (B, C, *spatial)."""
+        return self.tensors["image"]
+
+    @property
+    def size(self) -> int:
+        """Number of patches."""
+        return int(self.image.shape[0])
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What a network made of a batch.
+
+    Attributes
+    ----------
+    outputs
+        Raw output in float32 by head: (B, C, *spatial), or with deep supervision a list, finest first.
+    batch, network
+        What was predicted, and by whom.
+    """
+
+    outputs: Mapping[str, Any]
+    batch: Batch
+    network: nn.Module
+
+
+@dataclass(frozen=True, eq=False)
+class LossValue:
+    """How wrong a prediction is.
+
+    Attributes
+    ----------
+    total
+        What is minimised, a scalar with its gradient graph.
+    parts
+        The losses by ``"<head>/<loss>"`` and their sums by ``"<head>"``, scalars without graph.
+    valid
+        For each head, whether any voxel of the batch is labelled for it.
+    prediction
+        What was judged.
+    """
+
+    total: Tensor
+    prediction: Prediction
+    parts: Mapping[str, Tensor] = field(default_factory=dict)
+    valid: Mapping[str, bool | Tensor] = field(default_factory=dict)
+
+    @property
+    def value(self) -> float:
+        """The total as a number."""
+        return float(self.total.detach())
+
+
+@dataclass(frozen=True, eq=False)
+class Gradients:
+    """The gradients of one batch, or of several that were accumulated, in the network's parameters.
+
+    Attributes
+    ----------
+    network
+        Whose parameters hold them.
+    micro_batches
+        Batches they are the sum of.
+    step
+        Steps of the optimizer that had been taken when they were computed.
+    """
+
+    network: nn.Module
+    micro_batches: int
+    step: int
+
+
+@dataclass(frozen=True, eq=False)
+class StepInfo:
+    """What a step of the optimizer did.
+
+    Attributes
+    ----------
+    step
+        Steps so far, this one included.
+    learning_rate
+        The learning rate of this step.
+    norm
+        Total L2 norm of the gradient before clipping, a scalar tensor on the device; None when it was
+        not asked for.
+    clip
+        Largest norm allowed; 0 for none.
+    """
+
+    step: int
+    learning_rate: float
+    norm: Tensor | None = None
+    clip: float = 0.0
+
+    @property
+    def norm_before(self) -> float | None:
+        """Norm of the gradient as it was computed."""
+        return None if self.norm is None else float(self.norm)
+
+    @property
+    def norm_after(self) -> float | None:
+        """Norm of the gradient that was applied."""
+        before = self.norm_before
+        return before if before is None or not self.clip else min(before, self.clip)

@@ -1,0 +1,130 @@
+"""What follows from configuration, facts and machine; and what fits into memory."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from napari_segtrain.config import ConfigError, DataFacts, TargetFacts
+from napari_segtrain.network import estimate_memory
+from napari_segtrain.training import Inventory, ResolvedExperiment, resolve
+from napari_segtrain.training.memory import (
+    is_out_of_memory,
+    largest_batch,
+    out_of_memory_message,
+    suggest_fit,
+)
+from napari_segtrain.training.resolve import plan_network
+
+NO_GPU = Inventory(why_no_gpu="there is none", why_no_mps="there is none")
+
+
+def facts(ndim: int, edge: int = 64) -> DataFacts:
+    return DataFacts(
+        ndim=ndim,
+        shape=(edge,) * ndim,
+        spacing=(1.0,) * ndim,
+        targets={"fg": TargetFacts(values=(0, 1), max_value=1.0)},
+    )
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_a_resolved_experiment_survives_json(tiny_config, ndim: int) -> None:
+    resolved = resolve(tiny_config(ndim), facts(ndim), NO_GPU)
+    assert ResolvedExperiment.from_dict(json.loads(json.dumps(resolved.to_dict()))) == resolved
+
+
+def test_resolving_is_pure(tiny_config) -> None:
+    state = torch.get_rng_state()
+    first = resolve(tiny_config(2), facts(2), NO_GPU)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert resolve(tiny_config(2), facts(2), NO_GPU) == first
+
+
+@pytest.mark.parametrize(
+    ("ndim", "patch", "expected"),
+    [(2, [128, 128], 8), (2, [256, 256], 4), (3, [32, 32, 32], 2), (3, [64, 64, 64], 1)],
+)
+def test_the_automatic_batch_of_a_processor(tiny_config, ndim: int, patch: list[int], expected: int) -> None:
+    config = tiny_config(ndim, tr_config__batch_size=None, tr_config__patch_size=patch)
+    assert resolve(config, facts(ndim, 256), NO_GPU).batch_size == expected
+
+
+def test_settings_that_are_given_are_kept(tiny_config) -> None:
+    config = tiny_config(
+        2,
+        tr_config__batch_size=5,
+        tr_config__accumulate=3,
+        tr_setup__num_workers=2,
+        tr_config__steps_per_epoch=7,
+    )
+    resolved = resolve(config, facts(2), NO_GPU)
+    assert (resolved.batch_size, resolved.accumulate, resolved.num_workers) == (5, 3, 2)
+    assert (resolved.steps_per_epoch, resolved.batches_per_epoch) == (7, 21)
+    assert resolved.effective_batch == 15
+    assert resolved.device == "cpu"
+    assert resolved.parameters > 0
+
+
+def test_an_absent_gpu_and_a_rounded_patch_are_said(tiny_config) -> None:
+    config = tiny_config(2, tr_setup__device="cuda", tr_config__patch_size=[30, 33])
+    resolved = resolve(config, facts(2), NO_GPU)
+    assert resolved.accelerator == "cpu"
+    assert any("cuda was asked for, but there is none" in m for m in resolved.messages)
+    assert any("30,33 is rounded up" in m for m in resolved.messages)
+    assert all(size % d == 0 for size, d in zip(resolved.patch_size, resolved.plan.divisor, strict=True))
+
+
+def test_a_patch_of_another_dimension_is_refused(tiny_config) -> None:
+    with pytest.raises(ConfigError, match="2D"):
+        resolve(tiny_config(2, tr_config__patch_size=[16, 16, 16]), facts(2), NO_GPU)
+
+
+def test_memory_errors_are_told_from_others() -> None:
+    assert is_out_of_memory(MemoryError())
+    assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
+    assert is_out_of_memory(RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you"))
+    assert not is_out_of_memory(RuntimeError("shape mismatch"))
+    assert not is_out_of_memory(ValueError("out of memory"))
+
+
+def test_a_real_allocation_that_fails_is_recognised() -> None:
+    with pytest.raises((RuntimeError, MemoryError)) as caught:
+        torch.empty(2**58, dtype=torch.uint8)
+    assert is_out_of_memory(caught.value)
+
+
+def test_the_suggestion_fits_and_keeps_the_patch_while_it_can(tiny_config) -> None:
+    config, known = tiny_config(3, tr_config__patch_size=[64] * 3), facts(3)
+    resolved = resolve(config, known, NO_GPU)
+    plan = resolved.plan
+
+    def replan(patch: tuple[int, ...]):
+        return plan_network(config, known, resolved.heads, patch)
+
+    roomy = int(estimate_memory(plan, 2) / 0.8) + 1
+    assert suggest_fit(plan, 8, roomy, replan) == (plan.patch_size, 2)
+    tight = int(estimate_memory(plan, 1) / 0.8) - 1
+    found = suggest_fit(plan, 8, tight, replan)
+    assert found is not None
+    patch, batch = found
+    assert max(patch) < 64
+    assert estimate_memory(replan(patch), batch) <= 0.8 * tight
+    assert suggest_fit(plan, 8, 1000, replan) is None
+
+
+def test_the_message_says_what_would_fit(tiny_config) -> None:
+    plan = resolve(tiny_config(3, tr_config__patch_size=[64] * 3), facts(3), NO_GPU).plan
+    text = out_of_memory_message(plan, 8, torch.device("cpu"), ((32, 32, 32), 1))
+    assert "64,64,64 in batches of 8" in text
+    assert "tr_config.patch_size 32,32,32 with tr_config.batch_size 1" in text
+    assert "tr_config.accumulate 8" in text
+    assert "base_features" in out_of_memory_message(plan, 1, torch.device("cpu"), None)
+
+
+def test_the_automatic_batch_is_halved_until_it_fits(tiny_config) -> None:
+    plan = resolve(tiny_config(2, tr_config__patch_size=[64, 64]), facts(2), NO_GPU).plan
+    assert largest_batch(plan, 8, int(estimate_memory(plan, 4) / 0.8) + 1) == 4
+    assert largest_batch(plan, 8, 10) == 1
