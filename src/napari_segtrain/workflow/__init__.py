@@ -1,1 +1,24 @@
+"""Puts the rooms together: training from data to run, prediction, scores, the demo."""
 
+from napari_segtrain.training import resolve
+
+from .demo import DemoResult, demo
+from .prediction import Written, load_predictor, predict, predict_files, predict_layer
+from .run import RunFailedError, RunResult, complete_targets, resume, run_data, train
+
+__all__ = [
+    "DemoResult",
+    "RunFailedError",
+    "RunResult",
+    "Written",
+    "complete_targets",
+    "demo",
+    "load_predictor",
+    "predict",
+    "predict_files",
+    "predict_layer",
+    "resolve",
+    "resume",
+    "run_data",
+    "train",
+]

@@ -1,0 +1,45 @@
+"""``segtrain``: the command line."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from napari_segtrain.config import SegtrainError
+
+from . import data_commands, demo_command, predict_commands, train_command
+
+app = typer.Typer(
+    name="segtrain",
+    help="Train a network on painted labels, predict with it, score it. The same experiment runs in napari.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("train")(train_command.train)
+app.command("predict")(predict_commands.predict)
+app.command("evaluate")(predict_commands.evaluate)
+app.command("plan")(data_commands.plan)
+app.command("check")(data_commands.check)
+app.command("doctor")(data_commands.doctor)
+app.command("demo")(demo_command.demo)
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells use it."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command and exit.
+
+    Exit codes: 0 done; 1 training failed; 2 something given cannot work (the message says what); 130
+    stopped by Ctrl-C or SIGTERM, resumable.
+    """
+    try:
+        app(args=arguments, prog_name="segtrain")
+    except SegtrainError as error:
+        typer.echo(f"Error: {error}", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)

@@ -1,0 +1,131 @@
+"""``segtrain plan``, ``check`` and ``doctor``: what would happen, before anything is trained."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from napari_segtrain.config import ExperimentConfig, load_config
+
+from .options import flag, sizes
+
+Input = Annotated[Path, typer.Option("-i", "--input", help="Data folder.")]
+ConfigPath = Annotated[Path | None, typer.Option("--config-path", help="Experiment as a YAML file.")]
+
+
+def _config(config_path: Path | None, overrides: dict[str, Any]) -> ExperimentConfig:
+    config = load_config(config_path) if config_path is not None else ExperimentConfig()
+    return config.with_overrides({key: value for key, value in overrides.items() if value is not None})
+
+
+def plan(
+    input: Input,
+    config_path: ConfigPath = None,
+    patch_size: Annotated[str | None, flag("tr_config.patch_size", "--patch-size")] = None,
+    batch_size: Annotated[int | None, flag("tr_config.batch_size", "--batch-size")] = None,
+    device: Annotated[str | None, flag("tr_setup.device", "--device")] = None,
+) -> None:
+    """Show the network that would be trained, its patch size, memory and time."""
+    from napari_segtrain import network, workflow
+    from napari_segtrain.data import open_dataset
+
+    config = _config(
+        config_path,
+        {
+            "tr_config.patch_size": sizes(patch_size, "--patch-size"),
+            "tr_config.batch_size": batch_size,
+            "tr_setup.device": device,
+        },
+    )
+    dataset = open_dataset(str(input), config.dataset_config)
+    resolved = workflow.resolve(workflow.complete_targets(config, dataset), dataset)
+    console = Console()
+    stages = Table(title="Network", title_justify="left")
+    for column in ("stage", "features", "kernel", "stride", "encoder blocks"):
+        stages.add_column(column, justify="right")
+    made = resolved.plan
+    for stage in range(made.stages):
+        stages.add_row(
+            str(stage),
+            str(made.features[stage]),
+            "×".join(map(str, made.kernel_sizes[stage])),
+            "×".join(map(str, made.strides[stage])),
+            str(made.blocks_per_stage[stage]),
+        )
+    console.print(stages)
+    memory = network.estimate_memory(made, resolved.batch_size) / 2**30
+    seconds = network.step_seconds(made, resolved.batch_size)
+    epochs = config.tr_config.num_epochs
+    steps = resolved.steps_per_epoch
+    length = f"{epochs} epochs of {steps} steps" if steps else f"{epochs} epochs"
+    outputs = ", ".join(f"{head.name} ({head.out_channels})" for head in resolved.heads)
+    for line in (
+        f"patch size      {','.join(map(str, made.patch_size))}",
+        f"spacing         {','.join(f'{s:g}' for s in made.spacing)}",
+        f"batch size      {resolved.batch_size}",
+        f"input channels  {made.in_channels}",
+        f"outputs         {outputs}",
+        f"decoders        {len(made.decoders)} ({config.network.decoders})",
+        f"parameters      {network.count_parameters(made) / 1e6:.2f} million",
+        f"memory          {memory:.2f} GiB for a training step",
+        f"time            {seconds:.2f} s a step on this processor, estimated; {length}",
+    ):
+        console.print(line, highlight=False, soft_wrap=True)
+
+
+def check(input: Input, config_path: ConfigPath = None) -> None:
+    """Look for every fault in images, labels and masks; exit code 2 when there is one."""
+    from napari_segtrain.data import open_dataset
+
+    config = _config(config_path, {})
+    dataset = open_dataset(str(input), config.dataset_config)
+    report = dataset.check()
+    console = Console()
+    for message in report.warnings:
+        console.print(f"[yellow]Note:[/yellow] {message}", highlight=False, soft_wrap=True)
+    for message in report.errors:
+        console.print(f"[red]Fault:[/red] {message}", highlight=False, soft_wrap=True)
+    facts = dataset.facts(config)
+    names = ", ".join(facts.targets)
+    console.print(
+        f"{len(dataset.records)} images, {facts.ndim}D, {facts.in_channels} channel(s), targets: {names}; "
+        f"{len(report.errors)} fault(s), {len(report.warnings)} note(s)",
+        highlight=False,
+        soft_wrap=True,
+    )
+    if report.errors:
+        sys.exit(2)
+
+
+def doctor() -> None:
+    """Say what hardware torch sees, and why CUDA is off when it is."""
+    import platform
+
+    import psutil
+    import torch
+
+    from napari_segtrain import __version__
+    from napari_segtrain.network import cannot_compile
+    from napari_segtrain.training import Inventory
+
+    have = Inventory.of_this_machine()
+    gpus = [torch.cuda.get_device_properties(index) for index in range(have.gpus)]
+    compiler = cannot_compile("cpu")
+    findings = [
+        ("napari-segtrain", __version__),
+        ("Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
+        ("torch", f"{torch.__version__}, {torch.get_num_threads()} threads"),
+        ("memory", f"{psutil.virtual_memory().available / 2**30:.1f} GiB free"),
+        ("CUDA", f"off: {have.why_no_gpu}" if not gpus else f"{len(gpus)} GPU(s)"),
+        *((f"  cuda:{i}", f"{gpu.name}, {gpu.total_memory / 2**30:.0f} GiB") for i, gpu in enumerate(gpus)),
+        ("Apple GPU", "ready" if have.mps else f"off: {have.why_no_mps}"),
+        ("compile", f"off: {compiler}" if compiler else "ready"),
+    ]
+    console = Console()
+    for topic, finding in findings:
+        console.print(f"{topic:<18}{finding}", highlight=False, soft_wrap=True)

@@ -1,0 +1,117 @@
+"""``segtrain predict`` and ``segtrain evaluate``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from napari_segtrain.config import ConfigError
+
+from .options import PREDICT_KEYS, flag, given, sizes
+
+MIRRORING = "--mirroring/--no-mirroring"
+INSTANCES = "--instances/--no-instances"
+
+
+def predict(
+    run: Annotated[Path, typer.Argument(help="Run folder or checkpoint file.")],
+    input: Annotated[Path, typer.Option("-i", "--input", help="Image, Zarr store, or folder of images.")],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "-o", "--output-path", help="Folder for <image>_<target>.tif; for a Zarr input a Zarr store."
+        ),
+    ],
+    checkpoint: Annotated[str | None, flag("inference_config.checkpoint", "--checkpoint")] = None,
+    tile_size: Annotated[str | None, flag("inference_config.tile_size", "--tile-size")] = None,
+    overlap: Annotated[float | None, flag("inference_config.overlap", "--overlap")] = None,
+    blending: Annotated[str | None, flag("inference_config.blending", "--blending")] = None,
+    batch_size: Annotated[int | None, flag("inference_config.batch_size", "--batch-size")] = None,
+    mirroring: Annotated[bool | None, flag("inference_config.mirroring", MIRRORING)] = None,
+    skip_empty: Annotated[
+        bool | None, flag("inference_config.skip_empty", "--skip-empty/--no-skip-empty")
+    ] = None,
+    targets: Annotated[str | None, flag("inference_config.targets", "--targets")] = None,
+    output_kind: Annotated[str | None, flag("inference_config.output", "--output")] = None,
+    instances: Annotated[bool | None, flag("inference_config.instances", INSTANCES)] = None,
+    threshold: Annotated[float | None, flag("inference_config.threshold", "--threshold")] = None,
+    seed_threshold: Annotated[
+        float | None, flag("inference_config.seed_threshold", "--seed-threshold")
+    ] = None,
+    min_size: Annotated[int | None, flag("inference_config.min_size", "--min-size")] = None,
+    device: Annotated[str, flag("tr_setup.device", "--device")] = "auto",
+) -> None:
+    """Predict an image, a folder of images, or a Zarr store of any size."""
+    from napari_segtrain import workflow
+    from napari_segtrain.runs.control import Control
+
+    from .progress import TerminalProgress, stop_on_signal
+
+    values: dict[str, Any] = {
+        **locals(),
+        "tile_size": sizes(tile_size, "--tile-size"),
+        "targets": tuple(part.strip() for part in targets.split(",")) if targets else None,
+        "output": output_kind,
+    }
+    console = Console()
+    control = Control()
+    with stop_on_signal(control), TerminalProgress(console) as progress:
+        written = workflow.predict_files(
+            run,
+            input,
+            output,
+            overrides=given(PREDICT_KEYS, values),
+            device=device,
+            emit=progress,
+            control=control,
+        )
+    for path in written.paths:
+        console.print(str(path), highlight=False, soft_wrap=True)
+    if written.cancelled:
+        console.print("interrupted: the same command goes on where it stopped", highlight=False)
+        sys.exit(130)
+
+
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    split: Annotated[str, typer.Option("--split", help="Part of the data: train, val or test.")] = "test",
+    checkpoint: Annotated[str | None, flag("inference_config.checkpoint", "--checkpoint")] = None,
+    input: Annotated[
+        Path | None, typer.Option("-i", "--input", help="Data folder, when it was moved since training.")
+    ] = None,
+    overlap: Annotated[float | None, flag("inference_config.overlap", "--overlap")] = None,
+    mirroring: Annotated[bool | None, flag("inference_config.mirroring", MIRRORING)] = None,
+    threshold: Annotated[float | None, flag("inference_config.threshold", "--threshold")] = None,
+    seed_threshold: Annotated[
+        float | None, flag("inference_config.seed_threshold", "--seed-threshold")
+    ] = None,
+    min_size: Annotated[int | None, flag("inference_config.min_size", "--min-size")] = None,
+    device: Annotated[str, flag("tr_setup.device", "--device")] = "auto",
+) -> None:
+    """Score a run on a part of its data; writes evaluation/<split>.json and prints a table."""
+    from napari_segtrain import workflow
+    from napari_segtrain.runs.control import Control
+
+    from .progress import TerminalProgress, stop_on_signal
+
+    if split not in ("train", "val", "test"):
+        raise ConfigError(f"--split {split!r} is not a part of the data. Allowed: train, val, test.")
+    console = Console()
+    control = Control()
+    overrides = given(PREDICT_KEYS, locals())
+    with stop_on_signal(control), TerminalProgress(console) as progress:
+        report = workflow.evaluate(
+            run,
+            split,
+            data=None if input is None else str(input),
+            overrides=overrides,
+            device=device,
+            emit=progress,
+            control=control,
+        )
+    console.print(report.table())
+    console.print(f"written to {report.path}", highlight=False, soft_wrap=True)

@@ -1,0 +1,109 @@
+"""What the terminal shows while something long runs: progress, time left, what happened."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+from napari_segtrain.runs import events
+from napari_segtrain.runs.control import Control
+
+
+def describe_seconds(seconds: float | None) -> str:
+    """Return a time such as ``"2 min 5 s"``; an empty text when it is not known."""
+    if seconds is None:
+        return ""
+    whole = max(0, round(seconds))
+    hours, rest = divmod(whole, 3600)
+    minutes, secs = divmod(rest, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {secs} s" if minutes else f"{secs} s"
+
+
+class TerminalProgress:
+    """Shows a job's events; itself an `Emit`.
+
+    On a terminal a bar moves; elsewhere (a file, a pipe) one line an epoch is written.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._lock = threading.Lock()
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=30),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TextColumn("{task.fields[left]}"),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("", total=1.0, left="")
+
+    def __enter__(self) -> TerminalProgress:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._bar.stop()
+
+    def __call__(self, event: events.Event) -> None:
+        """Show `event`."""
+        with self._lock:
+            if isinstance(event, events.Progress):
+                self._move(event.fraction, event.seconds_left, event.text)
+            elif isinstance(event, events.PredictProgress):
+                self._move(event.fraction, event.seconds_left, f"Predicting {event.record or ''}".strip())
+            elif isinstance(event, events.RunStarted):
+                self._console.print(f"Run {event.path}", highlight=False, soft_wrap=True)
+            elif isinstance(event, events.EpochDone):
+                self._console.print(_epoch_line(event), highlight=False, soft_wrap=True)
+            elif isinstance(event, events.Warned):
+                note = f"[yellow]Note:[/yellow] {event.message}"
+                self._console.print(note, highlight=False, soft_wrap=True)
+
+    def _move(self, fraction: float, seconds: float | None, text: str) -> None:
+        left = describe_seconds(seconds)
+        self._bar.update(
+            self._task, completed=fraction, description=text, left=f"{left} left" if left else ""
+        )
+
+
+def _epoch_line(event: events.EpochDone) -> str:
+    shown = {
+        key: value
+        for key, value in event.row.items()
+        if isinstance(value, float) and (key in ("train_loss", "val_loss") or _is_score(key))
+    }
+    values = "  ".join(f"{key} {value:.4f}" for key, value in shown.items())
+    return f"Epoch {event.epoch}/{event.num_epochs}  {values}"
+
+
+def _is_score(key: str) -> bool:
+    return key.startswith("val_") and not key.endswith("loss") and "/" not in key
+
+
+@contextmanager
+def stop_on_signal(control: Control) -> Iterator[None]:
+    """Ask the job to stop at Ctrl-C or SIGTERM; a second Ctrl-C ends the program at once."""
+    previous: dict[signal.Signals, Any] = {}
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        control.stop()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        previous[number] = signal.signal(number, ask)
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,136 @@
+"""``segtrain train``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from napari_segtrain.config import ConfigError, ExperimentConfig, load_config
+
+from .options import TRAIN_KEYS, assignments, flag, given, losses, sizes
+
+
+def train(
+    input: Annotated[
+        Path | None,
+        typer.Option("-i", "--input", help="Data folder: images/ and labels/, or layers saved by napari."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Project folder; the run is made in its runs/.")
+    ] = None,
+    config_path: Annotated[
+        Path | None, typer.Option("--config-path", help="Experiment as a YAML file; flags override its keys.")
+    ] = None,
+    format: Annotated[str | None, flag("dataset_config.format", "--format")] = None,
+    batch_size: Annotated[int | None, flag("tr_config.batch_size", "--batch-size")] = None,
+    patch_size: Annotated[str | None, flag("tr_config.patch_size", "--patch-size")] = None,
+    loss: Annotated[
+        list[str] | None,
+        typer.Option("--loss", help="Loss,Loss for every target, or target=Loss,Loss; may be given again."),
+    ] = None,
+    train_split: Annotated[float | None, flag("tr_setup.train_split", "--train-split")] = None,
+    loss_on_label_only: Annotated[
+        bool | None, flag("tr_config.loss_on_label_only", "--loss-on-label-only/--no-loss-on-label-only")
+    ] = None,
+    lr: Annotated[float | None, flag("tr_config.optimizer.lr", "--lr")] = None,
+    num_epochs: Annotated[int | None, flag("tr_config.num_epochs", "--num-epochs")] = None,
+    steps_per_epoch: Annotated[int | None, flag("tr_config.steps_per_epoch", "--steps-per-epoch")] = None,
+    stop_after: Annotated[
+        int | None,
+        typer.Option("--stop-after", help="Interrupt the run after this epoch; it can be resumed."),
+    ] = None,
+    max_time: Annotated[float | None, flag("tr_config.max_time", "--max-time")] = None,
+    seed: Annotated[int | None, flag("tr_setup.seed", "--seed")] = None,
+    model_name: Annotated[str | None, flag("tr_setup.model_name", "--model-name")] = None,
+    run_name: Annotated[str | None, flag("tr_setup.run_name", "--run-name")] = None,
+    device: Annotated[str | None, flag("tr_setup.device", "--device")] = None,
+    num_workers: Annotated[int | None, flag("tr_setup.num_workers", "--num-workers")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="Any other key: section.key=value; may be given again.")
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option("--resume", help="Run folder that is continued where it stopped.")
+    ] = None,
+) -> None:
+    """Train a network on labelled images."""
+    values: dict[str, Any] = {**locals(), "patch_size": sizes(patch_size, "--patch-size")}
+    overrides = {**given(TRAIN_KEYS, values), **assignments(set_)}
+    if resume is None and (input is None or output is None):
+        raise ConfigError("give the data with -i and the project folder with -o, or a run with --resume")
+    console = Console()
+    if resume is not None:
+        if config_path is not None or loss:
+            raise ConfigError(
+                "--resume continues a run with its own configuration: leave out --config-path and --loss"
+            )
+        _finish(_resume(resume, input, overrides, stop_after, console), console)
+        return
+    config = load_config(config_path) if config_path is not None else ExperimentConfig()
+    config = config.with_overrides(overrides)
+    _finish(_start(config, overrides, loss, input, output, stop_after, console), console)
+
+
+def _start(
+    config: ExperimentConfig,
+    overrides: dict[str, Any],
+    loss: list[str] | None,
+    data: Path | None,
+    project: Path | None,
+    stop_after: int | None,
+    console: Console,
+) -> Any:
+    from napari_segtrain import workflow
+    from napari_segtrain.data import open_dataset
+    from napari_segtrain.runs.control import Control
+
+    from .progress import TerminalProgress, stop_on_signal
+
+    dataset = open_dataset(str(data), config.dataset_config)
+    config = workflow.complete_targets(config, dataset)
+    loss_overrides = losses(loss, list(config.dataset_config.targets))
+    if loss_overrides:
+        config = config.with_overrides(loss_overrides, "--loss")
+    control = Control()
+    with stop_on_signal(control), TerminalProgress(console) as progress:
+        return workflow.train(
+            config,
+            dataset,
+            str(project),
+            overrides={**overrides, **({"loss": ",".join(loss)} if loss else {})},
+            stop_after=stop_after,
+            emit=progress,
+            control=control,
+        )
+
+
+def _resume(
+    run: Path, data: Path | None, overrides: dict[str, Any], stop_after: int | None, console: Console
+) -> Any:
+    from napari_segtrain import workflow
+    from napari_segtrain.runs.control import Control
+
+    from .progress import TerminalProgress, stop_on_signal
+
+    control = Control()
+    with stop_on_signal(control), TerminalProgress(console) as progress:
+        return workflow.resume(
+            run,
+            data=None if data is None else str(data),
+            overrides=overrides,
+            stop_after=stop_after,
+            emit=progress,
+            control=control,
+        )
+
+
+def _finish(result: Any, console: Console) -> None:
+    """Say how the run ended, and exit with the code that belongs to it."""
+    console.print(f"{result.status.value}: {result.path}", highlight=False, soft_wrap=True)
+    if result.message:
+        console.print(result.message, highlight=False, soft_wrap=True)
+    codes = {"completed": 0, "interrupted": 130}
+    sys.exit(codes.get(result.status.value, 1))

@@ -1,0 +1,313 @@
+"""Training from data to a finished run: folder, lock, states, events, and what happens when it fails."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from napari_segtrain.config import ExperimentConfig, RunError, SegtrainError, TrainingError
+from napari_segtrain.data import Dataset, open_dataset
+from napari_segtrain.runs import (
+    LAST,
+    Best,
+    Control,
+    Emit,
+    Event,
+    Finished,
+    FinishReason,
+    ProjectLock,
+    RunFolder,
+    RunState,
+    check_writable,
+    find_run,
+    ignore,
+    log_to,
+)
+from napari_segtrain.runs import run_name as name_of
+from napari_segtrain.training import Experiment, FitResult, resolve
+
+from .preview import LivePreview
+
+logger = logging.getLogger(__name__)
+
+DATA_FILE = "data.json"
+"""File of a run that says where its data is."""
+
+DataSpec = str | Path | Mapping[str, Any] | Dataset
+"""A folder, ``{"layers": […]}``, or a data set that is open already."""
+
+
+class RunFailedError(TrainingError):
+    """A run failed after it had begun; its folder says why and keeps what was learned.
+
+    Attributes
+    ----------
+    path
+        The run folder.
+    """
+
+    def __init__(self, message: str, path: Path) -> None:
+        super().__init__(message)
+        self.path = path
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """How a training ended.
+
+    Attributes
+    ----------
+    path
+        The run folder.
+    status
+        ``completed``, or ``interrupted`` and resumable.
+    reason
+        A `FinishReason`.
+    epochs
+        Completed epochs.
+    best
+        The epoch whose weights are in ``best.ckpt``; None when there is none.
+    metrics
+        Losses and scores of the last completed epoch.
+    message
+        What to know or do, for the user.
+    """
+
+    path: Path
+    status: RunState
+    reason: str
+    epochs: int
+    best: Best | None
+    metrics: Mapping[str, float | int | None] = field(default_factory=dict)
+    message: str = ""
+
+
+def complete_targets(config: ExperimentConfig, dataset: Dataset) -> ExperimentConfig:
+    """Return the experiment with the targets that were found in the data, when it names none itself."""
+    if config.dataset_config.targets:
+        return config
+    return config.replace(dataset_config=config.dataset_config.replace(targets=dataset.targets))
+
+
+def train(
+    config: ExperimentConfig,
+    data: DataSpec | None,
+    project: str | Path | None,
+    *,
+    run_name: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    resume: str | Path | None = None,
+    stop_after: int | None = None,
+    preview: bool = False,
+    emit: Emit = ignore,
+    control: Control | None = None,
+) -> RunResult:
+    """Train a network; everything it learns and reports goes into a new folder in ``<project>/runs``.
+
+    Parameters
+    ----------
+    config
+        The experiment. Without targets, those that are found in the data are trained.
+    data
+        Where images and labels are. None only with `resume`: where the run had them.
+    project
+        Folder that holds runs; made when absent. Not needed with `resume`.
+    run_name
+        Name of the run; by default the configuration's, else one made from `overrides`.
+    overrides
+        Settings that differ from a file or the defaults, by dotted name, for the run's name.
+    resume
+        Run folder to go on with, with `config` as its experiment.
+    stop_after
+        Interrupt the run after the epoch with this number.
+    preview
+        Predict the images now and then, and announce it with `PreviewReady`.
+    emit
+        Told every event, from any thread.
+    control
+        Requests to stop, to pause, to take painted labels.
+
+    Raises
+    ------
+    ConfigError, DataError, RunError
+        When configuration, data or project cannot work; nothing has been computed.
+    RunFailedError
+        When the run failed after it had begun.
+    """
+    control = control if control is not None else Control()
+    if resume is not None:
+        return _go_on(config, find_run(resume), data, stop_after, preview, emit, control)
+    if data is None or project is None:
+        raise RunError("a new run needs data and a project folder; give both, or a run to resume")
+    check_writable(project)
+    dataset = _open(data, config)
+    config = complete_targets(config, dataset)
+    dataset.check(config).raise_for_errors()
+    resolve(config, dataset)
+    name = run_name or config.tr_setup.run_name or name_of(overrides or {})
+    with ProjectLock(project).acquire(name):
+        run = RunFolder.create(project, name)
+        if not isinstance(data, Dataset):
+            run.write_json(DATA_FILE, _plain(data))
+        elif Path(dataset.origin).exists():
+            run.write_json(DATA_FILE, str(Path(dataset.origin).resolve()))
+        return _execute(run, config, dataset, False, stop_after, preview, emit, control)
+
+
+def resume(
+    run: str | Path,
+    *,
+    data: DataSpec | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    stop_after: int | None = None,
+    preview: bool = False,
+    emit: Emit = ignore,
+    control: Control | None = None,
+) -> RunResult:
+    """Go on with a run that was interrupted, failed, or is to get more epochs; see `train`.
+
+    Parameters
+    ----------
+    run
+        The run folder, or a checkpoint in it.
+    data
+        Where the data is now; by default where it was.
+    overrides
+        Settings to change, by dotted name, such as ``{"tr_config.num_epochs": 100}``.
+    stop_after, preview, emit, control
+        See `train`.
+    """
+    folder = find_run(run)
+    config = folder.read_config().with_overrides(overrides or {})
+    control = control if control is not None else Control()
+    return _go_on(config, folder, data, stop_after, preview, emit, control)
+
+
+def run_data(run: RunFolder) -> Any:
+    """Return where a run's data is, as `open_dataset` takes it.
+
+    Raises
+    ------
+    RunError
+        When the run was trained on something that is not on a disk.
+    """
+    if not (run.path / DATA_FILE).is_file():
+        raise RunError(
+            f"{run.path}: was trained on data that no file names; say where the data is (--input DATA)"
+        )
+    return run.read_json(DATA_FILE)
+
+
+def _go_on(
+    config: ExperimentConfig,
+    run: RunFolder,
+    data: DataSpec | None,
+    stop_after: int | None,
+    preview: bool,
+    emit: Emit,
+    control: Control,
+) -> RunResult:
+    with ProjectLock(run.project).acquire(run.name):
+        dataset = _open(run_data(run) if data is None else data, config)
+        config = complete_targets(config, dataset)
+        has_checkpoint = (run.checkpoints / LAST).is_file()
+        return _execute(run, config, dataset, has_checkpoint, stop_after, preview, emit, control)
+
+
+def _open(data: DataSpec, config: ExperimentConfig) -> Dataset:
+    return data if isinstance(data, Dataset) else open_dataset(data, config.dataset_config)
+
+
+def _plain(data: str | Path | Mapping[str, Any]) -> Any:
+    # A folder may be given from anywhere, and the run is opened from somewhere else.
+    return dict(data) if isinstance(data, Mapping) else str(Path(data).resolve())
+
+
+def _execute(
+    run: RunFolder,
+    config: ExperimentConfig,
+    dataset: Dataset,
+    resumed: bool,
+    stop_after: int | None,
+    preview: bool,
+    emit: Emit,
+    control: Control,
+) -> RunResult:
+    """Run, and write the end of the run whatever it is."""
+    extend = config.tr_config.num_epochs > (run.read_info().num_epochs or 0)
+    with run.open_events() as write, log_to(run), _warnings_to_log():
+
+        def tell(event: Event) -> None:
+            write(event)
+            emit(event)
+
+        tell(run.set_state(RunState.RUNNING, extend=extend))
+        try:
+            experiment = Experiment.prepare(config, dataset, run, tell, control, resume=resumed)
+            shown = LivePreview(experiment, dataset, tell, control) if preview else None
+            result = experiment.fit(control, preview=shown, stop_after=stop_after)
+        except SegtrainError as error:
+            logger.error("the run failed: %s", error)
+            reason = str(getattr(error, "reason", FinishReason.ERROR))
+            _end(run, tell, RunState.FAILED, reason, str(error))
+            raise RunFailedError(str(error), run.path) from error
+        except KeyboardInterrupt:
+            message = f"go on with: segtrain train --resume {run.path}"
+            _end(run, tell, RunState.INTERRUPTED, FinishReason.STOPPED, message)
+            raise
+        except Exception as error:
+            logger.exception("the run failed")
+            _end(run, tell, RunState.FAILED, FinishReason.ERROR, f"{type(error).__name__}: {error}")
+            raise
+        message = _last_words(run, result)
+        _end(run, tell, result.status, result.reason, message, result)
+    return RunResult(
+        path=run.path,
+        status=result.status,
+        reason=result.reason,
+        epochs=result.epochs,
+        best=result.best,
+        metrics=result.rows[-1] if result.rows else {},
+        message=message,
+    )
+
+
+def _last_words(run: RunFolder, result: FitResult) -> str:
+    if result.status is RunState.INTERRUPTED:
+        return f"go on with: segtrain train --resume {run.path}"
+    if result.reason == FinishReason.MAX_TIME:
+        return "the time limit was reached"
+    if result.reason == FinishReason.EARLY_STOPPING:
+        return "stopped early: the monitored value no longer improved"
+    return ""
+
+
+def _end(
+    run: RunFolder, tell: Emit, state: RunState, reason: str, message: str, result: FitResult | None = None
+) -> None:
+    if result is not None:
+        final = dict(result.rows[-1]) if result.rows else {}
+        run.update_info(epoch=result.epochs, best=result.best, final_metrics=final)
+    tell(run.set_state(state, reason=reason, message=message))
+    tell(
+        Finished.model_validate(
+            {"status": state, "reason": reason, "message": message, "path": str(run.path)}
+        )
+    )
+
+
+class _warnings_to_log:  # noqa: N801 - used like a function
+    """Send Python's warnings to the log while a run is active, so that `training.log` has them."""
+
+    def __enter__(self) -> None:
+        self._catch = warnings.catch_warnings()
+        self._catch.__enter__()
+        logging.captureWarnings(True)
+
+    def __exit__(self, *exc: object) -> None:
+        logging.captureWarnings(False)
+        self._catch.__exit__(None, None, None)
