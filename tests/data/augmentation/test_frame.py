@@ -94,3 +94,8 @@ def test_the_source_size_of_a_turned_square():
     assert frame.source_size(SpatialParameters(flat, 0, (np.pi / 4,))) == (92, 92)
     assert frame.source_size(SpatialParameters(flat, scale=1.2)) == (64, 64)
     assert frame.source_size(SpatialParameters(flat, 0, (np.pi / 4,), 0.5)) == (96, 96)
+
+
+def test_without_anything_that_moves_voxels_the_patch_itself_is_read(intensity_config):
+    for size, spacing in (((64, 64), (1.0, 1.0)), ((9, 32, 32), (3.0, 1.0, 1.0))):
+        assert Augmenter(intensity_config, len(size), size, spacing).source_size() == size
