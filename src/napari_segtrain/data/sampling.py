@@ -100,6 +100,9 @@ class RandomSampler:
 class GridSampler:
     """Goes through the positions of an index in their order: validation and evaluation.
 
+    How many it draws is settled at the start; when labels change later, they are spread evenly over the
+    positions that there are then.
+
     Parameters
     ----------
     index
@@ -110,14 +113,12 @@ class GridSampler:
 
     def __init__(self, index: PatchIndex, most: int | None = None) -> None:
         self._index = index
-        self._most = most
+        self._count = len(index) if most is None else min(len(index), most)
 
     def __len__(self) -> int:
-        size = len(self._index)
-        return size if self._most is None else min(size, self._most)
+        return self._count
 
     def draw(self, epoch: int, number: int, random: np.random.Generator) -> PatchSpec:
         """Return the patch with this number; it depends on nothing else."""
         pool = self._index.positions
-        count = len(self)
-        return pool[number * len(pool) // count]
+        return pool[number * len(pool) // self._count]

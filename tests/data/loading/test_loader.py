@@ -346,6 +346,26 @@ def test_strokes_reach_a_running_loader(make, dataset, record, whole_region):
         labels_changed(dataset(rec), [loader], "r", "a", [[60, 70], [0, 1]])
 
 
+def test_validation_goes_on_when_labels_appear_or_vanish(make, record):
+    labels = np.zeros((32, 64), np.uint8)
+    labels[0, ::8] = 1
+    rec = record("r", labels.astype(np.float32), {"a": labels})
+    loader = make(
+        rec, part="val", config=experiment(targets={"a": {"kind": "binary", "unlabelled": 0}}), batch=1
+    )
+    assert len(loader) == 4
+    rec.labels["a"].array[:] = 1
+    assert loader.labels_changed("r", "a", [(0, 32), (0, 64)])
+    seen = [batch["image"].numpy().tobytes() for batch in loader]
+    assert len(seen) == 4
+    assert len(loader.index) == 8
+    rec.labels["a"].array[0, :, 16:] = 0
+    rec.labels["a"].array[0, 16:] = 0
+    loader.labels_changed("r", "a", [(0, 32), (0, 64)])
+    assert len(loader.index) == 1
+    assert len(list(loader)) == 4
+
+
 def test_strokes_in_a_stack_reach_its_planes(make, dataset, record):
     planes = []
     for k in range(3):
