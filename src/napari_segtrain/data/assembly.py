@@ -73,8 +73,12 @@ def assemble(
     remarks: list[str] = list(notes)
     records: dict[str, Record] = {}
     targets = wanted_targets(items, config)
+    broken: list[str] = []
     for item in items:
-        for record in _records(item, targets, config, found, remarks):
+        opened = _records(item, targets, config, found, remarks)
+        if not opened:
+            broken.append(item.id)
+        for record in opened:
             if record.id in records:
                 found.append(f"{record.id}: two images have this name. Rename one of them.")
             else:
@@ -86,6 +90,7 @@ def assemble(
         faults=tuple(found),
         notes=tuple(dict.fromkeys(remarks)),
         split_file=split_file,
+        broken=tuple(broken),
         label_names=tuple(sorted({name or UNNAMED_TARGET for item in items for name in item.labels})),
     )
 
@@ -166,9 +171,14 @@ class _Opener:
         kind, name = key
         title = f"{kind} {name!r}" if name else kind
         dimension, level = len(self._images[0].shape), self._options["level"]
+        # Planes of a chunked volume share chunks; without the cache each would decode all of them again.
+        stacked = len(self._images) > 1
         try:
             opened = _at_level(
-                lambda at: open_sources(spec, ndim=dimension, level=at, labels=True, like=self._images), level
+                lambda at: open_sources(
+                    spec, ndim=dimension, level=at, labels=True, like=self._images, cache=stacked
+                ),
+                level,
             )
         except DataError as error:
             faults.append(_prefixed(f"{self._item.id}, {title}", spec, error))

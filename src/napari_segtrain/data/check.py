@@ -100,6 +100,11 @@ def _check_targets(dataset: Dataset, errors: list[str], warnings: list[str]) -> 
         )
         return
     for name, target in dataset.targets.items():
+        if name == "image" or name.endswith("_mask"):
+            errors.append(
+                f"labels called {name!r} were found, but a target cannot have this name. Rename the files, "
+                f"or configure a target that reads them (dataset_config.targets.<name>.labels: {name})."
+            )
         if any(name in record.labels for record in labelled):
             bare = [record.id for record in labelled if name not in record.labels]
             if bare:

@@ -28,6 +28,11 @@ def check_labels(dataset: Dataset, errors: list[str], warnings: list[str]) -> No
                 unreadable = True
         for record_id, scan in scans.items():
             errors.extend(_wrong_values(record_id, name, target, scan))
+            if target.kind is None and scan.channels > 1 and scan.integer:
+                warnings.append(
+                    f"{record_id}: labels {name!r} have {scan.channels} channels and are taken for measured "
+                    "values. If they are classes or objects, save them as numbers, not as colours."
+                )
         if scans and not unreadable:
             _check_amount(name, target, scans, errors, warnings)
 

@@ -60,7 +60,7 @@ class _Reader:
             if record.group != record.id:
                 self._groups[record.id] = [record]
         # What could not be opened is reported once, not again wherever it is named.
-        self._broken = "\n".join(dataset.faults)
+        self._broken = dataset.broken
 
     def regions(self, part: str, entry: Any) -> list[Region]:
         """Return what one entry of a part stands for; faults are noted."""

@@ -182,3 +182,24 @@ def test_many_images_are_counted_not_listed(noise) -> None:
 def test_a_record_twice_is_an_error(noise, blobs) -> None:
     specs = [{"id": "a", "image": noise(8, 9), "labels": {"x": blobs(8, 9)}}] * 2
     only(open_layers(specs).check(), "two images have this name")
+
+
+def test_names_that_mean_something_else(noise, blobs) -> None:
+    spec = {"image": noise(8, 9), "labels": {"image": blobs(8, 9)}}
+    only(open_layers([spec]).check(), "labels called 'image' were found, but a target cannot have this name")
+    settings = config(targets={"cell": {"labels": "image"}})
+    assert open_layers([spec], settings).check().ok
+
+
+def test_colours_in_place_of_labels_are_said(noise) -> None:
+    report = check(noise(16, 20), np.moveaxis(noise(16, 20, 3), -1, 0))
+    assert report.ok and "have 3 channels and are taken for measured values" in report.warnings[0]
+
+
+def test_an_image_that_cannot_be_opened_is_not_missing_in_the_split_too(make_folder, noise, blobs) -> None:
+    root = make_folder({"images/a.npy": noise(8, 9), "labels/a_x.npy": blobs(8, 9)})
+    (root / "images" / "b.npy").write_bytes(b"")
+    (root / "split.json").write_text(json.dumps({"train": ["a"], "val": ["b"], "test": ["np"]}))
+    errors = open_folder(root).check().errors
+    assert len(errors) == 2
+    assert "b.npy: not a readable .npy file" in errors[0] and "test names the image 'np'" in errors[1]

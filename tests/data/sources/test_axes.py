@@ -83,6 +83,12 @@ def test_numbers_that_are_not_real_are_refused() -> None:
         open_source(3)
 
 
+def test_a_dask_array_of_unknown_shape_is_refused() -> None:
+    array = pytest.importorskip("dask.array").zeros((8, 8), chunks=4)
+    with pytest.raises(DataError, match="compute_chunk_sizes"):
+        open_source(array[array[:, 0] > 1])
+
+
 def test_the_transparency_of_colours_is_dropped_and_said() -> None:
     image = np.random.default_rng(0).integers(0, 255, (30, 40, 4), dtype=np.uint8)
     source = open_source(image)

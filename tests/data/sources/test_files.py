@@ -240,3 +240,25 @@ def test_chunks_are_decoded_once() -> None:
         np.testing.assert_array_equal(part, array[box])
     assert len(decoded) == 9 + 3
     assert shared_cache().nbytes <= shared_cache().max_bytes
+
+
+@pytest.mark.parametrize("kind", ["zarr2", "zarr3", "sharded"])
+def test_labels_that_are_kept_still_show_what_is_painted(
+    writers, kind: str, tmp_path: Path, monkeypatch
+) -> None:
+    import zarr
+
+    spec, _ = writers[kind](tmp_path, np.ones((1, 12, 16, 16), np.uint16))
+    path = spec["path"] if isinstance(spec, dict) else str(spec)
+    decoded: list[tuple[slice, ...]] = []
+    real = zarr.Array.__getitem__
+    monkeypatch.setattr(zarr.Array, "__getitem__", lambda s, i: decoded.append(i) or real(s, i))
+    source = open_source(path, labels=True, cache=True)
+    plane = (slice(3, 4), slice(0, 16), slice(0, 16))
+    assert source.read(plane).max() == 1
+    count = len(decoded)
+    source.read((slice(2, 3), *plane[1:]))  # another plane of the same chunks
+    assert len(decoded) == count
+    for value in (5, 6, 7):
+        zarr.open(path, mode="r+")[0, 3, 5, 6] = value
+        assert source.read(plane).max() == value

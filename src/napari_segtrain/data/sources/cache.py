@@ -6,7 +6,7 @@ import itertools
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -96,6 +96,7 @@ def fetch_chunks(
     shape: tuple[int, ...],
     dtype: np.dtype[Any],
     fetch: Callable[[Regions], NDArray[Any]],
+    stamp: Callable[[tuple[int, ...]], Hashable] | None = None,
 ) -> NDArray[Any]:
     """Return a part of a chunked array, with every chunk decoded once and kept in the shared cache.
 
@@ -109,14 +110,21 @@ def fetch_chunks(
         Of the stored array.
     fetch
         Decodes the part of the stored array that lies in the given slices.
+    stamp
+        Takes the index of a chunk and returns what changes whenever the chunk is written again.
     """
     out = np.empty([s.stop - s.start for s in index], dtype)
     cells = [range(s.start // c, -(-s.stop // c)) for s, c in zip(index, chunks, strict=True)]
     for cell in itertools.product(*cells):
         box = tuple(slice(i * c, min((i + 1) * c, n)) for i, c, n in zip(cell, chunks, shape, strict=True))
-        block = shared_cache().get((key, cell), lambda box=box: np.ascontiguousarray(fetch(box)))  # type: ignore[misc]
+        full_key = (key, cell, stamp(cell) if stamp is not None else None)
+        block = shared_cache().get(full_key, partial(_decoded, fetch, box))
         inside = [slice(max(s.start, b.start), min(s.stop, b.stop)) for s, b in zip(index, box, strict=True)]
         take = tuple(slice(i.start - b.start, i.stop - b.start) for i, b in zip(inside, box, strict=True))
         put = tuple(slice(i.start - s.start, i.stop - s.start) for i, s in zip(inside, index, strict=True))
         out[put] = block[take]
     return out
+
+
+def _decoded(fetch: Callable[[Regions], NDArray[Any]], box: Regions) -> NDArray[Any]:
+    return np.ascontiguousarray(fetch(box))

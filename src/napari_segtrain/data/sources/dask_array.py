@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import math
 from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ...config import DataError
 from .base import Regions
 from .cache import fetch_chunks
 from .stored import OpenOptions, Stored
@@ -25,7 +27,14 @@ def open_dask(array: Any, options: OpenOptions) -> Stored:
         A `dask.array.Array` of known shape.
     options
         With `cache`, computed chunks are kept.
+
+    Raises
+    ------
+    DataError
+        When the array does not know its shape.
     """
+    if any(math.isnan(n) for sizes in array.chunks for n in sizes):
+        raise DataError("a dask array of unknown shape cannot be used. Call compute_chunk_sizes() on it.")
     shape = tuple(int(n) for n in array.shape)
     chunks = tuple(int(max(sizes)) for sizes in array.chunks)
 

@@ -49,7 +49,8 @@ def open_source(
         Whether it holds labels or masks.
     cache
         Keep decoded chunks in the bounded cache of this process: for random patches of an image that
-        does not change. Compressed TIFF files and pictures are always kept.
+        does not change. Labels in a Zarr store are read afresh when their file changed. Compressed TIFF
+        files and pictures are always kept.
 
     Returns
     -------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -122,22 +122,35 @@ def _stored(
     if axes is None:
         axes = _named_dimensions(array)
 
-    def fetch(index: Regions) -> Any:
-        return array[index]
-
-    if options.cache and not options.labels:
-        # Labels are read afresh: a painted stroke must be seen.
-        cached = partial(
+    fetch: Callable[[Regions], Any] = array.__getitem__
+    folder = _folder(array)
+    # A painted stroke must be seen: labels are kept only where it shows that a chunk was written again.
+    stamp = partial(_stamp, array, folder) if options.labels and folder is not None else None
+    if options.cache and (stamp is not None or not options.labels):
+        fetch = partial(
             fetch_chunks,
             key=("zarr", next(_keys)),
             chunks=chunks,
             shape=shape,
             dtype=array.dtype,
             fetch=fetch,
+            stamp=stamp,
         )
-        return Stored(name, shape, array.dtype, cached, axes, chunks, steps, unit, path=_folder(array))
     written = partial(_written_boxes, array)
-    return Stored(name, shape, array.dtype, fetch, axes, chunks, steps, unit, written, _folder(array))
+    return Stored(name, shape, array.dtype, fetch, axes, chunks, steps, unit, written, folder)
+
+
+def _stamp(array: Any, folder: Path, cell: tuple[int, ...]) -> tuple[int, ...] | None:
+    """Return what identifies one version of the file that holds a chunk; None while there is no file."""
+    outer = getattr(array, "shards", None) or array.chunks
+    key = array.metadata.encode_chunk_key(
+        tuple(i * c // o for i, c, o in zip(cell, array.chunks, outer, strict=True))
+    )
+    try:
+        info = os.stat(os.path.join(folder, key))  # noqa: PTH116, PTH118 - once a chunk: Path is slower
+    except OSError:
+        return None
+    return info.st_ino, info.st_mtime_ns, info.st_size
 
 
 def _folder(array: Any) -> Path | None:
