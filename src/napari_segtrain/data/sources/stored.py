@@ -69,6 +69,8 @@ class Stored:
         other voxels are zero.
     path
         File or folder on this machine that holds the voxels, None when there is none.
+    notes
+        What the user should know about how the array is read.
     """
 
     name: str
@@ -81,6 +83,7 @@ class Stored:
     unit: str = "pixel"
     written: Callable[[], list[Regions] | None] | None = None
     path: Path | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def nbytes(self) -> int:
