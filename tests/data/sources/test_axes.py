@@ -215,6 +215,16 @@ def test_pyramids_in_a_tiff(tmp_path: Path) -> None:
         open_source(tmp_path / "pyramid.tif", level=2)
 
 
+def test_further_images_in_a_tiff_are_said(tmp_path: Path) -> None:
+    import tifffile
+
+    with tifffile.TiffWriter(tmp_path / "two.tif") as tif:
+        tif.write(np.zeros((8, 9), np.uint8))
+        tif.write(np.zeros((5, 6), np.uint16))
+    source = open_source(tmp_path / "two.tif")
+    assert source.shape == (8, 9) and "only the first of 2 images" in source.notes[0]
+
+
 def test_levels_of_an_open_multiscale_layer() -> None:
     levels = [np.zeros((16, 16)), np.ones((8, 8))]
     assert open_source(levels, level=1).read((slice(0, 2), slice(0, 2))).tolist() == [[[1, 1], [1, 1]]]

@@ -65,10 +65,11 @@ class ArraySource:
     @property
     def notes(self) -> tuple[str, ...]:
         """What the user should know about how the array is read."""
-        dropped = (
-            0 if self._layout.channel is None else self._stored.shape[self._layout.channel] - self.channels
-        )
-        return (f"{self.name}: the transparency (alpha) channel is not used.",) if dropped else ()
+        channel = self._layout.channel
+        notes = self._stored.notes
+        if channel is not None and self._stored.shape[channel] > self.channels:
+            notes += (f"{self.name}: the transparency (alpha) channel is not used.",)
+        return notes
 
     def read(self, region: Regions) -> NDArray[Any]:
         """Return ``(C, *region)``; see `Source.read`."""

@@ -82,7 +82,9 @@ def _stored(
             fetch = partial(
                 fetch_chunks, key=key, chunks=chunks, shape=shape, dtype=dtype, fetch=segments.fetch
             )
-    return Stored(str(path), shape, dtype, fetch, axes, chunks, steps, unit, path=path)
+    count = len(tif.series)
+    notes = (f"{path}: only the first of {count} images in the file is used.",) if count > 1 else ()
+    return Stored(str(path), shape, dtype, fetch, axes, chunks, steps, unit, path=path, notes=notes)
 
 
 def _fetch_whole(index: Regions, *, path: Path, level: int, key: tuple[Any, ...]) -> NDArray[Any]:
