@@ -15,6 +15,7 @@ from napari_segtrain.data.normalisation import Normalisation
 from napari_segtrain.network import NetworkPlan, build_network
 from napari_segtrain.runs import find_checkpoint, load_checkpoint
 from napari_segtrain.targets import Head, class_values, resolve_targets
+from napari_segtrain.targets.kinds import facts_of
 
 _REQUIRED = ("model", "model_config", "heads", "normalisation", "config")
 
@@ -51,7 +52,9 @@ class Trained:
 
 
 def load_trained(run_or_file: str | Path, which: Literal["best", "last"] | None = None) -> Trained:
-    """Rebuild a network from a checkpoint, its averaged weights where there are any.
+    """Rebuild a network from a checkpoint.
+
+    ``model`` holds the weights to predict with: the averaged ones where the training kept an average.
 
     Parameters
     ----------
@@ -79,9 +82,10 @@ def _rebuild(path: Path) -> Trained:
         heads = tuple(Head.from_dict(values) for values in checkpoint["heads"])
         normalisation = Normalisation.model_validate(checkpoint["normalisation"])
         config = ExperimentConfig.parse(checkpoint["config"], str(path))
-        facts = DataFacts.model_validate(checkpoint["facts"]) if checkpoint.get("facts") else None
+        known = (checkpoint.get("resolved") or {}).get("facts")
+        facts = DataFacts.model_validate(known) if known else None
         network = build_network(plan)
-        network.load_state_dict(checkpoint.get("ema") or checkpoint["model"])
+        network.load_state_dict(checkpoint["model"])
     except (ValidationError, SegtrainError, KeyError, TypeError, RuntimeError) as error:
         raise RunError(
             f"{path}: does not fit this version of the program ({error}); predict with the version that "
@@ -115,7 +119,7 @@ def label_values(
         target = targets.get(head.target)
         if head.encoding != "classes" or target is None or target.kind == "binary":
             continue
-        known = facts.targets.get(target.labels or head.target) if facts is not None else None
+        known = facts_of(head.target, target, facts) if facts is not None else None
         found = class_values(head.target, target, known)
         if len(found) == head.out_channels:
             values[head.name] = found
