@@ -12,7 +12,7 @@ def test_coin_scribbles_are_sparse_and_never_wrong() -> None:
     scribbles, truth = sample.labels["foreground"], sample.truth["foreground"]
     assert scribbles.shape == sample.image.shape == truth.shape == (303, 384)
     assert set(np.unique(scribbles)) == {0, 1, 2}
-    assert 0.01 < (scribbles > 0).mean() < 0.1
+    assert 0.01 < (scribbles > 0).mean() < 0.2
     assert not (truth[scribbles == 1] > 0).any(), "a background stroke runs over a coin"
     assert (truth[scribbles == 2] > 0).all(), "a coin stroke leaves its coin"
     untouched = set(np.unique(truth)) - {0} - set(np.unique(truth[scribbles == 2]))

@@ -16,7 +16,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
     made: list[tuple[object, ...]] = []
     fake = SimpleNamespace(
         train=lambda *args, **kwargs: made.append((*args, kwargs)),
-        predict=lambda *args, **kwargs: made.append((*args, kwargs)),
+        predict_layer=lambda *args, **kwargs: made.append((*args, kwargs)),
     )
     monkeypatch.setitem(sys.modules, "napari_segtrain.workflow", fake)
     return made
@@ -27,7 +27,7 @@ def test_train_hands_its_values_to_the_workflow(calls: list[tuple[object, ...]])
     control = Control()
     command = Train(config=config.to_dict(), data={"layers": []}, project="p", run_name="x", resume="r")
     jobs.WORKFLOW_JOBS.train(command, ignore, control)
-    kwargs = {"run_name": "x", "resume": "r", "emit": ignore, "control": control}
+    kwargs = {"run_name": "x", "resume": "r", "preview": True, "emit": ignore, "control": control}
     assert calls == [(config, {"layers": []}, "p", kwargs)]
 
 

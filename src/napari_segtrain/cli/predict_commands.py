@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, cast
 
 import typer
 from rich.console import Console
@@ -106,7 +106,7 @@ def evaluate(
     with stop_on_signal(control), TerminalProgress(console) as progress:
         report = workflow.evaluate(
             run,
-            split,
+            cast(Literal["train", "val", "test"], split),
             data=None if input is None else str(input),
             overrides=overrides,
             device=device,

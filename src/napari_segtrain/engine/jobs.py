@@ -66,6 +66,10 @@ def load_jobs(where: str) -> JobTable:
 def _warm_up() -> None:
     for module in _WARM:
         import_module(module)
+    # Loops that a training needs are compiled once on a machine, and loaded in a moment from then on.
+    import_module("napari_segtrain.targets.deriver").warm_up()
+    for ndim in (2, 3):
+        import_module("napari_segtrain.data.augmentation").warm_up(ndim)
 
 
 def _train(command: Train, emit: Emit, control: Control) -> None:
@@ -77,6 +81,7 @@ def _train(command: Train, emit: Emit, control: Control) -> None:
             command.project,
             run_name=command.run_name,
             resume=command.resume,
+            preview=True,
             emit=emit,
             control=control,
         )
@@ -90,7 +95,9 @@ def _predict(command: Predict, emit: Emit, control: Control) -> None:
     for name in ("command", "job", "model", "data", "output"):
         del values[name]
     try:
-        workflow.predict(command.model, command.data, command.output, **values, emit=emit, control=control)
+        workflow.predict_layer(
+            command.model, command.data, command.output, **values, emit=emit, control=control
+        )
     finally:
         _free_memory()
 

@@ -19,7 +19,7 @@ from napari_segtrain.targets import TargetDeriver
 from .checkpoint import check_same_network
 from .data import SegtrainDataModule
 from .module import SegmentationModule
-from .monitor import Monitor, check_monitor
+from .monitor import Monitor
 from .resolve import ResolvedExperiment, resolve
 from .schedules import Journey
 
@@ -105,7 +105,6 @@ def module_of(
 ) -> SegmentationModule:
     """Build the module with losses and optimizer, on the network's device."""
     tr = config.tr_config
-    check_monitor(tr.monitor, resolved.heads, validates=True)
     steps = resolved.steps_per_epoch or 1
     limit = None if tr.max_time is None else 60.0 * tr.max_time
     monitor = tr.monitor if validates else tr.monitor.replace("val_", "train_", 1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,10 +52,7 @@ class EpochLoader:
         self.loader.set_epoch(epoch)
         for _ in range(done):
             yield {}
-        if done and self.loader.num_workers == 0:
-            yield from (self.loader.batch(step) for step in range(done, len(self.loader)))
-        else:
-            yield from islice(iter(self.loader), done, None)
+        yield from self.loader.batches(start=done)
 
 
 class SegtrainDataModule(pl.LightningDataModule):

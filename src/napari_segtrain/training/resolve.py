@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any, Self
 from napari_segtrain.config import ConfigError, DataFacts, ExperimentConfig
 from napari_segtrain.data.loader import default_workers
 from napari_segtrain.data.normalisation import Normalisation
+from napari_segtrain.losses import check_heads
 from napari_segtrain.network import NetworkPlan, count_parameters, estimate_memory, make_plan
 from napari_segtrain.targets import Head, resolve_heads
 
 from .hardware import Accelerator, Hardware, Inventory, Number, choose_precision, resolve_hardware
 from .memory import free_memory, largest_batch
+from .monitor import check_monitor
 
 if TYPE_CHECKING:
     from napari_segtrain.data import Dataset
@@ -161,6 +163,9 @@ def resolve(
     facts = data if isinstance(data, DataFacts) else data.facts(config)
     _check_axes(config.tr_config.patch_size, facts.ndim)
     heads = resolve_heads(config, facts)
+    check_heads(heads, facts.ndim)
+    # Before the split is known, a value of the validation is taken to be possible.
+    check_monitor(config.tr_config.monitor, heads, validates=True)
     plan = plan_network(config, facts, heads, config.tr_config.patch_size)
     hardware = resolve_hardware(config.tr_setup.device, inventory)
     precision, said = choose_precision(config.tr_setup.precision, hardware)

@@ -5,14 +5,17 @@ from napari_segtrain.training import resolve
 from .demo import DemoResult, demo
 from .prediction import Written, load_predictor, predict, predict_files, predict_layer
 from .run import RunFailedError, RunResult, complete_targets, resume, run_data, train
+from .scoring import Evaluation, evaluate
 
 __all__ = [
     "DemoResult",
+    "Evaluation",
     "RunFailedError",
     "RunResult",
     "Written",
     "complete_targets",
     "demo",
+    "evaluate",
     "load_predictor",
     "predict",
     "predict_files",

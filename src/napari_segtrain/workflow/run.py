@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import warnings
 from collections.abc import Mapping
@@ -144,17 +145,16 @@ def train(
     if data is None or project is None:
         raise RunError("a new run needs data and a project folder; give both, or a run to resume")
     check_writable(project)
-    dataset = _open(data, config)
+    dataset = open_data(data, config)
     config = complete_targets(config, dataset)
     dataset.check(config).raise_for_errors()
     resolve(config, dataset)
     name = run_name or config.tr_setup.run_name or name_of(overrides or {})
     with ProjectLock(project).acquire(name):
         run = RunFolder.create(project, name)
-        if not isinstance(data, Dataset):
-            run.write_json(DATA_FILE, _plain(data))
-        elif Path(dataset.origin).exists():
-            run.write_json(DATA_FILE, str(Path(dataset.origin).resolve()))
+        where = _where(data, dataset)
+        if where is not None:
+            run.write_json(DATA_FILE, where)
         return _execute(run, config, dataset, False, stop_after, preview, emit, control)
 
 
@@ -212,19 +212,27 @@ def _go_on(
     control: Control,
 ) -> RunResult:
     with ProjectLock(run.project).acquire(run.name):
-        dataset = _open(run_data(run) if data is None else data, config)
+        dataset = open_data(run_data(run) if data is None else data, config)
         config = complete_targets(config, dataset)
         has_checkpoint = (run.checkpoints / LAST).is_file()
         return _execute(run, config, dataset, has_checkpoint, stop_after, preview, emit, control)
 
 
-def _open(data: DataSpec, config: ExperimentConfig) -> Dataset:
+def open_data(data: DataSpec, config: ExperimentConfig) -> Dataset:
+    """Return the data set, opened with the configuration unless it is open already."""
     return data if isinstance(data, Dataset) else open_dataset(data, config.dataset_config)
 
 
-def _plain(data: str | Path | Mapping[str, Any]) -> Any:
+def _where(data: DataSpec, dataset: Dataset) -> Any:
+    """Return where the data is, as plain values; None when it is only in this process' memory."""
+    if isinstance(data, Mapping):
+        try:
+            return json.loads(json.dumps(data))
+        except TypeError:
+            return None
+    folder = Path(dataset.origin)
     # A folder may be given from anywhere, and the run is opened from somewhere else.
-    return dict(data) if isinstance(data, Mapping) else str(Path(data).resolve())
+    return str(folder.resolve()) if folder.exists() else None
 
 
 def _execute(

@@ -1,0 +1,76 @@
+import numpy as np
+
+from napari_segtrain import workflow
+from napari_segtrain.runs import Control, PreviewHint, PreviewReady
+from napari_segtrain.runs.scratch import open_memmap
+
+
+def previews(config, layers, tmp_path, hint=None, steps=60):
+    """Train with previews and return their events; contents are read before the run's folder may go."""
+    found = []
+    control = Control()
+    control.look_at(hint)
+
+    def take(event):
+        if isinstance(event, PreviewReady):
+            found.append((event, np.array(open_memmap(event.array))))
+
+    config = config.with_overrides({"tr_config.steps_per_epoch": steps, "tr_config.num_epochs": 1})
+    workflow.train(config, {"layers": layers}, tmp_path / "P", preview=True, emit=take, control=control)
+    return found
+
+
+def layer(image, labels, **extra):
+    # Two kinds of places to look at: arrays of the caller, as the Python API gives them.
+    return {"id": "cells image", "image": image, "labels": {"cells": (labels > 0).astype(np.uint8)}, **extra}
+
+
+def test_previews_have_the_shape_of_the_image_and_name_their_block(disc_image, tiny_experiment, tmp_path):
+    image, labels = disc_image((48, 80), 6, 0)
+    config = tiny_experiment(
+        auxiliary_tasks={"normals": {"type": "surface_normals", "source_target": "cells"}}
+    )
+    found = previews(config, [layer(image, labels)], tmp_path)
+    shapes = {event.head: array.shape for event, array in found}
+    assert shapes == {"cells": (48, 80), "normals": (2, 48, 80)}
+    for event, _ in found:
+        assert event.record == "cells image"
+        assert all(0 <= a < b <= n for a, b, n in zip(event.start, event.stop, (48, 80), strict=True))
+
+
+def test_the_first_block_is_where_the_user_looks(disc_image, tiny_experiment, tmp_path):
+    image, labels = disc_image((96, 96), 6, 0)
+    hint = PreviewHint(record="cells image", start=(80, 2), stop=(90, 12))
+    (event, _), *_ = previews(tiny_experiment(), [layer(image, labels)], tmp_path, hint, steps=3)
+    assert event.start[0] <= 85 < event.stop[0]
+    assert event.start[1] <= 7 < event.stop[1]
+
+
+def test_planes_of_a_stack_are_shown_in_the_stack(disc_image, tiny_experiment, tmp_path):
+    planes = [disc_image((40, 40), 4, seed) for seed in range(3)]
+    stack, labels = (np.stack(parts) for parts in zip(*planes, strict=True))
+    hint = PreviewHint(record="cells image", start=(2, 0, 0), stop=(3, 40, 40))
+    config = tiny_experiment(**{"dataset_config.ndim": 2})
+    found = previews(config, [layer(stack, labels)], tmp_path, hint, steps=3)
+    event, array = found[0]
+    assert array.shape == (3, 40, 40)
+    assert (event.start[0], event.stop[0]) == (2, 3)
+
+
+def test_without_a_wish_there_is_no_preview(disc_image, tiny_experiment, tmp_path):
+    image, labels = disc_image((48, 48), 6, 0)
+    events = []
+    workflow.train(tiny_experiment(), {"layers": [layer(image, labels)]}, tmp_path / "P", emit=events.append)
+    assert not any(isinstance(event, PreviewReady) for event in events)
+
+
+def test_previews_change_nothing_in_the_training(disc_image, tiny_experiment, tmp_path):
+    image, labels = disc_image((48, 48), 6, 0)
+    config = tiny_experiment(**{"model_config.dropout": 0.2})
+    losses = []
+    for preview in (False, True):
+        result = workflow.train(
+            config, {"layers": [layer(image, labels)]}, tmp_path / f"P{preview}", preview=preview
+        )
+        losses.append(dict(result.metrics))
+    assert losses[0] == losses[1]

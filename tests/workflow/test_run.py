@@ -1,0 +1,206 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from napari_segtrain import workflow
+from napari_segtrain.config import DataError, RunError, SegtrainError
+from napari_segtrain.runs import (
+    Control,
+    EpochDone,
+    Finished,
+    FinishReason,
+    ProjectLock,
+    RunFolder,
+    RunStarted,
+    RunState,
+    StatusChanged,
+    load_checkpoint,
+    read_events,
+)
+
+
+@pytest.fixture
+def events():
+    return []
+
+
+def weights(path):
+    return load_checkpoint(path / "checkpoints" / "last.ckpt")["model"]
+
+
+def test_a_folder_becomes_a_finished_run(disc_folder, tiny_experiment, tmp_path, events):
+    result = workflow.train(
+        tiny_experiment(), disc_folder(), tmp_path / "P", overrides={"lr": 0.01}, emit=events.append
+    )
+    assert result.status is RunState.COMPLETED
+    assert result.path == tmp_path / "P" / "runs" / "lr_0.01"
+    assert result.epochs == 2
+    info = RunFolder.open(result.path).read_info()
+    assert info.status is RunState.COMPLETED
+    assert info.finish_reason == FinishReason.ALL_EPOCHS
+    assert info.epoch == 2
+    assert info.final_metrics["train_loss"] == result.metrics["train_loss"]
+    assert [row["epoch"] for row in json.loads((result.path / "metrics.json").read_text())] == [1, 2]
+    assert (result.path / "checkpoints" / "best.ckpt").is_file()
+    assert json.loads((result.path / "data.json").read_text()) == str(tmp_path / "data")
+
+
+def test_events_tell_the_whole_story_and_are_in_the_file(disc_folder, tiny_experiment, tmp_path, events):
+    result = workflow.train(tiny_experiment(), disc_folder(), tmp_path / "P", emit=events.append)
+    kinds = [type(event) for event in events]
+    assert kinds[0] is StatusChanged
+    assert kinds.index(RunStarted) < kinds.index(EpochDone)
+    assert kinds.count(EpochDone) == 2
+    assert kinds.count(Finished) == 1
+    assert isinstance(events[-1], Finished)
+    assert events[-1].status == "completed"
+    assert [e.to_json() for e in read_events(result.path / "events.jsonl")] == [e.to_json() for e in events]
+
+
+def test_targets_that_nobody_configured_are_found(disc_folder, tiny_experiment, tmp_path):
+    config = tiny_experiment(**{"dataset_config.targets": {}})
+    result = workflow.train(config, disc_folder(), tmp_path / "P")
+    assert list(RunFolder.open(result.path).read_config().dataset_config.targets) == ["cells"]
+
+
+def test_a_second_run_of_a_name_gets_a_number(disc_folder, tiny_experiment, tmp_path):
+    data = disc_folder()
+    names = [workflow.train(tiny_experiment(), data, tmp_path / "P").path.name for _ in range(2)]
+    assert names == ["base", "base_2"]
+
+
+def test_the_same_experiment_gives_the_same_weights_and_another_seed_others(
+    disc_folder, tiny_experiment, tmp_path
+):
+    data = disc_folder()
+    first, again, other = (
+        workflow.train(tiny_experiment(**{"tr_setup.seed": seed}), data, tmp_path / "P").path
+        for seed in (0, 0, 1)
+    )
+    assert all(
+        torch.equal(a, b) for a, b in zip(weights(first).values(), weights(again).values(), strict=True)
+    )
+    assert not all(
+        torch.equal(a, b) for a, b in zip(weights(first).values(), weights(other).values(), strict=True)
+    )
+
+
+def test_the_run_folders_own_configuration_repeats_the_run(disc_folder, tiny_experiment, tmp_path):
+    data = disc_folder()
+    first = workflow.train(tiny_experiment(), data, tmp_path / "P").path
+    again = workflow.train(RunFolder.open(first).read_config(), data, tmp_path / "P").path
+    assert all(
+        torch.equal(a, b) for a, b in zip(weights(first).values(), weights(again).values(), strict=True)
+    )
+
+
+def test_an_interrupted_run_goes_on_to_the_same_weights(disc_folder, tiny_experiment, tmp_path):
+    data, config = disc_folder(), tiny_experiment(**{"tr_config.num_epochs": 3})
+    whole = workflow.train(config, data, tmp_path / "P")
+    part = workflow.train(config, data, tmp_path / "P", stop_after=1)
+    assert part.status is RunState.INTERRUPTED
+    assert part.reason == FinishReason.STOP_AFTER
+    assert "--resume" in part.message
+    rest = workflow.resume(part.path)
+    assert rest.status is RunState.COMPLETED
+    assert rest.path == part.path
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(weights(whole.path).values(), weights(rest.path).values(), strict=True)
+    )
+    rows = [RunFolder.open(path).read_metrics() for path in (whole.path, rest.path)]
+    assert rows[0] == rows[1]
+
+
+def test_a_completed_run_goes_on_when_it_gets_more_epochs(disc_folder, tiny_experiment, tmp_path):
+    run = workflow.train(tiny_experiment(), disc_folder(), tmp_path / "P").path
+    more = workflow.resume(run, overrides={"tr_config.num_epochs": 3})
+    assert more.epochs == 3
+    with pytest.raises(RunError, match="completed cannot become running"):
+        workflow.resume(run)
+
+
+def test_stop_leaves_a_run_that_can_be_resumed(disc_folder, tiny_experiment, tmp_path):
+    control = Control()
+
+    def stop_in_the_second_epoch(event):
+        if isinstance(event, EpochDone):
+            control.stop()
+
+    result = workflow.train(
+        tiny_experiment(), disc_folder(), tmp_path / "P", emit=stop_in_the_second_epoch, control=control
+    )
+    assert result.status is RunState.INTERRUPTED
+    assert result.epochs == 1
+    assert workflow.resume(result.path).epochs == 2
+
+
+def test_bad_data_is_refused_before_there_is_a_run(disc_folder, tiny_experiment, tmp_path):
+    import tifffile
+
+    data = disc_folder()
+    tifffile.imwrite(data / "labels" / "im0_cells.tif", np.zeros((9, 9), np.uint8))
+    with pytest.raises(DataError, match="im0"):
+        workflow.train(tiny_experiment(), data, tmp_path / "P")
+    assert not list((tmp_path / "P" / "runs").glob("[a-z]*"))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({"dataset_config.targets.cells.losses": ["BCEDicLoss"]}, "BCEDiceLoss"),
+        ({"tr_config.patch_size": [8, 8, 8]}, "Give 2 numbers"),
+        ({"tr_config.monitor": "val_cell_dice"}, "val_cells_dice"),
+        (
+            {
+                "auxiliary_tasks": {
+                    "d": {"type": "distance_transform", "source_target": "cells", "out_channels": 3}
+                }
+            },
+            "out_channels is 3",
+        ),
+    ],
+)
+def test_a_configuration_that_cannot_work_is_refused_before_there_is_a_run(
+    disc_folder, tiny_experiment, tmp_path, overrides, words
+):
+    config = tiny_experiment(**overrides)
+    with pytest.raises(SegtrainError, match=words):
+        workflow.train(config, disc_folder(), tmp_path / "P")
+    assert not list((tmp_path / "P" / "runs").glob("[a-z]*"))
+
+
+def test_one_run_at_a_time(disc_folder, tiny_experiment, tmp_path):
+    with (
+        ProjectLock(tmp_path / "P").acquire("other"),
+        pytest.raises(RunError, match="A training run is already active"),
+    ):
+        workflow.train(tiny_experiment(), disc_folder(), tmp_path / "P")
+
+
+def test_a_failure_is_written_into_the_run(disc_folder, tiny_experiment, tmp_path, events):
+    config = tiny_experiment(
+        **{"tr_config.optimizer.lr": 10.0, "tr_config.num_epochs": 40, "model_config.norm": "none"}
+    )
+    config = config.with_overrides({"tr_config.gradient_clip": 0.0, "tr_config.optimizer.name": "SGD"})
+    with pytest.raises(workflow.RunFailedError) as caught:
+        workflow.train(config, disc_folder(), tmp_path / "P", emit=events.append)
+    info = RunFolder.open(caught.value.path).read_info()
+    assert info.status is RunState.FAILED
+    assert info.finish_reason == FinishReason.NAN_LOSS
+    assert info.message == str(caught.value)
+    assert "failed" in (caught.value.path / "summary.txt").read_text()
+    assert events[-1].status == "failed"
+
+
+def test_a_run_cannot_be_resumed_with_another_network(disc_folder, tiny_experiment, tmp_path):
+    run = workflow.train(tiny_experiment(), disc_folder(), tmp_path / "P", stop_after=1).path
+    with pytest.raises(workflow.RunFailedError, match="features"):
+        workflow.resume(run, overrides={"model_config.base_features": 8})
+
+
+def test_without_data_or_project_the_message_says_what_to_give(tiny_experiment):
+    with pytest.raises(RunError, match="needs data and a project"):
+        workflow.train(tiny_experiment(), None, None)
