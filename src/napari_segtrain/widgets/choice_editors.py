@@ -27,27 +27,40 @@ class Combo(QComboBox):
         self._values: list[Any] = []
         self.currentIndexChanged.connect(lambda _: self.changed.emit())
 
-    def set_items(self, items: Sequence[tuple[str, Any]]) -> None:
-        """Offer these texts and values; the chosen value stays chosen where it is still offered."""
-        chosen = self.value()
+    def set_items(self, items: Sequence[tuple[str, Any]], chosen: Any = None) -> None:
+        """Offer these texts and values.
+
+        Parameters
+        ----------
+        items
+            Text and value of each choice.
+        chosen
+            The value to choose; where it is not offered, what was chosen before, else the first.
+        """
+        before = self.chosen()
         offered = [value for _, value in items]
+        wanted = chosen if chosen in offered else before
         self.blockSignals(True)
         self.clear()
         self._values = offered
         self.addItems([text for text, _ in items])
-        self.setCurrentIndex(offered.index(chosen) if chosen in offered else (0 if offered else -1))
+        self.setCurrentIndex(offered.index(wanted) if wanted in offered else (0 if offered else -1))
         self.blockSignals(False)
-        if self.value() != chosen:
+        if self.chosen() != before:
             self.changed.emit()
 
-    def values(self) -> list[Any]:
-        """Return what can be chosen."""
+    def offered(self) -> list[Any]:
+        """Return the values that can be chosen."""
         return list(self._values)
 
-    def value(self) -> Any:
-        """Return the chosen value, None when nothing is chosen."""
+    def chosen(self) -> Any:
+        """Return the chosen item's value, None when nothing is chosen."""
         index = self.currentIndex()
         return self._values[index] if 0 <= index < len(self._values) else None
+
+    def value(self) -> Any:
+        """Return what the control stands for: the chosen value."""
+        return self.chosen()
 
     def set_value(self, value: Any) -> None:
         """Choose a value.
@@ -95,3 +108,29 @@ class BoolEdit(QCheckBox):
     def set_value(self, value: bool) -> None:
         """Tick the box or not."""
         self.setChecked(value)
+
+
+class DeviceEdit(QComboBox):
+    """Where to compute: the usual places to choose from, any other to type."""
+
+    changed = Signal()
+
+    def __init__(self, name: str = "device") -> None:
+        super().__init__()
+        self.setObjectName(name)
+        self.setEditable(True)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.addItems(["auto", "cpu", "cuda", "mps"])
+        self.currentTextChanged.connect(lambda _: self.changed.emit())
+
+    def value(self) -> str:
+        """Return the device's name."""
+        return str(self.currentText())
+
+    def set_value(self, value: str) -> None:
+        """Show a device."""
+        self.setCurrentText(value)
+
+    def wheelEvent(self, event: QWheelEvent) -> None:
+        """Scroll the dock, not the choice."""
+        event.ignore()

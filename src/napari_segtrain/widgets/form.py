@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from pydantic import ValidationError
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QFormLayout, QLabel, QSizePolicy, QStackedWidget, QVBoxLayout, QWidget
-from superqt import QCollapsible
+from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QSizePolicy, QStackedWidget, QVBoxLayout, QWidget
 
 from ..config import Config, ConfigError
 from ..config.validation import describe_errors
 from .choice_editors import BoolEdit, ChoiceEdit, Combo
+from .folding import fold
 from .losses_editor import LossesEdit
 from .number_editors import FloatEdit, IntEdit
 from .schema import Key, Shape, keys_of, tag_of
@@ -44,8 +44,10 @@ class Form(QWidget):
         Editors of the caller's own for single keys.
     skip
         Keys that are edited elsewhere; `value()` gives them their default unless `set_value` said more.
-    common
-        Keys that are visible although the schema calls them advanced.
+    first
+        Keys that are visible at the top, in this order, whatever level the schema gives them.
+    pairs
+        Keys that stand in one row with the key they are mapped from.
     """
 
     changed = Signal()
@@ -56,7 +58,8 @@ class Form(QWidget):
         *,
         editors: Mapping[str, QWidget] | None = None,
         skip: Iterable[str] = (),
-        common: Iterable[str] = (),
+        first: Sequence[str] = (),
+        pairs: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__()
         self.model = model
@@ -67,8 +70,9 @@ class Form(QWidget):
         self.editors: dict[str, Any] = {
             name: given[name] if name in given else editor_for(key) for name, key in self._keys.items()
         }
-        visible = [key for key in self._keys.values() if key.level == "common" or key.name in set(common)]
-        self._lay_out(visible)
+        self._pairs = dict(pairs or {})
+        common = [key for key in self._keys.values() if key.level == "common" and key.name not in first]
+        self._lay_out([*(self._keys[name] for name in first), *common])
         self._show_defaults()
         for editor in self.editors.values():
             editor.changed.connect(self._on_change)
@@ -101,21 +105,42 @@ class Form(QWidget):
         rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         rows.setLabelAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
         for key in keys:
-            editor = self.editors[key.name]
-            tip = key.description
-            if key.unit and f" {key.unit}" != getattr(editor, "suffix", str)():
-                tip = f"{tip} In {key.unit}."
-            editor.setToolTip(tip)
-            editor.setAccessibleName(key.title)
+            self._explain(key)
             if key.shape is Shape.GROUP:
-                rows.addRow(fold(key.title, editor))
-                continue
-            label = QLabel(key.title)
-            label.setToolTip(tip)
-            label.setBuddy(editor)
-            label.setMinimumWidth(108)
-            rows.addRow(label, editor)
+                rows.addRow(fold(key.title, self.editors[key.name]))
+            elif key.name not in self._pairs.values():
+                rows.addRow(self._label(key), self._field(key))
         return box
+
+    def _explain(self, key: Key) -> None:
+        editor = self.editors[key.name]
+        tip = key.description
+        if key.unit and f" {key.unit}" != getattr(editor, "suffix", str)():
+            tip = f"{tip} In {key.unit}."
+        editor.setToolTip(tip)
+        editor.setAccessibleName(key.title)
+
+    def _label(self, key: Key) -> QLabel:
+        editor = self.editors[key.name]
+        label = QLabel(key.title)
+        label.setToolTip(editor.toolTip())
+        label.setBuddy(editor)
+        return label
+
+    def _field(self, key: Key) -> QWidget:
+        """Return what stands next to a key's label: its editor, and that of the key it is paired with."""
+        editor: QWidget = self.editors[key.name]
+        partner = self._keys.get(self._pairs.get(key.name, ""))
+        if partner is None:
+            return editor
+        both = QWidget()
+        row = QHBoxLayout(both)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(8)
+        row.addWidget(editor, 1)
+        row.addWidget(self._label(partner))
+        row.addWidget(self.editors[partner.name], 1)
+        return both
 
     def value(self) -> Any:
         """Return the model.
@@ -258,19 +283,6 @@ _EDITORS: dict[Shape, Any] = {
     Shape.UNION: UnionEdit,
     Shape.GROUP: GroupEdit,
 }
-
-
-def fold(title: str, content: QWidget, *, opened: bool = False) -> QCollapsible:
-    """Return a foldable section without superqt's animation, which would show half-drawn forms."""
-    section = QCollapsible(title, expandedIcon="▾", collapsedIcon="▸")
-    section.setDuration(0)
-    section.layout().setContentsMargins(0, 0, 0, 0)
-    section.content().layout().setContentsMargins(12, 2, 0, 2)
-    section.toggleButton().setAccessibleName(title)
-    section.addWidget(content)
-    if opened:
-        section.expand(animate=False)
-    return section
 
 
 def mark_fault(editor: QWidget, description: str, fault: str) -> None:

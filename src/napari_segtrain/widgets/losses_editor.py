@@ -8,24 +8,12 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QPushButton, QToolButton, QVBoxLayout, QWidget
 
 from ..config import ConfigError, LossConfig
+from ..losses import describe_losses
 from .number_editors import FloatEdit, IntEdit
 from .schema import Key, keys_of
 from .text_editors import MappingEdit
 
-LOSS_NAMES = (
-    "BCEDiceLoss",
-    "DiceCELoss",
-    "BCEWithLogitsLoss",
-    "CrossEntropyLoss",
-    "SoftDiceLoss",
-    "MaskedMSELoss",
-    "WeightedSmoothL1Loss",
-    "CosineSimilarityLoss",
-    "SignedDistanceLoss",
-)
-"""What the combo box offers. The table itself lies in a room that imports torch, which the viewer's
-process must not; a test holds the two together."""
-
+_FIRST = "BCEDiceLoss"
 _KEYS = {key.name: key for key in keys_of(LossConfig)}
 
 
@@ -44,7 +32,7 @@ class LossesEdit(QWidget):
         self.add = QPushButton("default · add a loss")
         self.add.setObjectName("add_loss")
         self.add.setToolTip("Add a term. Without any the target is trained with the default of its kind.")
-        self.add.clicked.connect(lambda: self._append(LossConfig(name=LOSS_NAMES[0])))
+        self.add.clicked.connect(lambda: self._append(LossConfig(name=_FIRST)))
         self.setFocusProxy(self.add)
         self._layout.addWidget(self.add)
 
@@ -91,7 +79,9 @@ class LossRow(QWidget):
         self.name = QComboBox()
         self.name.setObjectName("name")
         self.name.setEditable(True)
-        self.name.addItems(LOSS_NAMES)
+        for name, summary in describe_losses().items():
+            self.name.addItem(name)
+            self.name.setItemData(self.name.count() - 1, summary, Qt.ItemDataRole.ToolTipRole)
         self.name.setMinimumContentsLength(8)
         self.name.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.weight = FloatEdit(_KEYS["weight"])

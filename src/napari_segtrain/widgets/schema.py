@@ -147,8 +147,9 @@ def _shape(annotation: Any, field: FieldInfo) -> tuple[Shape, dict[str, Any]]:
     if origin is tuple and arguments[0] is LossConfig:
         return Shape.LOSSES, {}
     if origin is tuple:
-        nested = typing.get_origin(arguments[0]) is tuple
-        item = typing.get_args(arguments[0])[0] if nested else arguments[0]
+        first = _plain(arguments[0])
+        nested = typing.get_origin(first) is tuple
+        item = _plain(typing.get_args(first)[0]) if nested else first
         return Shape.SEQUENCE, {"item": item, "nested": nested}
     if origin is dict:
         return Shape.MAPPING, {}
@@ -157,6 +158,12 @@ def _shape(annotation: Any, field: FieldInfo) -> tuple[Shape, dict[str, Any]]:
     if isinstance(annotation, type) and issubclass(annotation, Config):
         return Shape.GROUP, {"models": (annotation,)}
     raise TypeError(f"no editor serves {annotation!r}; give it one in widgets/form.py")
+
+
+def _plain(annotation: Any) -> Any:
+    """Return a type without the constraints that `Annotated` adds to it."""
+    is_annotated = typing.get_origin(annotation) is typing.Annotated
+    return typing.get_args(annotation)[0] if is_annotated else annotation
 
 
 def _bounds(field: FieldInfo) -> dict[str, Any]:

@@ -1,0 +1,174 @@
+"""Live curves: how loss and scores develop, on the training and on the validation data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QVBoxLayout, QWidget
+
+from ..runs.events import BatchDone, EpochDone, RunStarted
+from .choice_editors import Combo
+
+_MOST = 2000
+"""Points a curve is drawn with; of longer ones every second point is dropped, again and again."""
+_DRAW_EVERY = 300
+"""Milliseconds between two redraws."""
+_TRAIN, _VAL = "#4fa3e0", "#f0a03c"
+
+
+class Series:
+    """Points of one curve, thinned out as they grow in number.
+
+    Each kept point is the mean of the `stride` points it stands for, so that a noisy loss becomes
+    smoother as it becomes longer.
+    """
+
+    def __init__(self) -> None:
+        self.x: list[float] = []
+        self.y: list[float] = []
+        self._stride = 1
+        self._sum: list[float] = [0.0, 0.0]
+        self._count = 0
+
+    def add(self, x: float, y: float | None) -> None:
+        """Add a point; a missing value is left out."""
+        if y is None:
+            return
+        self._sum = [self._sum[0] + x, self._sum[1] + y]
+        self._count += 1
+        if self._count < self._stride:
+            return
+        self.x.append(self._sum[0] / self._count)
+        self.y.append(self._sum[1] / self._count)
+        self._sum, self._count = [0.0, 0.0], 0
+        if len(self.x) > _MOST:
+            self.x, self.y = _halved(self.x), _halved(self.y)
+            self._stride *= 2
+
+
+def _halved(values: list[float]) -> list[float]:
+    even = np.asarray(values[: len(values) // 2 * 2])
+    return [float(v) for v in even.reshape(-1, 2).mean(axis=1)]
+
+
+class Curves(QWidget):
+    """A plot over epochs: the training's curve as a line, the validation's with a dot an epoch.
+
+    The combo box chooses what is shown: the total loss, the loss of one target, or a score.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setObjectName("curves")
+        self._series: dict[tuple[str, str], Series] = {}
+        self._steps_per_epoch = 1
+        self.metric = Combo("metric")
+        self.metric.setToolTip("What the curves show")
+        self.metric.setAccessibleName("Curve")
+        self.metric.set_items([("loss", "loss")])
+        self.metric.changed.connect(self._draw)
+        self._layout = QVBoxLayout(self)
+        self._layout.setContentsMargins(0, 0, 0, 0)
+        self._layout.setSpacing(2)
+        self._layout.addWidget(self.metric)
+        self._plot: Any = None
+        self._lines: dict[str, Any] = {}
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(_DRAW_EVERY)
+        self._timer.timeout.connect(self._draw)
+
+    def clear(self) -> None:
+        """Forget the last run's curves."""
+        self._series = {}
+        self._draw()
+
+    def begin(self, event: RunStarted) -> None:
+        """Show the curves of a run that begins, after those of its earlier epochs when it is resumed."""
+        if event.first_epoch <= 1:
+            self._series = {}
+        self._steps_per_epoch = max(1, event.steps_per_epoch or 1)
+        self._redraw()
+
+    def add_batch(self, event: BatchDone) -> None:
+        """Take the losses of one step."""
+        at = event.step / self._steps_per_epoch
+        self._of("train", "loss").add(at, event.loss)
+        for name, value in event.parts.items():
+            if "/" not in name:
+                self._of("train", f"{name}_loss").add(at, value)
+        self._redraw()
+
+    def add_epoch(self, event: EpochDone) -> None:
+        """Take the row of one epoch: what is validated, and what of the training no batch announces."""
+        for name, value in event.row.items():
+            part, _, metric = name.partition("_")
+            if part == "val" or (part == "train" and not metric.endswith("loss")):
+                self._of(part, metric).add(float(event.epoch), value)
+        self._redraw()
+
+    def points(self, part: str, metric: str) -> tuple[list[float], list[float]]:
+        """Return what is drawn of one curve: epochs and values."""
+        series = self._series.get((part, metric), Series())
+        return series.x, series.y
+
+    def _of(self, part: str, metric: str) -> Series:
+        return self._series.setdefault((part, metric), Series())
+
+    def _redraw(self) -> None:
+        if not self._timer.isActive():
+            self._timer.start()
+
+    def _draw(self) -> None:
+        known = sorted({metric for _, metric in self._series} - {"loss"})
+        if self.metric.offered() != ["loss", *known]:
+            self.metric.set_items([(_words(name), name) for name in ("loss", *known)])
+        if not self.isVisible():
+            return
+        self._make_plot()
+        for part, line in self._lines.items():
+            line.setData(*self.points(part, str(self.metric.value())))
+
+    def showEvent(self, event: Any) -> None:
+        """Draw what came while nobody looked."""
+        super().showEvent(event)
+        self._redraw()
+
+    def _make_plot(self) -> None:
+        """Make the plot when it is first seen: importing pyqtgraph takes a moment."""
+        if self._plot is not None:
+            return
+        import pyqtgraph
+
+        foreground = self.palette().windowText().color()
+        plot = pyqtgraph.PlotWidget(background=None)
+        plot.setObjectName("plot")
+        plot.setMinimumHeight(130)
+        plot.setMouseEnabled(x=False, y=False)
+        plot.hideButtons()
+        plot.setMenuEnabled(False)
+        plot.showGrid(x=True, y=True, alpha=0.15)
+        for side in ("left", "bottom"):
+            plot.getAxis(side).setTextPen(foreground)
+            plot.getAxis(side).setPen(pyqtgraph.mkPen(foreground, width=0.5))
+        plot.setLabel("bottom", "epoch")
+        plot.addLegend(offset=(-8, 4), labelTextColor=foreground, verSpacing=-4)
+        self._lines = {
+            "train": plot.plot(pen=pyqtgraph.mkPen(_TRAIN, width=1.5), name="training"),
+            "val": plot.plot(
+                pen=pyqtgraph.mkPen(_VAL, width=1.5, style=pyqtgraph.QtCore.Qt.PenStyle.DashLine),
+                symbol="o",
+                symbolSize=5,
+                symbolBrush=_VAL,
+                symbolPen=None,
+                name="validation",
+            ),
+        }
+        self._plot = plot
+        self._layout.addWidget(plot, 1)
+
+
+def _words(metric: str) -> str:
+    return metric.replace("_", " ")

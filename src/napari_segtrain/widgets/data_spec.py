@@ -1,0 +1,264 @@
+"""From chosen layers to what the engine is told to train on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ..config import DataError, DatasetConfig, TargetConfig
+from .geometry import Geometry
+from .layers import Copies, LayerAxes, array_spec, layer_axes, level_data, level_geometry, painted_in_place
+
+
+@dataclass(frozen=True)
+class TrainedImage:
+    """An image that is trained on: where its predictions belong.
+
+    Attributes
+    ----------
+    id
+        Id of the engine's record; of a stack ``<id>[<index>]`` is the record of one image.
+    axes
+        What the axes of its array are.
+    shape
+        Shape of its array without channels, on all axes of `geometry`.
+    geometry
+        Where its array lies, without a channel axis.
+    """
+
+    id: str
+    axes: LayerAxes
+    shape: tuple[int, ...]
+    geometry: Geometry
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """A labels layer whose strokes the engine shall see.
+
+    Attributes
+    ----------
+    layer
+        The painted layer.
+    record
+        Id of the image.
+    targets
+        Targets that are learned from it.
+    copy
+        Name of its array in the shared folder; None when the layer's own store is read by the engine.
+    axes
+        What the axes of its array are.
+    shape
+        Shape of its array.
+    """
+
+    layer: Any
+    record: str
+    targets: tuple[str, ...]
+    copy: str | None
+    axes: LayerAxes
+    shape: tuple[int, ...]
+
+
+@dataclass
+class TrainingData:
+    """Everything that follows from the chosen layers.
+
+    Attributes
+    ----------
+    spec
+        ``{"layers": […]}`` for the engine; complete when `copies` are written.
+    copies
+        Arrays that have to be written into shared files first.
+    mirrors
+        Labels layers to watch.
+    images
+        The images by id.
+    """
+
+    spec: dict[str, Any] = field(default_factory=lambda: {"layers": []})
+    copies: Copies = field(default_factory=Copies)
+    mirrors: list[Mirror] = field(default_factory=list)
+    images: dict[str, TrainedImage] = field(default_factory=dict)
+
+
+def training_data(
+    images: Sequence[Any],
+    targets: Mapping[str, tuple[Any, Any]],
+    config: DatasetConfig,
+    *,
+    all_layers: Sequence[Any],
+    as_channels: bool = False,
+) -> TrainingData:
+    """Describe layers as a data set.
+
+    With several images, an image's labels for target ``t`` are on the layer ``<image>_t``, else on the
+    target's own layer where that fits in shape.
+
+    Parameters
+    ----------
+    images
+        Image layers.
+    targets
+        Labels layer and mask layer (or None) of each target.
+    config
+        Section `dataset_config`.
+    all_layers
+        Layers of the viewer, for finding the labels of further images by their names.
+    as_channels
+        The images are channels of one image instead of separate images.
+
+    Raises
+    ------
+    DataError
+        When no image is chosen, a shape does not fit, or a target has no labels on any image.
+    """
+    if not images:
+        raise DataError("no image layer is chosen; tick the layer to train on under Image")
+    if not targets:
+        raise DataError("there is no target; add one and choose the labels layer to learn from")
+    builder = _Builder(images, targets, config, all_layers, single=as_channels or len(images) == 1)
+    for group in [list(images)] if as_channels else [[image] for image in images]:
+        builder.add(group)
+    builder.check_every_target_is_painted()
+    return builder.data
+
+
+class _Builder:
+    """Describes one image after the other."""
+
+    def __init__(
+        self,
+        images: Sequence[Any],
+        targets: Mapping[str, tuple[Any, Any]],
+        config: DatasetConfig,
+        all_layers: Sequence[Any],
+        *,
+        single: bool,
+    ) -> None:
+        self.data = TrainingData()
+        self._images, self._targets, self._config = images, targets, config
+        self._all_layers, self._single = all_layers, single
+
+    def add(self, group: Sequence[Any]) -> None:
+        """Add an image: one layer, or layers that are its channels."""
+        image, number, level = group[0], len(self.data.images), self._config.level
+        axes = layer_axes(image, self._config.ndim, self._config.channel_axis)
+        if len(group) > 1:
+            _check_channels(group, axes)
+        kept = [axis for axis, letter in enumerate(axes.letters) if letter not in "cs"]
+        geometry = level_geometry(image, level).select(kept)
+        shape = tuple(int(level_data(image, level).shape[axis]) for axis in kept)
+        plain = LayerAxes("".join(axes.letters[axis] for axis in kept), axes.ndim)
+        trained = TrainedImage(image.name, plain, shape, geometry)
+        self.data.images[image.name] = trained
+        labels, masks = self._labels(image, trained, number)
+        self.data.spec["layers"].append(
+            {
+                "id": image.name,
+                "image": array_spec(f"image_{number}", group, axes, self.data.copies, level=level),
+                "labels": labels,
+                "masks": masks,
+                "spacing": [float(geometry.scale[axis]) for axis in plain.spatial],
+                "unit": str(geometry.units[-1]) if geometry.units else "pixel",
+                "ndim": axes.ndim,
+            }
+        )
+
+    def _labels(
+        self, image: Any, trained: TrainedImage, number: int
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the specifications of an image's labels and masks, each layer shared once."""
+        labels: dict[str, Any] = {}
+        masks: dict[str, Any] = {}
+        shared: dict[Any, dict[str, Any]] = {}
+        for target, (own_labels, own_mask) in self._targets.items():
+            config = self._config.targets.get(target, TargetConfig())
+            layer = self._layer_for(image, target, own_labels, trained.shape)
+            mask = self._layer_for(image, f"{target}_mask", own_mask, trained.shape)
+            for item in (layer, mask):
+                if item is not None and item not in shared:
+                    shared[item] = self._share(item, f"labels_{number}_{len(shared)}", trained.axes)
+            if layer is not None:
+                labels[config.labels or target] = shared[layer]
+                self._mirror(layer, trained, target, shared[layer])
+            if mask is not None:
+                masks[config.mask or target] = shared[mask]
+        return labels, masks
+
+    def _layer_for(self, image: Any, suffix: str, own: Any, shape: tuple[int, ...]) -> Any:
+        """Return the layer that holds the labels or the mask of one image, None when there is none."""
+        if own is None:
+            return None
+        named = [layer for layer in self._all_layers if layer.name == f"{image.name}_{suffix}"]
+        chosen = own if self._single or not named else named[0]
+        if chosen is own and not self._single:
+            others = [other for other in self._images if other is not image]
+            if any(own.name.startswith(f"{other.name}_") for other in others) or not _fits(own, shape):
+                return None
+        if not _fits(chosen, shape):
+            raise DataError(
+                f"layer {chosen.name!r} has the shape {_text(level_data(chosen).shape)}, but the image "
+                f"{image.name!r} has {_text(shape)}; labels and masks must cover their image voxel by voxel. "
+                "Choose another layer, or check the channel axis"
+            )
+        return chosen
+
+    def _share(self, layer: Any, copy: str, axes: LayerAxes) -> dict[str, Any]:
+        longer = level_data(layer).ndim > len(axes.letters)
+        return array_spec(
+            copy,
+            [layer],
+            layer_axes(layer, axes.ndim) if longer else axes,
+            self.data.copies,
+            level=self._config.level if layer.multiscale else 0,
+            shared=not painted_in_place(layer.data),
+        )
+
+    def _mirror(self, layer: Any, trained: TrainedImage, target: str, spec: Mapping[str, Any]) -> None:
+        for place, mirror in enumerate(self.data.mirrors):
+            if mirror.layer is layer and mirror.record == trained.id:
+                self.data.mirrors[place] = replace(mirror, targets=(*mirror.targets, target))
+                return
+        copy = next((item.name for item in self.data.copies.items if item.spec is spec), None)
+        shape = tuple(int(n) for n in level_data(layer).shape)
+        self.data.mirrors.append(Mirror(layer, trained.id, (target,), copy, trained.axes, shape))
+
+    def check_every_target_is_painted(self) -> None:
+        """Refuse a target that has labels on none of the images."""
+        painted = {target for mirror in self.data.mirrors for target in mirror.targets}
+        for target, (layer, _) in self._targets.items():
+            if target not in painted:
+                raise DataError(
+                    f"target {target!r}: the labels layer {layer.name!r} of shape "
+                    f"{_text(level_data(layer).shape)} belongs to none of the chosen images"
+                )
+
+
+def _fits(layer: Any, shape: tuple[int, ...]) -> bool:
+    """Return whether a layer covers an image of this shape, axes of length 1 and channels aside."""
+    wanted = [n for n in shape if n != 1]
+    for level in layer.data if layer.multiscale else [layer.data]:
+        given = [n for n in level.shape if n != 1]
+        if wanted in (given, given[1:], given[:-1]):
+            return True
+    return False
+
+
+def _check_channels(group: Sequence[Any], axes: LayerAxes) -> None:
+    shapes = {tuple(level_data(layer).shape) for layer in group}
+    if len(shapes) > 1:
+        raise DataError(
+            f"layers of the shapes {', '.join(map(_text, sorted(shapes)))} cannot be channels of one image; "
+            "choose layers of one shape, or train on them as separate images"
+        )
+    if axes.channel is not None:
+        raise DataError(
+            f"layer {group[0].name!r} has channels already and cannot be one of an image; train on the "
+            "layers as separate images"
+        )
+
+
+def _text(shape: Sequence[int]) -> str:
+    return " × ".join(str(int(n)) for n in shape)

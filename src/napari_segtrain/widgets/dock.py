@@ -1,0 +1,100 @@
+"""What both docks share: the engine, the watch over layers, and letting go of both in time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from qtpy.QtCore import QEvent, Qt
+from qtpy.QtWidgets import QScrollArea, QVBoxLayout, QWidget
+
+from ..config import SegtrainError
+from . import notify
+from .engine_session import EngineSession
+from .layer_choice import LayerWatch
+from .run_panel import RunPanel
+from .style import STYLE
+
+
+class Dock(QWidget):
+    """A form that scrolls over a foot that does not, and an engine of its own.
+
+    napari takes a closed dock out of its window without closing it, and deletes those of a closed window
+    without asking; both are noticed here, so that no process and no callback outlives its dock.
+
+    Parameters
+    ----------
+    napari_viewer
+        The viewer.
+    engine_arguments
+        Arguments of the engine process, for tests.
+    """
+
+    panel: RunPanel
+
+    def __init__(self, napari_viewer: Any, engine_arguments: Sequence[str]) -> None:
+        super().__init__()
+        self.viewer = napari_viewer
+        self.watch = LayerWatch(napari_viewer)
+        self.engine = EngineSession(engine_arguments)
+        self._docked = self._closed = False
+        self.destroyed.connect(partial(_let_go, self.watch, self.engine))
+
+    def _stack(self, head: Any, body: QWidget, *foot: QWidget) -> None:
+        """Lay out: a fixed head, a body that scrolls, a fixed foot."""
+        self.setStyleSheet(STYLE)
+        scroll = QScrollArea()
+        scroll.setObjectName("scroll")
+        scroll.setWidget(body)
+        scroll.setWidgetResizable(True)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        scroll.setFrameShape(QScrollArea.Shape.NoFrame)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(6, 6, 6, 6)
+        layout.setSpacing(6)
+        if isinstance(head, QWidget):
+            layout.addWidget(head)
+        else:
+            layout.addLayout(head)
+        layout.addWidget(scroll, 1)
+        for widget in foot:
+            layout.addWidget(widget)
+        self.setMinimumWidth(330)
+
+    def _warm(self) -> None:
+        """Start the engine's process, so that it has everything imported when it is needed."""
+        try:
+            self.engine.warm()
+        except SegtrainError as error:
+            self.panel.say(str(error))
+
+    def _refuse(self, message: str) -> None:
+        """Say in words why something cannot be done."""
+        self.panel.say(message)
+        notify.error(message)
+
+    def changeEvent(self, event: Any) -> None:
+        """Notice being taken out of the window."""
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.ParentChange:
+            if self.parent() is not None:
+                self._docked = True
+            elif self._docked:
+                self.shut_down()
+
+    def closeEvent(self, event: Any) -> None:
+        """Let go of viewer and engine."""
+        self.shut_down()
+        super().closeEvent(event)
+
+    def shut_down(self) -> None:
+        """Let go of viewer and engine; a running job stops, with a checkpoint."""
+        if not self._closed:
+            self._closed = True
+            _let_go(self.watch, self.engine)
+
+
+def _let_go(watch: LayerWatch, engine: EngineSession, *_: Any) -> None:
+    watch.stop()
+    engine.close()

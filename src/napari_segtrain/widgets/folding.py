@@ -1,0 +1,72 @@
+"""Sections that fold."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from qtpy.QtCore import QPointF, Qt
+from qtpy.QtGui import QColor, QIcon, QPainter, QPixmap, QPolygonF
+from qtpy.QtWidgets import QWidget
+from superqt import QCollapsible
+
+_ARROW = 20
+"""Edge of the arrows' pictures in pixels; they are shown smaller."""
+
+_HEADING = """
+QPushButton, QPushButton:checked, QPushButton:hover {
+  text-align: left; background: transparent; border: none; border-bottom: 1px solid rgba(128, 128, 128, 90);
+  border-radius: 0; font-weight: 600; padding: 4px 0;
+}
+QPushButton:focus { border-bottom: 1px solid palette(highlight); }
+"""
+_MORE = """
+QPushButton, QPushButton:checked, QPushButton:hover {
+  text-align: left; background: transparent; border: none; padding: 1px 0;
+}
+QPushButton:hover, QPushButton:focus { text-decoration: underline; }
+"""
+
+
+def fold(title: str, content: QWidget, *, opened: bool = False, heading: bool = False) -> QCollapsible:
+    """Return a foldable section.
+
+    Parameters
+    ----------
+    title
+        Text of the line that folds it.
+    content
+        What is shown and hidden.
+    opened
+        Whether it is shown at first.
+    heading
+        Whether the line is a heading of the dock, with a rule below it.
+    """
+    section = QCollapsible(title, expandedIcon=_arrow(down=True), collapsedIcon=_arrow(down=False))
+    section.setDuration(0)  # superqt's animation would show half-drawn forms
+    section.layout().setContentsMargins(0, 0, 0, 0)
+    section.layout().setSpacing(2)
+    section.content().layout().setContentsMargins(0 if heading else 12, 2, 0, 2)
+    section.toggleButton().setAccessibleName(title)
+    section.toggleButton().setStyleSheet(_HEADING if heading else _MORE)
+    section.addWidget(content)
+    # superqt only makes folded content flat: the keyboard would still walk through it.
+    section.content().setVisible(opened)
+    section.toggled.connect(section.content().setVisible)
+    if opened:
+        section.expand(animate=False)
+    return section
+
+
+@cache
+def _arrow(*, down: bool) -> QIcon:
+    """Draw an arrow in a grey that shows on light and on dark themes."""
+    picture = QPixmap(_ARROW, _ARROW)
+    picture.fill(Qt.GlobalColor.transparent)
+    painter = QPainter(picture)
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    painter.setPen(Qt.PenStyle.NoPen)
+    painter.setBrush(QColor(140, 140, 140))
+    corners = [(3.0, 6.0), (17.0, 6.0), (10.0, 15.0)] if down else [(6.0, 3.0), (15.0, 10.0), (6.0, 17.0)]
+    painter.drawPolygon(QPolygonF([QPointF(x, y) for x, y in corners]))
+    painter.end()
+    return QIcon(picture)

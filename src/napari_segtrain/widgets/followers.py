@@ -1,0 +1,86 @@
+"""The worker threads behind the docks."""
+
+from __future__ import annotations
+
+import atexit
+import warnings
+from collections.abc import Generator
+from typing import Any
+
+from napari.qt.threading import GeneratorWorker, thread_worker
+from qtpy.QtCore import QThreadPool
+
+from ..config import RunError, SegtrainError
+from ..engine.supervisor import Engine
+from ..runs import Event, PredictDone
+from ..runs.scratch import Scratch
+from .layers import Copies
+from .results import open_lazily, read_all
+
+_TICK = 0.25
+"""Seconds after which a follower looks whether the dock is still there."""
+
+_running: set[Any] = set()
+
+
+class _Never(Warning):
+    """A warning that nobody gives; adding a filter for it makes Python look at all filters afresh."""
+
+
+class Worker(GeneratorWorker):  # type: ignore[type-arg,unused-ignore]
+    """A napari worker that leaves the process' warning filters as they are.
+
+    Workers turn every warning of every thread into a notification for as long as they run. Of a worker
+    that runs as long as a dock is open, that would be every deprecation in every library.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._filters = list(warnings.filters)
+        self._show = warnings.showwarning
+
+    def work(self) -> Any:
+        """Run the generator, with the filters of the moment it was made."""
+        _running.add(self)
+        warnings.filters[:] = self._filters  # type: ignore[index]
+        warnings.showwarning = self._show
+        warnings.simplefilter("default", _Never, append=True)
+        try:
+            return super().work()
+        finally:
+            _running.discard(self)
+
+
+@atexit.register
+def _wait() -> None:
+    """Let no thread run on while the interpreter is taken apart."""
+    for worker in list(_running):
+        worker.quit()
+    if _running:
+        QThreadPool.globalInstance().waitForDone(1000)
+
+
+@thread_worker(worker_class=Worker)
+def follow(engine: Engine) -> Generator[Event | None, None, None]:
+    """Hand the engine's events to the main thread, until the process has ended."""
+    yield from engine.events(tick=_TICK)
+
+
+@thread_worker(worker_class=Worker)
+def write_copies(copies: Copies, scratch: Scratch) -> Generator[str, None, SegtrainError | None]:
+    """Write what the engine reads, away from the main thread; a fault is returned, not raised."""
+    try:
+        yield from copies.write(scratch)
+    except SegtrainError as error:
+        return error
+    return None
+
+
+@thread_worker(worker_class=Worker)
+def read_results(event: PredictDone, lazy: bool) -> Generator[str, None, dict[str, Any] | SegtrainError]:
+    """Open what was predicted, into memory unless `lazy`; a fault is returned, not raised."""
+    yield "reading"
+    try:
+        return open_lazily(event) if lazy else read_all(event)
+    except (OSError, ValueError, KeyError) as error:
+        return RunError(f"the prediction cannot be read back ({error}); is the disk still there?")

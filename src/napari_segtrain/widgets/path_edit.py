@@ -1,0 +1,63 @@
+"""Choosing a folder or a file: a line to type in, and a button that browses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLineEdit, QPushButton, QWidget
+
+
+class PathEdit(QWidget):
+    """A path; `value` is None when nothing was typed.
+
+    Parameters
+    ----------
+    name
+        `objectName` of the line.
+    tip
+        Tooltip of the line.
+    kind
+        ``"folder"`` to choose one that exists or is made, ``"save"`` for a new store.
+    """
+
+    changed = Signal()
+
+    def __init__(self, name: str, tip: str, kind: str = "folder") -> None:
+        super().__init__()
+        self._kind = kind
+        self.line = QLineEdit()
+        self.line.setObjectName(name)
+        self.line.setToolTip(tip)
+        self.line.setAccessibleName(name)
+        self.browse = QPushButton("…")
+        self.browse.setObjectName(f"browse_{name}")
+        self.browse.setToolTip("Browse")
+        self.browse.setAccessibleName(f"Browse for the {name}")
+        self.browse.setMaximumWidth(32)
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(4)
+        layout.addWidget(self.line, 1)
+        layout.addWidget(self.browse)
+        self.setFocusProxy(self.line)
+        self.line.textChanged.connect(lambda _: self.changed.emit())
+        self.browse.clicked.connect(self._browse)
+
+    def value(self) -> Path | None:
+        """Return the path, with ``~`` for the home folder resolved."""
+        text = str(self.line.text()).strip()
+        return Path(text).expanduser() if text else None
+
+    def set_value(self, value: Path | str | None) -> None:
+        """Show a path."""
+        self.line.setText("" if value is None else str(value))
+
+    def _browse(self) -> None:
+        start = str(self.value() or Path.home())
+        if self._kind == "save":
+            chosen, _ = QFileDialog.getSaveFileName(self, "Write to", start, "Zarr (*.zarr)")
+        else:
+            chosen = QFileDialog.getExistingDirectory(self, "Choose a folder", start)
+        if chosen:
+            self.set_value(chosen)

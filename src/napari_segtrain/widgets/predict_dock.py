@@ -1,0 +1,190 @@
+"""The Predict dock: a trained network over a layer, a slice, or what is visible."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from qtpy.QtWidgets import QFormLayout, QLabel, QVBoxLayout, QWidget
+
+from ..config import ConfigError, ExperimentConfig, InferenceConfig, SegtrainError
+from . import notify
+from .choice_editors import Combo, DeviceEdit
+from .dock import Dock
+from .folding import fold
+from .form import Form
+from .layer_choice import LayerCombo, is_image
+from .outputs_edit import OutputsEdit, output_names
+from .path_edit import PathEdit
+from .prediction_data import SCOPES, Scope, prediction_data
+from .prediction_session import PredictionSession
+from .run_choice import RunChoice
+from .run_panel import RunPanel
+from .style import DEFAULT_PROJECT
+
+
+class PredictDock(Dock):
+    """Choose a network and a layer, predict, get layers.
+
+    Parameters
+    ----------
+    napari_viewer
+        The viewer; napari gives it.
+    engine_arguments
+        Arguments of the engine process, for tests.
+    """
+
+    def __init__(self, napari_viewer: Any, engine_arguments: Sequence[str] = ()) -> None:
+        super().__init__(napari_viewer, engine_arguments)
+        self.setObjectName("predict_dock")
+        self.session = PredictionSession(napari_viewer, self.engine, self)
+        self._make_controls()
+        self._lay_out()
+        self._connect()
+        self._shown: InferenceConfig = self.form.value()
+        self.project.set_value(DEFAULT_PROJECT)
+        self._on_destination()
+        self._on_idle()
+        self._warm()
+
+    def value(self) -> InferenceConfig:
+        """Return how the dock predicts; raises `ConfigError` when a value is not valid."""
+        config: InferenceConfig = self.form.value()
+        return config
+
+    def set_value(self, value: InferenceConfig) -> None:
+        """Show how to predict."""
+        self.form.set_value(value)
+
+    # -------------------------------------------------------------------------------- layout
+
+    def _make_controls(self) -> None:
+        self.project = PathEdit("project", "Folder that holds the runs.")
+        self.run = RunChoice()
+        self.image = LayerCombo("image", self.watch, is_image)
+        self.scope = Combo("scope")
+        self.scope.set_items([(text, scope) for scope, text in SCOPES.items()])
+        self.outputs = OutputsEdit()
+        self.device = DeviceEdit()
+        self.form = Form(
+            InferenceConfig,
+            editors={"targets": self.outputs},
+            first=("targets", "instances", "output", "overlap"),
+        )
+        self.form.setObjectName("inference_config")
+        self.destination = Combo("destination")
+        self.destination.set_items([("new layers", "layers"), ("a Zarr store, opened lazily", "store")])
+        self.store = PathEdit("store", "Zarr store that is written; an interrupted one is continued.", "save")
+        self.panel = RunPanel(
+            {
+                "predict": ("Predict", "Predict with these settings"),
+                "cancel": ("Cancel", "End the prediction after the tile it is in"),
+            }
+        )
+
+    def _lay_out(self) -> None:
+        title = QLabel("Predict with a trained network")
+        title.setObjectName("title")
+        body = QWidget()
+        column = QVBoxLayout(body)
+        column.setContentsMargins(4, 4, 8, 4)
+        column.setSpacing(6)
+        network = _rows(("Project", self.project), ("Run", self.run), ("Device", self.device))
+        image = _rows(("Layer", self.image), ("Predict", self.scope))
+        self._result = _rows(("Result", self.destination), ("Store", self.store))
+        for heading, content in (
+            ("Network", network),
+            ("Image", image),
+            ("Prediction", self.form),
+            ("Result", self._result),
+        ):
+            column.addWidget(fold(heading, content, opened=True, heading=True))
+        column.addStretch(1)
+        self._stack(title, body, self.panel)
+
+    def _connect(self) -> None:
+        self.panel.buttons["predict"].clicked.connect(self.predict)
+        self.panel.buttons["cancel"].clicked.connect(self.session.cancel)
+        self.project.changed.connect(lambda: self.run.set_project(self.project.value()))
+        self.run.changed.connect(self._on_run)
+        self.destination.changed.connect(self._on_destination)
+        self.session.said.connect(self.panel.say)
+        self.session.warned.connect(notify.warning)
+        self.session.progressed.connect(self.panel.show_progress)
+        self.session.ended.connect(self._on_end)
+
+    # ------------------------------------------------------------------------------- actions
+
+    def predict(self) -> None:
+        """Predict with what the dock shows; says why not when it cannot."""
+        try:
+            self._predict()
+        except SegtrainError as error:
+            self._refuse(str(error))
+
+    def _predict(self) -> None:
+        model, layer, inference = self.run.checked(), self.image.layer(), self.value()
+        if layer is None:
+            raise ConfigError("no image layer is chosen; open an image and choose it under Image")
+        store = self.store.value() if self.destination.value() == "store" else None
+        if self.destination.value() == "store" and store is None:
+            raise ConfigError("no Zarr store is chosen; type the path of a new one under Result")
+        config = self.run.config()
+        dataset = None if config is None else config.dataset_config
+        data = prediction_data(self.viewer, layer, Scope(self.scope.value()), dataset)
+        project = self.project.value() or DEFAULT_PROJECT
+        self.session.start(model, data, inference, self.device.value(), project, store)
+        self.panel.wait("Preparing …")
+        self.panel.enable(predict=False, cancel=True)
+
+    # --------------------------------------------------------------------------- what happens
+
+    def _on_run(self) -> None:
+        """Offer the run's outputs, and its own settings where the user has not changed any."""
+        config = self.run.config() or ExperimentConfig()
+        try:
+            untouched = self.form.value() == self._shown
+        except ConfigError:
+            untouched = False
+        self.outputs.offer(output_names(config))
+        if untouched:
+            self.form.set_value(config.inference_config)
+            self._shown = self.form.value()
+
+    def _on_destination(self) -> None:
+        chosen = self.destination.value() == "store"
+        self.store.setVisible(chosen)
+        self._result.layout().labelForField(self.store).setVisible(chosen)
+
+    def _on_idle(self) -> None:
+        self.panel.reset()
+        self.panel.enable(predict=True, cancel=False)
+
+    def _on_end(self, well: bool, message: str) -> None:
+        self._on_idle()
+        self.panel.say(message)
+        if not well:
+            notify.error(message)
+
+    def shut_down(self) -> None:
+        """Let go of viewer and engine; a running prediction is cancelled."""
+        self.session.close()
+        super().shut_down()
+
+    def showEvent(self, event: Any) -> None:
+        """Look for runs that were trained meanwhile."""
+        super().showEvent(event)
+        self.run.refresh()
+
+
+def _rows(*rows: tuple[str, QWidget]) -> QWidget:
+    box = QWidget()
+    layout = QFormLayout(box)
+    layout.setContentsMargins(0, 0, 0, 0)
+    layout.setVerticalSpacing(4)
+    for text, editor in rows:
+        label = QLabel(text)
+        label.setBuddy(editor)
+        editor.setAccessibleName(text)
+        layout.addRow(label, editor)
+    return box

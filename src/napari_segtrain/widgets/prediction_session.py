@@ -1,0 +1,188 @@
+"""One prediction from its button to new layers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from qtpy.QtCore import QObject, Signal
+
+from ..config import InferenceConfig, SegtrainError
+from ..engine.protocol import Predict, Stop
+from ..runs import Event, Finished, PredictDone, PredictProgress, Refused, RunState, Warned
+from ..runs.scratch import Scratch
+from .engine_session import EngineSession
+from .followers import read_results, write_copies
+from .prediction_data import PredictionData
+from .results import add_results
+
+
+class PredictionSession(QObject):
+    """Predicts layers in the engine, one at a time.
+
+    Every start is followed by exactly one `ended`.
+
+    Parameters
+    ----------
+    viewer
+        The napari viewer.
+    engine
+        The dock's engine.
+    parent
+        The dock.
+    """
+
+    progressed = Signal(float, object)
+    """Finished share, and seconds left or None."""
+    said = Signal(str)
+    warned = Signal(str)
+    ended = Signal(bool, str)
+    """Whether all went well, and a message for the user."""
+
+    def __init__(self, viewer: Any, engine: EngineSession, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._viewer = viewer
+        self._engine = engine
+        self._data: PredictionData | None = None
+        self._command: Predict | None = None
+        self._scratch: Scratch | None = None
+        self._store: Path | None = None
+        self._sent = self._reading = False
+        self._worker: Any = None
+        engine.event.connect(self._on_event)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a prediction is under way."""
+        return self._command is not None
+
+    def start(
+        self,
+        model: Path,
+        data: PredictionData,
+        inference: InferenceConfig,
+        device: str,
+        project: Path,
+        store: Path | None,
+    ) -> None:
+        """Predict; returns at once.
+
+        Parameters
+        ----------
+        model
+            Run folder or checkpoint.
+        data
+            The layer.
+        inference
+            How to predict.
+        device
+            Where to compute.
+        project
+            Folder that may hold shared files meanwhile.
+        store
+            Zarr store to write to and open lazily; None for layers in memory.
+
+        Raises
+        ------
+        RunError
+            When the project cannot be written to.
+        """
+        if self.busy:
+            return
+        self._scratch = Scratch.create(project)
+        self._data, self._store = data, store
+        self._sent = self._reading = False
+        self._command = Predict(
+            model=str(model),
+            data={},
+            output=str(store or self._scratch.folder / "prediction.zarr"),
+            targets=inference.targets or (),
+            start=data.start,
+            stop=data.stop,
+            spacing=data.spacing,
+            inference=inference.to_dict(),
+            instances=inference.instances,
+            device=device,
+        )
+        job = self._command.job
+        worker = write_copies(data.copies, self._scratch)
+        worker.yielded.connect(lambda _: self.said.emit("Sharing the layer with the prediction process"))
+        worker.returned.connect(lambda fault: self._on_written(fault, job))
+        self._worker = worker
+        worker.start()
+
+    def cancel(self) -> None:
+        """End the prediction; there is no result."""
+        if self._command is None:
+            return
+        if self._sent and not self._reading:
+            self._engine.send(Stop(job=self._command.job))
+            self.said.emit("Cancelling …")
+        else:
+            self._worker.quit()
+            self._end(True, "Cancelled")
+
+    def close(self) -> None:
+        """Let go of everything; the engine is told to stop by its owner."""
+        if self._worker is not None:
+            self._worker.quit()
+        self._release()
+
+    def _on_written(self, fault: SegtrainError | None, job: str) -> None:
+        if self._command is None or self._command.job != job or self._data is None:
+            return
+        if fault is not None:
+            self._end(False, str(fault))
+            return
+        try:
+            self._engine.send(self._command.replace(data=self._data.spec))
+        except SegtrainError as error:
+            self._end(False, str(error))
+            return
+        self._sent = True
+        self.said.emit("Loading the network …")
+
+    def _on_event(self, event: Event) -> None:
+        if self._command is None or event.job != self._command.job:
+            return
+        if isinstance(event, PredictProgress):
+            self.said.emit("Predicting …")
+            self.progressed.emit(event.fraction, event.seconds_left)
+        elif isinstance(event, Warned):
+            self.warned.emit(event.message)
+        elif isinstance(event, PredictDone):
+            self._read(event)
+        elif isinstance(event, Refused):
+            self._end(False, event.message)
+        elif isinstance(event, Finished) and not self._reading:
+            cancelled = event.status is RunState.INTERRUPTED
+            self._end(event.status is not RunState.FAILED, "Cancelled" if cancelled else event.message)
+
+    def _read(self, event: PredictDone) -> None:
+        self._reading = True
+        job = event.job
+        worker = read_results(event, lazy=self._store is not None)
+        worker.returned.connect(lambda found: self._show(event, found, job))
+        self._worker = worker
+        worker.start()
+
+    def _show(self, event: PredictDone, found: Any, job: str | None) -> None:
+        command, data = self._command, self._data
+        if command is None or data is None or command.job != job:
+            return
+        if isinstance(found, SegtrainError):
+            self._end(False, str(found))
+            return
+        as_numbers = (command.inference or {}).get("output") == "uint8"
+        layers = add_results(self._viewer, event, data, found, as_numbers=as_numbers)
+        names = ", ".join(layer.name for layer in layers)
+        self._end(True, f"Predicted in {event.seconds:.0f} s: {names}")
+
+    def _end(self, well: bool, message: str) -> None:
+        self._release()
+        self.ended.emit(well, message)
+
+    def _release(self) -> None:
+        if self._scratch is not None:
+            self._scratch.remove()
+        self._scratch = self._data = self._command = self._worker = None

@@ -1,0 +1,214 @@
+"""Live previews: a layer a target that shows what the network predicts while it learns."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from qtpy.QtCore import QObject, QTimer
+
+from ..config import ExperimentConfig, RunError
+from ..runs.events import PreviewReady
+from ..runs.scratch import open_memmap
+from .data_spec import TrainedImage
+
+EVERY = 250
+"""Milliseconds between two updates of the layers: at most four a second."""
+_LARGEST = 2**31
+"""Bytes up to which a preview has the size of its image; of larger ones only the newest block is shown."""
+
+Show = Literal["labels", "scalar", "vector"]
+
+
+class PreviewLayers(QObject):
+    """Shows the newest preview of each output and image, on the main thread.
+
+    Parameters
+    ----------
+    viewer
+        The napari viewer.
+    config
+        The experiment: it says which outputs are classes, values or directions.
+    images
+        The images that are trained on, by id.
+    parent
+        The dock.
+    """
+
+    def __init__(
+        self,
+        viewer: Any,
+        config: ExperimentConfig,
+        images: Mapping[str, TrainedImage],
+        parent: QObject | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._viewer = viewer
+        self._config = config
+        self._images = dict(images)
+        self._newest: dict[tuple[str, str], list[PreviewReady]] = {}
+        self._layers: dict[tuple[str, str], Any] = {}
+        self._timer = QTimer(self)
+        self._timer.setInterval(EVERY)
+        self._timer.timeout.connect(self._update)
+
+    def take(self, event: PreviewReady) -> None:
+        """Remember a preview; it is shown at the next update."""
+        waiting = self._newest.setdefault((event.record, event.head), [])
+        waiting[:] = [old for old in waiting if (old.start, old.stop) != (event.start, event.stop)]
+        waiting.append(event)
+        if not self._timer.isActive():
+            self._update()
+            self._timer.start()
+
+    def flush(self) -> None:
+        """Show what waits, and stop updating; the layers stay."""
+        self._update()
+        self._timer.stop()
+
+    def _update(self) -> None:
+        if not self._newest:
+            self._timer.stop()
+            return
+        newest, self._newest = self._newest, {}
+        for events in newest.values():
+            for event in events:
+                self._show(event)
+
+    def _show(self, event: PreviewReady) -> None:
+        place = self._place(event)
+        if place is None:
+            return
+        try:
+            block = _read(event)
+        except RunError:
+            return  # the run ended and took its shared files with it
+        show = self._kind(event.head, block)
+        size = tuple(side.stop - side.start for side in place.box)
+        values = _as_layer_data(block.reshape(len(block), *size), show)
+        key = (place.image.id, event.head)
+        layer = self._layers.get(key)
+        if layer is None or layer not in self._viewer.layers or layer.metadata[_OURS]["show"] != show:
+            layer = self._layers[key] = self._new_layer(place, event.head, values, show)
+        self._write(layer, place, values)
+
+    def _place(self, event: PreviewReady) -> _Place | None:
+        """Return which image a preview is of, and where in it."""
+        found = self._images.get(event.record)
+        plane: tuple[int, ...] = ()
+        if found is None:
+            match = re.fullmatch(r"(.*)\[([\d,]+)\]", event.record)
+            if match is None or match.group(1) not in self._images:
+                return None
+            found = self._images[match.group(1)]
+            plane = tuple(int(part) for part in match.group(2).split(","))
+        bounds = list(zip(event.start, event.stop, strict=True))
+        stacked = [axis for axis in found.axes.stack if found.shape[axis] != 1]
+        if len(bounds) > len(found.axes.spatial):
+            sizes = [found.shape[axis] for axis in stacked]
+            plane = tuple(int(index) for index in np.unravel_index(bounds.pop(0)[0], sizes))
+        box = [slice(0, 1)] * len(found.shape)
+        for axis, index in zip(stacked, plane, strict=True):
+            box[axis] = slice(index, index + 1)
+        for axis, (low, high) in zip(found.axes.spatial, bounds, strict=True):
+            box[axis] = slice(low, high)
+        return _Place(found, tuple(box))
+
+    def _kind(self, head: str, block: npt.NDArray[Any]) -> Show:
+        """Tell classes from values by the experiment, and where it leaves that open by the numbers."""
+        task = self._config.auxiliary_tasks.get(head)
+        if task is not None:
+            return "vector" if task.type == "surface_normals" else "scalar"
+        if np.issubdtype(block.dtype, np.integer) or block.dtype == bool:
+            return "labels"
+        target = self._config.dataset_config.targets.get(head)
+        if target is None or target.kind == "regression":
+            return "scalar"
+        if target.kind is None and (block.min() < -1e-3 or block.max() > 1.001):
+            return "scalar"
+        return "labels"
+
+    def _new_layer(self, place: _Place, head: str, values: npt.NDArray[Any], show: Show) -> Any:
+        image = place.image
+        trailing = values.shape[len(image.shape) :]
+        whole = int(np.prod(image.shape + trailing)) * values.dtype.itemsize <= _LARGEST
+        shape = image.shape if whole else tuple(side.stop - side.start for side in place.box)
+        geometry = image.geometry if whole else image.geometry.crop([side.start for side in place.box])
+        several = len(self._images) > 1
+        name = f"{head} · live" if not several else f"{image.id} · {head} · live"
+        options = {
+            **geometry.kwargs(),
+            "name": name,
+            "metadata": {_OURS: {"preview": True, "show": show, "whole": whole}},
+        }
+        # Zeros take no memory until they are written to: what was never predicted costs nothing.
+        data = np.zeros((*shape, *trailing), values.dtype)
+        if show == "labels":
+            return self._viewer.add_labels(data, opacity=0.5, **options)
+        if show == "vector":
+            return self._viewer.add_image(data, rgb=True, opacity=0.7, **options)
+        limits = (float(values.min()), max(float(values.max()), float(values.min()) + 1e-6))
+        return self._viewer.add_image(
+            data,
+            opacity=0.6,
+            colormap="PiYG" if limits[0] < 0 else "magma",
+            contrast_limits=limits,
+            **options,
+        )
+
+    def _write(self, layer: Any, place: _Place, values: npt.NDArray[Any]) -> None:
+        ours = layer.metadata[_OURS]
+        if not ours["whole"]:
+            layer.translate = place.image.geometry.crop([side.start for side in place.box]).translate
+            layer.data = values
+            return
+        layer.data[place.box] = values
+        if ours["show"] == "scalar":
+            low, high = layer.contrast_limits
+            small, large = float(values.min()), float(values.max())
+            if small < low or large > high:
+                layer.contrast_limits_range = (min(low, small), max(high, large))
+                layer.contrast_limits = (min(low, small), max(high, large))
+        layer.refresh(extent=False, thumbnail=False)
+
+
+_OURS = "napari_segtrain"
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A box in an image's array, on all its axes."""
+
+    image: TrainedImage
+    box: tuple[slice, ...]
+
+
+def _read(event: PreviewReady) -> npt.NDArray[Any]:
+    """Return the new block, (channels, *block), copied out of the shared file."""
+    array: npt.NDArray[Any] = open_memmap(event.array)
+    axis = event.array.get("channel_axis")
+    array = array[np.newaxis] if axis is None else np.moveaxis(array, axis, 0)
+    size = tuple(high - low for low, high in zip(event.start, event.stop, strict=True))
+    if array.shape[1:] != size:
+        array = array[(slice(None), *(slice(a, b) for a, b in zip(event.start, event.stop, strict=True)))]
+    return np.array(array)
+
+
+def _as_layer_data(block: npt.NDArray[Any], show: Show) -> npt.NDArray[Any]:
+    """Turn (channels, *spatial) into what a layer shows."""
+    if show == "vector":
+        colour = np.full((*block.shape[1:], 3), 127, np.uint8)
+        for channel in range(min(3, len(block))):
+            colour[..., channel] = np.clip(127.5 * (block[channel] + 1.0), 0, 255)
+        return colour
+    if show == "scalar":
+        return np.asarray(block[0], np.float32)
+    if np.issubdtype(block.dtype, np.integer):
+        return np.asarray(block[0])
+    if len(block) > 1:
+        return np.asarray(block.argmax(axis=0), np.uint8 if len(block) < 256 else np.uint16)
+    return np.asarray(block[0] > 0.5, np.uint8)

@@ -1,0 +1,107 @@
+"""The foot of a dock: its buttons, how far the work is, and what it is doing in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+
+from ..runs import format_seconds
+
+_STEPS = 1000
+
+
+class RunPanel(QWidget):
+    """Buttons, progress with the time left, and a status line.
+
+    Parameters
+    ----------
+    buttons
+        Text and tooltip of each button by its action, which is its `objectName`; the first one is the
+        main one.
+    """
+
+    def __init__(self, buttons: Mapping[str, tuple[str, str]]) -> None:
+        super().__init__()
+        self.buttons = {name: _button(name, *texts) for name, texts in buttons.items()}
+        row = QHBoxLayout()
+        row.setSpacing(6)
+        for place, button in enumerate(self.buttons.values()):
+            row.addWidget(button, 2 if place == 0 else 1)
+        self.progress = QProgressBar()
+        self.progress.setObjectName("progress")
+        self.progress.setAccessibleName("Progress")
+        self.progress.setRange(0, _STEPS)
+        self.progress.setTextVisible(True)
+        self.status = QLabel()
+        self.status.setObjectName("status")
+        self.status.setAccessibleName("Status")
+        self.status.setWordWrap(True)
+        self.status.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Minimum)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(4)
+        layout.addLayout(row)
+        layout.addWidget(self.progress)
+        layout.addWidget(self.status)
+        self._left: float | None = None
+        self._fraction = 0.0
+        self._clock = QTimer(self)
+        self._clock.setInterval(1000)
+        self._clock.timeout.connect(self._count_down)
+        self.reset()
+
+    def reset(self) -> None:
+        """Show that nothing is under way."""
+        self._clock.stop()
+        self._left, self._fraction = None, 0.0
+        self.progress.setRange(0, _STEPS)
+        self.progress.setValue(0)
+        self.progress.hide()
+
+    def wait(self, text: str) -> None:
+        """Show that something is under way whose length is not known."""
+        self._clock.stop()
+        self.progress.setRange(0, 0)
+        self.progress.setFormat("")
+        self.progress.show()
+        self.say(text)
+
+    def show_progress(self, fraction: float, seconds_left: float | None) -> None:
+        """Show how far the work is, and the time left; it counts down between two calls."""
+        self._fraction, self._left = fraction, seconds_left
+        self.progress.setRange(0, _STEPS)
+        self.progress.setValue(round(_STEPS * fraction))
+        self.progress.show()
+        self._write()
+        self._clock.start()
+
+    def hold(self) -> None:
+        """Stop the clock: the work waits."""
+        self._clock.stop()
+
+    def say(self, text: str) -> None:
+        """Show the status in words."""
+        self.status.setText(text)
+
+    def enable(self, **actions: bool) -> None:
+        """Enable or disable buttons by their action."""
+        for name, enabled in actions.items():
+            self.buttons[name].setEnabled(enabled)
+
+    def _count_down(self) -> None:
+        if self._left is not None:
+            self._left = max(0.0, self._left - 1.0)
+            self._write()
+
+    def _write(self) -> None:
+        left = "" if self._left is None else f" · {format_seconds(self._left)} left"
+        self.progress.setFormat(f"{self._fraction:.0%}{left}")
+
+
+def _button(name: str, text: str, tip: str) -> QPushButton:
+    button = QPushButton(text)
+    button.setObjectName(name)
+    button.setToolTip(tip)
+    return button

@@ -1,0 +1,202 @@
+"""The targets: which layer is learned, under which name, and how."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from ..config import ConfigError, TargetConfig
+from .form import Form
+from .layer_choice import LayerCombo, LayerWatch, can_be_labels, is_labels
+from .rows import Card, CardList, check_names
+
+_LOOK = 1 << 18
+"""Voxels that are looked at to tell scribbles from complete labels."""
+
+
+class TargetCard(Card):
+    """One target: its name, its layer, and `TargetConfig`."""
+
+    def __init__(self, name: str, watch: LayerWatch, images: Callable[[], list[Any]]) -> None:
+        super().__init__(name, "What the target is called in the run's files and layers.")
+        self._images = images
+        self.labels = LayerCombo("labels", watch, can_be_labels)
+        self.mask = LayerCombo("mask", watch, is_labels, empty="none")
+        self.form = Form(
+            TargetConfig,
+            editors={"labels": self.labels, "mask": self.mask},
+            first=("labels", "kind", "unlabelled", "weight", "losses", "mask"),
+            pairs={"unlabelled": "weight"},
+        )
+        self.form.setObjectName("target")
+        self.body.addWidget(self.form)
+        self.spelt_out = False
+        self.form.changed.connect(self.changed)
+
+    def value(self) -> tuple[str, TargetConfig]:
+        """Return the target's name and settings.
+
+        `labels` is None when the layer is called after the target, ``<target>`` or ``<image>_<target>``:
+        such an experiment finds the labels of other images, too.
+        """
+        name = str(self.name.text()).strip()
+        config: TargetConfig = self.form.value()
+        if config.labels in self._own_names(name) and not self.spelt_out:
+            config = config.replace(labels=None)
+        return name, config
+
+    def set_value(self, name: str, config: TargetConfig) -> None:
+        """Show a target."""
+        self.name.setText(name)
+        own = self._own_names(name)
+        self.spelt_out = config.labels in own
+        present = {getattr(layer, "name", layer) for layer in self.labels.offered()}
+        layer = config.labels or next((item for item in own if item in present), name)
+        self.form.set_value(config.replace(labels=layer))
+
+    def _own_names(self, name: str) -> list[str]:
+        return [*(f"{image.name}_{name}" for image in self._images()), name]
+
+
+class TargetsTable(CardList):
+    """Every target of an experiment: `dataset_config.targets`.
+
+    Parameters
+    ----------
+    watch
+        Says which layers there are.
+    images
+        Returns the image layers that are trained on: targets are called after what their layer's name
+        adds to the image's.
+    """
+
+    def __init__(self, watch: LayerWatch, images: Callable[[], list[Any]]) -> None:
+        super().__init__(
+            "targets",
+            "add_target",
+            "+ Add target",
+            "Learn what is painted on a labels layer.",
+        )
+        self._watch = watch
+        self._images = images
+        self._suggested: list[Any] | None = []
+        self.add.clicked.connect(self._keep)
+
+    def suggest(self) -> None:
+        """Fill an untouched table: a row for each layer of a sample, else one for the first labels."""
+        if self._suggested is None:
+            return
+        layers = self._watch.of_kind(is_labels)[::-1]
+        wanted = [layer for layer in layers if layer.metadata.get("napari_segtrain", {}).get("target")]
+        names = tuple(f"{image.name}_" for image in self._images())
+        wanted = wanted or [layer for layer in layers if layer.name.startswith(names)][:1] or layers[:1]
+        if wanted == self._suggested:
+            return
+        self.clear()
+        for layer in wanted:
+            self.append_new(layer)
+        self._suggested = wanted
+
+    def _keep(self) -> None:
+        self._suggested = None
+
+    def take(self, card: Any) -> None:
+        """Remove a row."""
+        if not self.signalsBlocked():
+            self._keep()
+        super().take(card)
+
+    def append_new(self, layer: Any = None) -> TargetCard:
+        """Add a row for a layer, else for the first labels layer that no row has yet."""
+        used = {card.labels.layer() for card in self.cards}
+        if layer is None:
+            free = [item for item in self._watch.of_kind(is_labels) if item not in used]
+            layer = free[0] if free else None
+        name = self.free_name(target_name(layer, self._images()) if layer is not None else "target")
+        card = TargetCard(name, self._watch, self._images)
+        if layer is not None:
+            card.set_value(name, start_value(layer))
+            card.spelt_out = False
+        self.append(card)
+        return card
+
+    def value(self) -> dict[str, TargetConfig]:
+        """Return the targets by name.
+
+        Raises
+        ------
+        ConfigError
+            When a name is missing or used twice, or a row's settings are not valid.
+        """
+        fault = check_names(self.names(), "target")
+        if fault:
+            raise ConfigError(fault)
+        return dict(card.value() for card in self.cards)
+
+    def set_value(self, value: Mapping[str, TargetConfig]) -> None:
+        """Show these targets."""
+        self._keep()
+        self.clear()
+        for name, config in value.items():
+            card = TargetCard(name, self._watch, self._images)
+            card.set_value(name, config)
+            self.append(card)
+
+    def layers(self) -> dict[str, tuple[Any, Any]]:
+        """Return the labels layer and the mask layer (or None) of every target.
+
+        Raises
+        ------
+        ConfigError
+            When a target's layer is not there.
+        """
+        found: dict[str, tuple[Any, Any]] = {}
+        for card in self.cards:
+            name = str(card.name.text()).strip()
+            for combo, what in ((card.labels, "labels"), (card.mask, "mask")):
+                if combo.layer() is None and (what == "labels" or combo.value() is not None):
+                    missing = f"{combo.value()!r} is not there" if combo.value() else "is not chosen"
+                    raise ConfigError(
+                        f"target {name!r}: its {what} layer {missing}; choose a {what} layer in the target's "
+                        "row, or remove the row"
+                    )
+            found[name] = (card.labels.layer(), card.mask.layer())
+        return found
+
+
+def target_name(layer: Any, images: list[Any]) -> str:
+    """Return what a target is called after its layer: ``cells_nuclei`` of image ``cells`` is ``nuclei``."""
+    name = str(layer.name)
+    for image in images:
+        if name.startswith(image.name) and len(name) > len(image.name):
+            name = name[len(image.name) :]
+            break
+    name = re.sub(r"[^\w.-]+", "_", name).strip("_-. ").removesuffix("_mask")
+    return name if name and name != "image" else "labels"
+
+
+def start_value(layer: Any) -> TargetConfig:
+    """Return the settings that a new row starts with; samples say themselves what they are.
+
+    Scribbles leave most voxels 0 and use few values: there 0 means unlabelled. In complete labels 0 is
+    the background.
+    """
+    known = layer.metadata.get("napari_segtrain", {}).get("target", {})
+    config = TargetConfig.model_validate({"labels": layer.name, **known})
+    if known or not is_labels(layer):
+        return config
+    return config.replace(unlabelled=0 if _looks_scribbled(layer) else None)
+
+
+def _looks_scribbled(layer: Any) -> bool:
+    data = layer.data[-1] if layer.multiscale else layer.data
+    step = max(1, round((np.prod(data.shape) / _LOOK) ** (1 / len(data.shape))))
+    values, counts = np.unique(
+        np.asarray(data[(slice(None, None, step),) * len(data.shape)]), return_counts=True
+    )
+    zeros = counts[values == 0].sum() / counts.sum()
+    painted = values[values != 0]
+    return bool(zeros > 0.5 and (len(painted) == 0 or 2 <= len(painted) <= 8))

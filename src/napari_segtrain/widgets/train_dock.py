@@ -1,0 +1,180 @@
+"""The Train dock: from painted layers to a network, with previews while it learns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from qtpy.QtWidgets import QFileDialog, QFormLayout, QHBoxLayout, QLabel, QPushButton, QWidget
+
+from ..config import ExperimentConfig, SegtrainError, dump_config, load_config
+from ..runs import BatchDone, EpochDone, Event, Finished, Progress, RunStarted, RunState, Warned
+from . import notify
+from .curves import Curves
+from .dock import Dock
+from .path_edit import PathEdit
+from .run_panel import RunPanel
+from .style import DEFAULT_PROJECT
+from .train_form import TrainForm
+from .training_session import State, TrainingSession
+
+_SAYS = {
+    State.PREPARING: "Preparing the layers …",
+    State.STARTING: "Preparing data and network …",
+    State.PAUSED: "Paused",
+    State.STOPPING: "Stopping after this batch; a checkpoint is written …",
+}
+
+
+class TrainDock(Dock):
+    """Choose layers and targets, train, watch.
+
+    Parameters
+    ----------
+    napari_viewer
+        The viewer; napari gives it.
+    engine_arguments
+        Arguments of the engine process, for tests.
+    """
+
+    def __init__(self, napari_viewer: Any, engine_arguments: Sequence[str] = ()) -> None:
+        super().__init__(napari_viewer, engine_arguments)
+        self.setObjectName("train_dock")
+        self.session = TrainingSession(napari_viewer, self.engine, self)
+        self.form = TrainForm(self.watch)
+        self.project = PathEdit("project", "Folder that holds the runs; it is made when absent.")
+        self.project.set_value(DEFAULT_PROJECT)
+        self.panel = RunPanel(
+            {
+                "start": ("Start", "Train with these settings"),
+                "pause": ("Pause", "Wait after this batch; press again to go on"),
+                "stop": ("Stop", "End after this batch, with a checkpoint; the run can be resumed"),
+            }
+        )
+        self.curves = Curves()
+        self.curves.hide()
+        self._lay_out()
+        self._connect()
+        self._on_state(State.IDLE)
+        self._warm()
+
+    def value(self) -> ExperimentConfig:
+        """Return the experiment that the dock shows; raises `ConfigError` when a value is not valid."""
+        return self.form.value()
+
+    def set_value(self, value: ExperimentConfig) -> None:
+        """Show an experiment."""
+        self.form.set_value(value)
+
+    # -------------------------------------------------------------------------------- layout
+
+    def _lay_out(self) -> None:
+        project = QWidget()
+        row = QFormLayout(project)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addRow("Project", self.project)
+        self._stack(self._header(), self.form, project, self.panel, self.curves)
+
+    def _header(self) -> QHBoxLayout:
+        title = QLabel("Train a network on painted layers")
+        title.setObjectName("title")
+        self.open = QPushButton("Open…")
+        self.open.setObjectName("open_config")
+        self.open.setToolTip("Read the settings from a YAML file")
+        self.save = QPushButton("Save…")
+        self.save.setObjectName("save_config")
+        self.save.setToolTip("Write the settings to a YAML file that the command line reads too")
+        row = QHBoxLayout()
+        row.addWidget(title, 1)
+        row.addWidget(self.open)
+        row.addWidget(self.save)
+        return row
+
+    def _connect(self) -> None:
+        buttons = self.panel.buttons
+        buttons["start"].clicked.connect(self.start)
+        buttons["pause"].clicked.connect(self.session.pause)
+        buttons["stop"].clicked.connect(self.session.stop)
+        self.open.clicked.connect(self._open_config)
+        self.save.clicked.connect(self._save_config)
+        self.session.state_changed.connect(lambda state: self._on_state(State(state)))
+        self.session.said.connect(self.panel.say)
+        self.session.happened.connect(self._on_event)
+        self.session.ended.connect(self._on_end)
+
+    # ------------------------------------------------------------------------------- actions
+
+    def start(self) -> None:
+        """Train with what the dock shows; says why not when it cannot."""
+        try:
+            config, data = self.form.value(), self.form.data()
+            self.session.start(config, data, self.project.value() or DEFAULT_PROJECT)
+        except SegtrainError as error:
+            self._refuse(str(error))
+
+    def _open_config(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(self, "Open settings", "", "Settings (*.yaml *.yml *.json)")
+        if path:
+            try:
+                self.set_value(load_config(path))
+            except SegtrainError as error:
+                self._refuse(str(error))
+
+    def _save_config(self) -> None:
+        path, _ = QFileDialog.getSaveFileName(self, "Save settings", "experiment.yaml", "Settings (*.yaml)")
+        if path:
+            try:
+                Path(path).write_text(dump_config(self.value()), encoding="utf-8")
+            except (SegtrainError, OSError) as error:
+                self._refuse(str(error))
+
+    # --------------------------------------------------------------------------- what happens
+
+    def _on_state(self, state: State) -> None:
+        idle = state is State.IDLE
+        running = state in (State.RUNNING, State.PAUSED)
+        self.panel.enable(start=idle, pause=running, stop=not idle and state is not State.STOPPING)
+        self.panel.buttons["pause"].setText("Resume" if state is State.PAUSED else "Pause")
+        self.form.setEnabled(idle)
+        self.project.setEnabled(idle)
+        if state in (State.PREPARING, State.STARTING):
+            self.panel.wait(_SAYS[state])
+        elif state in _SAYS:
+            self.panel.hold()
+            self.panel.say(_SAYS[state])
+
+    def _on_event(self, event: Event) -> None:
+        if isinstance(event, RunStarted):
+            self.curves.begin(event)
+            self.curves.show()
+            size = "" if event.parameters is None else f", {event.parameters / 1e6:.2g} million parameters"
+            self.panel.say(f"Run {event.name} on {event.device}{size}")
+        elif isinstance(event, Progress):
+            self.panel.show_progress(event.fraction, event.seconds_left)
+            if event.text and self.session.state in (State.STARTING, State.RUNNING):
+                self.panel.say(event.text)
+        elif isinstance(event, BatchDone):
+            self.curves.add_batch(event)
+        elif isinstance(event, EpochDone):
+            self.curves.add_epoch(event)
+        elif isinstance(event, Warned):
+            notify.warning(event.message)
+        elif isinstance(event, Finished):
+            self._on_finished(event)
+
+    def _on_finished(self, event: Finished) -> None:
+        name = Path(event.path).name if event.path else "The run"
+        if event.status is RunState.COMPLETED:
+            notify.info(f"{name} is trained; use it in the Predict dock.")
+
+    def _on_end(self, well: bool, message: str) -> None:
+        self.panel.reset()
+        self.panel.say(message or "Done")
+        if not well:
+            notify.error(message)
+
+    def shut_down(self) -> None:
+        """Let go of viewer and engine; a running training stops, with a checkpoint."""
+        self.session.close()
+        super().shut_down()

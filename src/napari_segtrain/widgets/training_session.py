@@ -1,0 +1,210 @@
+"""One training from Start to its end: shared arrays, the command, strokes and previews."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from qtpy.QtCore import QObject, Signal
+
+from ..config import ExperimentConfig, SegtrainError
+from ..engine.protocol import Command, Pause, Resume, Stop, Train
+from ..runs import (
+    EngineDied,
+    Event,
+    Finished,
+    Paused,
+    PreviewReady,
+    Refused,
+    Resumed,
+    RunStarted,
+    RunState,
+    check_writable,
+)
+from ..runs.scratch import Scratch
+from .data_spec import TrainingData
+from .engine_session import EngineSession
+from .followers import write_copies
+from .preview import PreviewLayers
+from .strokes import StrokeForwarder
+
+
+class State(StrEnum):
+    """Where a training is, as its dock sees it."""
+
+    IDLE = "idle"
+    PREPARING = "preparing"
+    """Layers are being written into shared files."""
+    STARTING = "starting"
+    """The engine has the command; its run has not begun."""
+    RUNNING = "running"
+    PAUSED = "paused"
+    STOPPING = "stopping"
+    """Stop was pressed; the batch under way is still computed and a checkpoint written."""
+
+
+_FOLLOWING: dict[type[Event], State] = {
+    RunStarted: State.RUNNING,
+    Resumed: State.RUNNING,
+    Paused: State.PAUSED,
+}
+
+
+class TrainingSession(QObject):
+    """Starts, pauses and stops trainings in the engine, one at a time.
+
+    Every start is followed by exactly one `ended`.
+
+    Parameters
+    ----------
+    viewer
+        The napari viewer.
+    engine
+        The dock's engine.
+    parent
+        The dock.
+    """
+
+    state_changed = Signal(str)
+    said = Signal(str)
+    """What is being prepared, in words."""
+    happened = Signal(object)
+    """An event of the running job."""
+    ended = Signal(bool, str)
+    """Whether all went well, and a message for the user."""
+
+    def __init__(self, viewer: Any, engine: EngineSession, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._viewer = viewer
+        self._engine = engine
+        self._state = State.IDLE
+        self._job: str | None = None
+        self._scratch: Scratch | None = None
+        self._strokes: StrokeForwarder | None = None
+        self._previews: PreviewLayers | None = None
+        self._worker: Any = None
+        engine.event.connect(self._on_event)
+
+    @property
+    def state(self) -> State:
+        """Where the training is."""
+        return self._state
+
+    def start(self, config: ExperimentConfig, data: TrainingData, project: Path) -> None:
+        """Train; returns at once.
+
+        Parameters
+        ----------
+        config
+            The experiment.
+        data
+            The layers to train on.
+        project
+            Folder that gets the run.
+
+        Raises
+        ------
+        RunError
+            When the project cannot be written to.
+        """
+        if self._state is not State.IDLE:
+            return
+        check_writable(project)
+        self._scratch = Scratch.create(project)
+        self._strokes = StrokeForwarder(self._viewer, data.mirrors, self._scratch, self._send)
+        self._previews = PreviewLayers(self._viewer, config, data.images, self)
+        command = Train(config=config.to_dict(), data={}, project=str(project))
+        self._job = command.job
+        self._go(State.PREPARING)
+        worker = write_copies(data.copies, self._scratch)
+        worker.yielded.connect(lambda name: self.said.emit("Sharing the layers with the training process"))
+        worker.returned.connect(
+            lambda fault: self._on_written(fault, command.replace(data=data.spec, config=command.config))
+        )
+        self._worker = worker
+        worker.start()
+
+    def pause(self) -> None:
+        """Let the training wait after the batch it is in, or go on."""
+        if self._state is State.RUNNING:
+            self._send(Pause())
+        elif self._state is State.PAUSED:
+            self._send(Resume())
+
+    def stop(self) -> None:
+        """End the training after the batch it is in, with a checkpoint."""
+        if self._state is State.PREPARING:
+            if self._worker is not None:
+                self._worker.quit()
+            self._end(True, "Stopped before the training began")
+        elif self._state in (State.STARTING, State.RUNNING, State.PAUSED):
+            self._send(Stop(job=self._job))
+            self._go(State.STOPPING)
+
+    def close(self) -> None:
+        """Let go of the viewer; the engine is told to stop by its owner."""
+        if self._worker is not None:
+            self._worker.quit()
+        self._release(keep=self._state not in (State.IDLE, State.PREPARING))
+
+    def _go(self, state: State) -> None:
+        if state is not self._state:
+            self._state = state
+            self.state_changed.emit(str(state))
+
+    def _send(self, command: Command) -> None:
+        if self._state in (State.IDLE, State.PREPARING):
+            return
+        try:
+            self._engine.send(command)
+        except SegtrainError as error:
+            self._end(False, str(error))
+
+    def _on_written(self, fault: SegtrainError | None, command: Train) -> None:
+        if self._state is not State.PREPARING or command.job != self._job:
+            return
+        if fault is not None:
+            self._end(False, str(fault))
+            return
+        self._go(State.STARTING)
+        self._send(command)
+        if self._strokes is not None:
+            self._strokes.open()
+
+    def _on_event(self, event: Event) -> None:
+        if event.job is None or event.job != self._job:
+            return
+        following = _FOLLOWING.get(type(event))
+        if following is not None and self._state is not State.STOPPING:
+            self._go(following)
+        if isinstance(event, PreviewReady) and self._previews is not None:
+            self._previews.take(event)
+        if isinstance(event, Refused):
+            self._end(False, event.message)
+        elif isinstance(event, Finished):
+            self.happened.emit(event)
+            # An interrupted run can go on later, and then needs the arrays that it was trained on.
+            self._end(
+                event.status is not RunState.FAILED,
+                event.message,
+                keep=event.status is RunState.INTERRUPTED,
+            )
+        elif not isinstance(event, EngineDied):
+            self.happened.emit(event)
+
+    def _end(self, well: bool, message: str, *, keep: bool = False) -> None:
+        self._release(keep=keep)
+        self._job = None
+        self._go(State.IDLE)
+        self.ended.emit(well, message)
+
+    def _release(self, *, keep: bool) -> None:
+        if self._strokes is not None:
+            self._strokes.close()
+        if self._previews is not None:
+            self._previews.flush()
+            self._previews.deleteLater()
+        if self._scratch is not None:
+            self._scratch.close() if keep else self._scratch.remove()
+        self._strokes = self._previews = self._scratch = self._worker = None

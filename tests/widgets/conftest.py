@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import gc
+import os
+import re
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+
+HERE = Path(__file__).parent
+ENGINE = ("--jobs", "gui_jobs:JOBS", "--nice", "0")
+
+# Deprecations inside napari and the libraries below it, by how they begin; ours stay errors.
+THIRD_PARTY = (
+    "Using extra keyword arguments on `Field` is deprecated",  # npe2 0.10 under pydantic 2
+    "`allow_mutation` is deprecated and will be removed",
+    "`json_encoders` is deprecated",
+)
+
+with warnings.catch_warnings():
+    for text in THIRD_PARTY:
+        warnings.filterwarnings("ignore", re.escape(text), DeprecationWarning)
+    # The first import of what is behind its lazy names, before a test module does it without filters.
+    import napari
+    import napari.layers
+    import napari.qt.threading
+    import napari.utils.notifications
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    screen = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY") or sys.platform != "linux"
+    for item in items:
+        if not item.path.is_relative_to(HERE):
+            continue
+        for message in THIRD_PARTY:
+            item.add_marker(pytest.mark.filterwarnings(f"ignore:{re.escape(message)}:DeprecationWarning"))
+        if item.get_closest_marker("gui") and not screen:
+            item.add_marker(pytest.mark.skip(reason="needs a display; run it through tools/with-display.sh"))
+
+
+@pytest.fixture
+def viewer(qapp: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A viewer that is closed afterwards, leaving no thread behind."""
+    from napari.settings import get_settings
+
+    before = set(threading.enumerate())
+    get_settings().reset()
+    monkeypatch.setattr("napari._qt.threads.status_checker.StatusChecker.start", lambda *_: None)
+    viewer = napari.Viewer(show=False, show_welcome_screen=False)
+    yield viewer
+    with patch.object(viewer.window._qt_window, "_save_current_window_settings"):
+        viewer.close()
+    wait_until(qapp, lambda: not leaked(before), "threads are left: {}", lambda: leaked(before))
+    gc.collect()
+
+
+def leaked(before: set[threading.Thread]) -> list[threading.Thread]:
+    from qtpy.QtCore import QThreadPool
+
+    now = [t for t in threading.enumerate() if t not in before and t.is_alive() and "engine" in t.name]
+    busy = QThreadPool.globalInstance().activeThreadCount()
+    return now + [threading.Thread(name="pool")] * busy
+
+
+def wait_until(
+    qapp: Any, done: Callable[[], Any], text: str = "{}", what: Callable[[], Any] = lambda: "not done"
+) -> None:
+    end = time.monotonic() + 20
+    while not done():
+        qapp.processEvents()
+        time.sleep(0.01)
+        if time.monotonic() > end:
+            pytest.fail(text.format(what()))
+
+
+@pytest.fixture
+def until(qapp: Any) -> Callable[..., None]:
+    """Let Qt work until something is true, or fail after 20 s."""
+
+    def wait(done: Callable[[], Any]) -> None:
+        wait_until(qapp, done)
+
+    return wait
+
+
+@pytest.fixture
+def notes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """What the user was told: level and message."""
+    from napari_segtrain.widgets import notify
+
+    said: list[tuple[str, str]] = []
+    for level in ("error", "warning", "info"):
+        monkeypatch.setattr(notify, level, lambda text, level=level: said.append((level, text)))
+    return said
+
+
+@pytest.fixture
+def engine_path(monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
+    """Arguments of an engine process with the scripted jobs of `gui_jobs`."""
+    monkeypatch.setenv("PYTHONPATH", str(HERE))
+    return ENGINE
+
+
+@pytest.fixture
+def make_dock(
+    viewer: Any, engine_path: tuple[str, ...], tmp_path: Path, qapp: Any
+) -> Iterator[Callable[[type], Any]]:
+    """Open a dock in the viewer, with a project in a temporary folder."""
+    docks: list[Any] = []
+
+    def make(kind: type) -> Any:
+        dock = kind(viewer, engine_path)
+        viewer.window.add_dock_widget(dock, name=kind.__name__)
+        dock.project.set_value(tmp_path / "project")
+        docks.append(dock)
+        return dock
+
+    yield make
+    for dock in docks:
+        dock.shut_down()
+        dock.engine.engine.close(grace=5.0)

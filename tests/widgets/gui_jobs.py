@@ -1,0 +1,139 @@
+"""Jobs for a real engine process that a dock talks to: quick, and saying what they were told.
+
+The live preview of a target is its label array as the engine sees it, so that a test can follow a brush
+stroke through both processes; a prediction is the image above its mean.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+
+from napari_segtrain.config import DataError, ExperimentConfig, SegtrainError
+from napari_segtrain.data import open_dataset
+from napari_segtrain.data.sources import open_source
+from napari_segtrain.engine import JobTable, Predict, Train
+from napari_segtrain.runs import (
+    BatchDone,
+    Control,
+    Emit,
+    EpochDone,
+    EpochStarted,
+    Finished,
+    LabelsApplied,
+    PredictDone,
+    PredictProgress,
+    PreviewReady,
+    Progress,
+    RunFolder,
+    RunStarted,
+    RunState,
+    Warned,
+)
+from napari_segtrain.runs.scratch import Scratch
+
+STEPS = 5
+
+
+def train(command: Train, emit: Emit, control: Control) -> None:
+    config = ExperimentConfig.parse(command.config)
+    what = config.tr_setup.run_name or "base"
+    if what == "refuse":
+        raise DataError("labels 'x': no voxel is labelled; paint some")
+    dataset = open_dataset(command.data, config.dataset_config)
+    run = RunFolder.create(command.project, what)
+    run.write_config(config)
+    epochs = config.tr_config.num_epochs
+    started = RunStarted(
+        run_id="1", name=run.name, path=str(run.path), num_epochs=epochs, steps_per_epoch=STEPS,
+        device="cpu", parameters=1_234_567, heads=tuple(config.dataset_config.targets),
+    )  # fmt: skip
+    emit(started)
+    if what == "warn":
+        emit(Warned(message="this patch is larger than the image"))
+    show = _Previews(dataset, Scratch(run.scratch), emit)
+    total = epochs * STEPS
+    for step in range(1, total + 1):
+        if not control.wait_while_paused(emit):
+            break
+        epoch = (step - 1) // STEPS + 1
+        if step % STEPS == 1:
+            emit(EpochStarted(epoch=epoch, num_epochs=epochs))
+        for change in control.take_labels():
+            emit(LabelsApplied(**{**change.to_dict(), "time": time.time()}))
+        if what == "die" and step == STEPS:
+            os.kill(os.getpid(), signal.SIGKILL)
+        emit(BatchDone(epoch=epoch, step=step, loss=1 / step, parts={"a": 0.5 / step, "a/B": 0.1}))
+        left = (total - step) * 0.02
+        emit(Progress(fraction=step / total, seconds_left=left, text=f"Epoch {epoch} of {epochs}"))
+        show(epoch)
+        if step % STEPS == 0:
+            row = {"train_loss": 1 / step, "val_loss": 1.5 / step, "val_a_dice": 1 - 1 / step}
+            emit(EpochDone(epoch=epoch, num_epochs=epochs, row=row))
+        time.sleep(0.02)
+    status = RunState.INTERRUPTED if control.stopped else RunState.COMPLETED
+    (run.checkpoints / "best.ckpt").write_bytes(b"")
+    emit(Finished.model_validate({"status": status, "reason": "all_epochs", "path": str(run.path)}))
+
+
+class _Previews:
+    def __init__(self, dataset: Any, scratch: Scratch, emit: Emit) -> None:
+        self._dataset, self._scratch, self._emit = dataset, scratch, emit
+        self._specs: dict[str, Any] = {}
+
+    def __call__(self, epoch: int) -> None:
+        for record in self._dataset.records.values():
+            for target, source in record.labels.items():
+                values = source.read(tuple(slice(0, n) for n in source.shape))[0]
+                name = f"{record.id}-{target}".replace("[", "-").replace("]", "")
+                if name not in self._specs:
+                    self._specs[name] = self._scratch.add(name, values)
+                self._scratch.write_block(name, [0] * values.ndim, values)
+                self._emit(
+                    PreviewReady(
+                        record=record.id, head=target, array=self._specs[name], epoch=epoch,
+                        start=(0,) * values.ndim, stop=values.shape,
+                    )
+                )  # fmt: skip
+
+
+def predict(command: Predict, emit: Emit, control: Control) -> None:
+    if Path(command.model).name == "broken":
+        raise SegtrainError("the checkpoint is damaged; choose another one")
+    source = open_source(command.data, ndim=len(command.spacing or ()), spacing=command.spacing)
+    start = command.start or (0,) * len(source.shape)
+    stop = command.stop or source.shape
+    block = source.read(tuple(slice(a, b) for a, b in zip(start, stop, strict=True)))
+    for part in range(20):
+        if control.stopped:
+            emit(Finished(status=RunState.INTERRUPTED, reason="stopped"))
+            return
+        emit(PredictProgress(fraction=part / 20, seconds_left=(20 - part) * 0.02))
+        time.sleep(0.02)
+    group = zarr.open_group(command.output, mode="a")
+    outputs: dict[str, dict[str, Any]] = {}
+    arrays = {
+        "mask": ((block[0] > block[0].mean()).astype(np.uint8), None),
+        "distance": (block[0].astype(np.float32), None),
+        "normals": (np.stack([block[0]] * len(start)).astype(np.float32), 0),
+    }
+    for name, (array, channel) in arrays.items():
+        if not command.targets or name in command.targets:
+            group.create_array(name, data=array)
+            path = str(Path(command.output) / name)
+            outputs[name] = {"kind": "zarr", "path": path, "channel_axis": channel}
+    emit(PredictDone(outputs=outputs, start=command.start, seconds=0.4))
+    emit(Finished(status=RunState.COMPLETED, reason="all_epochs", path=command.output))
+
+
+def warm_up() -> None:
+    return None
+
+
+JOBS = JobTable(train=train, predict=predict, warm_up=warm_up)
