@@ -132,7 +132,7 @@ def _regions(folder: RunFolder, dataset: Dataset, split: Part) -> tuple[Region, 
         whole = Split.from_dict(folder.read_json("split.json"))
         filled = ", ".join(part for part in PARTS if whole.part(part))
         raise RunError(
-            f"{folder.path}: the split of this run has no {split} part, only {filled}; score one of those, or "
+            f"{folder.path}: the split of this run has no {split} part, only {filled}; score one of those or "
             "name test images in the data's split.json before training"
         )
     for region in regions:
