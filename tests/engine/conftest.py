@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -54,8 +55,13 @@ def predict(live: Engine) -> Callable[[str], tuple[list[Event], Finished]]:
     def run(what: str) -> tuple[list[Event], Finished]:
         command = Predict(model=what, data="d", output="o")
         live.send(command)
-        events = [event for event in live.events(command.job) if event is not None]
-        events = [event for event in events if event.job == command.job]
+        events: list[Event] = []
+        until = time.monotonic() + 30
+        for event in live.events(command.job, tick=0.5):
+            if event is not None and event.job == command.job:
+                events.append(event)
+            if time.monotonic() > until:
+                pytest.fail(f"the job {what!r} has no end")
         end = events[-1]
         if not isinstance(end, Finished):
             pytest.fail(f"the job ended with {end}")

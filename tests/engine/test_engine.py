@@ -21,6 +21,7 @@ from napari_segtrain.engine import (
     Shutdown,
     Stop,
     Train,
+    supervisor,
 )
 from napari_segtrain.runs import (
     BatchDone,
@@ -372,6 +373,22 @@ def test_a_job_that_does_not_listen_is_ended_by_force(engine: Engine) -> None:
     [end] = list(engine.events())
     assert isinstance(end, Finished)
     assert (end.status, end.reason) == (RunState.INTERRUPTED, "stopped")
+
+
+def test_a_process_that_cannot_even_end_is_killed(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "_PATIENCE", 0.1)
+    command = train(engine, tmp_path)
+    path = wait_for(engine, RunStarted).path
+    pid = engine.pid
+    os.kill(pid, signal.SIGSTOP)
+    engine.close(grace=0.1)
+    assert not psutil.pid_exists(pid)
+    end = list(engine.events())[-1]
+    assert isinstance(end, Finished)
+    assert (end.job, end.status, end.path) == (command.job, RunState.INTERRUPTED, path)
+    assert RunFolder.open(path).state is RunState.INTERRUPTED
 
 
 def test_a_stubborn_job_does_not_outlive_its_grace(make_engine: MakeEngine) -> None:

@@ -11,19 +11,21 @@ from pathlib import Path
 import psutil
 import pytest
 
-from napari_segtrain.runs import ProcessId, ProjectLock, RunFolder, RunState
+from napari_segtrain.runs import ProjectLock, RunFolder, RunState
 
 VIEWER = """
 import os, subprocess, sys, time
 from napari_segtrain.engine import Engine, Pause, Train
-from napari_segtrain.runs import Paused, ProcessId, RunStarted
+from napari_segtrain.runs import Paused, RunStarted
 project, hold = sys.argv[1:]
 engine = Engine(("--jobs", "fake_jobs:JOBS"))
 engine.start()
 if hold == "hold":
     # Some other child inherits the writing end of the engine's standard input and keeps it open.
     end = engine._child._process.stdin.fileno()
-    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(8)"], pass_fds=[end], stdout=2)
+    holder = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], pass_fds=[end], stdout=2)
+else:
+    holder = None
 engine.send(Train(config={}, data="d", project=project))
 for event in engine.events():
     if isinstance(event, RunStarted) and hold != "hold":
@@ -33,7 +35,7 @@ for event in engine.events():
         engine.send(Pause())
     if isinstance(event, Paused):
         break
-print(ProcessId.here().replace(pid=engine.pid).model_dump_json(), flush=True)
+print(engine.pid, holder.pid if holder else 0, flush=True)
 time.sleep(60)
 """
 
@@ -59,9 +61,12 @@ def viewer(environment: dict[str, str], tmp_path: Path) -> Iterator[Callable[[st
 
 
 @pytest.mark.parametrize("hold", ["", "hold"])
-def test_the_job_stops_and_the_engine_ends(viewer, tmp_path: Path, hold: str) -> None:
+def test_the_job_stops_and_the_engine_ends(viewer, tmp_path: Path, hold: str, request) -> None:
     process = viewer(hold)
-    engine = psutil.Process(ProcessId.model_validate_json(process.stdout.readline()).pid)
+    pid, holder = map(int, process.stdout.readline().split())
+    engine = psutil.Process(pid)
+    if holder:
+        request.addfinalizer(psutil.Process(holder).kill)
     run = RunFolder.open(tmp_path / "runs" / "base")
     assert run.state is RunState.RUNNING
     process.kill()

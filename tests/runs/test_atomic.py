@@ -38,6 +38,14 @@ def test_a_process_killed_in_the_middle_leaves_the_old_file(tmp_path: Path, pyth
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_the_new_file_takes_the_place_of_the_old_at_once(tmp_path: Path) -> None:
+    path, same_file = tmp_path / "run.json", tmp_path / "reader"
+    write_text(path, "old")
+    same_file.hardlink_to(path)
+    write_text(path, "new")
+    assert (path.read_text(), same_file.read_text()) == ("new", "old"), "the old file itself was written to"
+
+
 def test_an_exception_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     write_text(path, "old")
