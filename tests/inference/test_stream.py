@@ -134,10 +134,13 @@ def test_memory_does_not_grow_with_the_volume(tmp_path: Path) -> None:
         job = BlockStream(
             layout, "gaussian", read, np.float32, model, lambda where, block: lambda: None, False, tmp_path
         )
-        tracemalloc.start()
-        job.run()
-        peaks.append(tracemalloc.get_traced_memory()[1])
-        tracemalloc.stop()
+        runs = []
+        for _ in range(3):  # what the reading and writing threads hold at one moment varies with the machine
+            tracemalloc.start()
+            job.run()
+            runs.append(tracemalloc.get_traced_memory()[1])
+            tracemalloc.stop()
+        peaks.append(min(runs))
         assert min(layout.counts) > 2, "the smaller volume must have blocks with neighbours on all sides"
     assert peaks[1] < 1.1 * peaks[0], peaks
 
