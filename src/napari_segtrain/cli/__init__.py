@@ -8,7 +8,10 @@ import typer
 
 from napari_segtrain.config import SegtrainError
 
-from . import data_commands, demo_command, predict_commands, train_command
+from .data_commands import check, doctor, plan
+from .demo_command import demo
+from .predict_commands import evaluate, predict
+from .train_command import train
 
 app = typer.Typer(
     name="segtrain",
@@ -18,13 +21,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.command("train")(train_command.train)
-app.command("predict")(predict_commands.predict)
-app.command("evaluate")(predict_commands.evaluate)
-app.command("plan")(data_commands.plan)
-app.command("check")(data_commands.check)
-app.command("doctor")(data_commands.doctor)
-app.command("demo")(demo_command.demo)
+app.command("train")(train)
+app.command("predict")(predict)
+app.command("evaluate")(evaluate)
+app.command("plan")(plan)
+app.command("check")(check)
+app.command("doctor")(doctor)
+app.command("demo")(demo)
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells use it."""
