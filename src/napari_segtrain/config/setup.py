@@ -52,7 +52,7 @@ class TrSetup(Config):
     compile: Switch = key(
         "auto",
         "Compile",
-        "Translate the network to machine code before training (torch.compile). auto does so when "
+        "Translate the network to machine code (torch.compile), from the second epoch on. auto does so when "
         "the work ahead is worth the wait and a C++ compiler is there.",
     )
     num_workers: int | None = key(

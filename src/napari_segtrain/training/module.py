@@ -152,7 +152,9 @@ class SegmentationModule(pl.LightningModule):
         prepared = prepare_batch(batch, batch_idx, self.device)
         if position == 0:
             self.optimization = zero_gradients(self.optimization)
-        prediction = forward_pass(self.network, prepared, self.precision)
+        # A compiler works for a minute or so: the first results, and the first preview, do not wait for it.
+        run = self.network.forward if self.epochs_done == 0 else None
+        prediction = forward_pass(self.network, prepared, self.precision, run=run)
         loss = calculate_loss(prediction, prepared, self.loss, self.epochs_done)
         self._gradients = backward_pass(
             self.optimization,
