@@ -274,3 +274,13 @@ def test_other_kinds_of_targets_train(make_experiment, layers, kind: str) -> Non
     result = made.fit()
     assert math.isfinite(result.rows[-1]["val_loss"])
     assert "val_fg_dice" in result.rows[-1]
+
+
+def test_the_first_epoch_does_not_wait_for_a_compiler(make_experiment) -> None:
+    """What compiles is the call of the network, as torch.compile has it, and not its forward."""
+    made = make_experiment()
+    called: list[int] = []
+    module = made.experiment.module
+    module.network.register_forward_pre_hook(lambda *_: called.append(module.epochs_done))
+    made.fit()
+    assert set(called) == {1}
