@@ -13,6 +13,7 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
+from qtpy.compat import isalive
 
 HERE = Path(__file__).parent
 ENGINE = ("--jobs", "gui_jobs:JOBS", "--nice", "0")
@@ -55,8 +56,9 @@ def viewer(qapp: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setattr("napari._qt.threads.status_checker.StatusChecker.start", lambda *_: None)
     viewer = napari.Viewer(show=False, show_welcome_screen=False)
     yield viewer
-    with patch.object(viewer.window._qt_window, "_save_current_window_settings"):
-        viewer.close()
+    if hasattr(viewer.window, "_qt_window"):
+        with patch.object(viewer.window._qt_window, "_save_current_window_settings"):
+            viewer.close()
     wait_until(qapp, lambda: not leaked(before), "threads are left: {}", lambda: leaked(before))
     gc.collect()
 
@@ -124,5 +126,6 @@ def make_dock(
 
     yield make
     for dock in docks:
-        dock.shut_down()
+        if isalive(dock):
+            dock.shut_down()
         dock.engine.engine.close(grace=5.0)

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -374,6 +375,42 @@ def test_a_dock_that_is_closed_while_training_stops_its_process(
     until(lambda: not dock.engine.engine.alive)
     cells[1].paint((3, 3), 1)
     viewer.add_labels(np.zeros((48, 64), int), name="later")
+
+
+def test_a_viewer_that_is_closed_while_training_stops_the_process(
+    qtbot: Any, viewer: Any, dock: Any, cells: Any, until: Until
+) -> None:
+    epochs(dock, 500)
+    press(qtbot, dock, "start")
+    until(lambda: dock.session.state is State.RUNNING)
+    engine = dock.engine.engine
+    with patch.object(viewer.window._qt_window, "_save_current_window_settings"):
+        viewer.close()
+    until(lambda: not engine.alive)
+
+
+def test_the_training_is_told_where_the_user_looks(
+    qtbot: Any, viewer: Any, dock: Any, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from napari_segtrain.engine.protocol import Preview
+
+    volume = viewer.add_image(np.zeros((9, 24, 32), np.uint8), name="v", scale=(3, 1, 1))
+    viewer.add_labels(np.arange(9 * 24 * 32).reshape(9, 24, 32) % 3, name="v_a", scale=(3, 1, 1))
+    sent: list[Any] = []
+    send = dock.engine.send
+    monkeypatch.setattr(dock.engine, "send", lambda command: (sent.append(command), send(command)))
+    epochs(dock, 500)
+    press(qtbot, dock, "start")
+    until(lambda: dock.session.state is State.RUNNING)
+    hints = [command.hint for command in sent if isinstance(command, Preview)]
+    assert len(hints) == 1, "the view did not move"
+    volume.corner_pixels = np.array([[0, 4, 5], [0, 9, 14]])
+    viewer.dims.set_point(0, 6)
+    until(lambda: len([1 for command in sent if isinstance(command, Preview)]) > 1)
+    hint = sent[-1].hint
+    assert (hint.record, hint.start[0], hint.stop[0]) == ("v", 2, 3)
+    press(qtbot, dock, "stop")
+    until(lambda: dock.session.state is State.IDLE)
 
 
 def test_settings_travel_by_file(

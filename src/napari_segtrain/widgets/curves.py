@@ -145,7 +145,7 @@ class Curves(QWidget):
         foreground = self.palette().windowText().color()
         plot = pyqtgraph.PlotWidget(background=None)
         plot.setObjectName("plot")
-        plot.setMinimumHeight(130)
+        plot.setFixedHeight(150)
         plot.setMouseEnabled(x=False, y=False)
         plot.hideButtons()
         plot.setMenuEnabled(False)

@@ -25,12 +25,26 @@ class TrainedImage:
         Shape of its array without channels, on all axes of `geometry`.
     geometry
         Where its array lies, without a channel axis.
+    layer
+        The (first) layer it is made of.
+    kept
+        Axes of the layer that its array has, without a channel axis.
+    level
+        Resolution level of the layer that is trained on.
     """
 
     id: str
     axes: LayerAxes
     shape: tuple[int, ...]
     geometry: Geometry
+    layer: Any
+    kept: tuple[int, ...]
+    level: int = 0
+
+    @property
+    def counted(self) -> tuple[int, ...]:
+        """Its axes in the engine's order: along which images are stacked, then space."""
+        return (*(axis for axis in self.axes.stack if self.shape[axis] != 1), *self.axes.spatial)
 
 
 @dataclass(frozen=True)
@@ -151,7 +165,7 @@ class _Builder:
         geometry = level_geometry(image, level).select(kept)
         shape = tuple(int(level_data(image, level).shape[axis]) for axis in kept)
         plain = LayerAxes("".join(axes.letters[axis] for axis in kept), axes.ndim)
-        trained = TrainedImage(image.name, plain, shape, geometry)
+        trained = TrainedImage(image.name, plain, shape, geometry, image, tuple(kept), level)
         self.data.images[image.name] = trained
         labels, masks = self._labels(image, trained, number)
         self.data.spec["layers"].append(

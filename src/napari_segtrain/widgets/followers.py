@@ -28,7 +28,7 @@ class _Never(Warning):
 
 
 class Worker(GeneratorWorker):  # type: ignore[type-arg,unused-ignore]
-    """A napari worker that leaves the process' warning filters as they are.
+    """A napari worker that leaves the process' warning filters and its thread pool to others.
 
     Workers turn every warning of every thread into a notification for as long as they run. Of a worker
     that runs as long as a dock is open, that would be every deprecation in every library.
@@ -42,12 +42,15 @@ class Worker(GeneratorWorker):  # type: ignore[type-arg,unused-ignore]
     def work(self) -> Any:
         """Run the generator, with the filters of the moment it was made."""
         _running.add(self)
+        # Qt has as many threads as processors. Ours mostly wait: they give their place to others meanwhile.
+        QThreadPool.globalInstance().releaseThread()
         warnings.filters[:] = self._filters  # type: ignore[index]
         warnings.showwarning = self._show
         warnings.simplefilter("default", _Never, append=True)
         try:
             return super().work()
         finally:
+            QThreadPool.globalInstance().reserveThread()
             _running.discard(self)
 
 

@@ -70,13 +70,13 @@ class LayerWatch(QObject):
 
 
 def is_image(layer: Any) -> bool:
-    """Return whether a layer holds intensities; previews and results of ours do not count."""
-    return type(layer).__name__ == "Image" and not is_ours(layer)
+    """Return whether a layer holds intensities; what this plugin made does not count."""
+    return type(layer).__name__ == "Image" and not _made(layer, "preview", "result")
 
 
 def is_labels(layer: Any) -> bool:
-    """Return whether a layer can be painted on or holds labels; previews of ours do not count."""
-    return type(layer).__name__ == "Labels" and not is_ours(layer)
+    """Return whether a layer can be painted on or holds labels; previews do not count."""
+    return type(layer).__name__ == "Labels" and not _made(layer, "preview")
 
 
 def can_be_labels(layer: Any) -> bool:
@@ -84,9 +84,9 @@ def can_be_labels(layer: Any) -> bool:
     return is_labels(layer) or (is_image(layer) and not layer.rgb)
 
 
-def is_ours(layer: Any) -> bool:
-    """Return whether a layer is a preview that this plugin made."""
-    return bool(layer.metadata.get("napari_segtrain", {}).get("preview"))
+def _made(layer: Any, *kinds: str) -> bool:
+    ours = layer.metadata.get("napari_segtrain", {})
+    return any(ours.get(kind) for kind in kinds)
 
 
 class LayerCombo(Combo):
@@ -186,7 +186,7 @@ class LayerList(QListWidget):
             self.addItem(item)
         self.blockSignals(False)
         rows = min(max(len(self._layers), 1), 4)
-        self.setFixedHeight(rows * max(self.sizeHintForRow(0), 22) + 6)
+        self.setFixedHeight(rows * max(self.sizeHintForRow(0), 17) + 8)
         self.changed.emit()
 
     def _on_item(self, _: QListWidgetItem) -> None:

@@ -39,7 +39,7 @@ class OutputsEdit(QListWidget):
             self._tick(self.count() - 1, ticked is None if name == ALL else name in (ticked or ()))
         self.blockSignals(False)
         rows = min(self.count(), 5)
-        self.setFixedHeight(rows * max(self.sizeHintForRow(0), 20) + 6)
+        self.setFixedHeight(rows * max(self.sizeHintForRow(0), 17) + 8)
 
     def _tick(self, row: int, on: bool) -> None:
         self.item(row).setCheckState(Qt.CheckState.Checked if on else Qt.CheckState.Unchecked)

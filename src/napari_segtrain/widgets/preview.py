@@ -21,6 +21,9 @@ EVERY = 250
 _LARGEST = 2**31
 """Bytes up to which a preview has the size of its image; of larger ones only the newest block is shown."""
 
+_FOREGROUND = "#38d39f"
+"""Colour of predicted foreground."""
+
 Show = Literal["labels", "scalar", "vector"]
 
 
@@ -93,7 +96,10 @@ class PreviewLayers(QObject):
         key = (place.image.id, event.head)
         layer = self._layers.get(key)
         if layer is None or layer not in self._viewer.layers or layer.metadata[_OURS]["show"] != show:
+            selected = set(self._viewer.layers.selection)
             layer = self._layers[key] = self._new_layer(place, event.head, values, show)
+            if selected:
+                self._viewer.layers.selection = selected  # the user is painting on another layer
         self._write(layer, place, values)
 
     def _place(self, event: PreviewReady) -> _Place | None:
@@ -143,12 +149,14 @@ class PreviewLayers(QObject):
         options = {
             **geometry.kwargs(),
             "name": name,
+            # Distances and directions would hide what they are drawn over; they wait for the eye.
+            "visible": show == "labels" or head not in self._config.auxiliary_tasks,
             "metadata": {_OURS: {"preview": True, "show": show, "whole": whole}},
         }
         # Zeros take no memory until they are written to: what was never predicted costs nothing.
         data = np.zeros((*shape, *trailing), values.dtype)
         if show == "labels":
-            return self._viewer.add_labels(data, opacity=0.5, **options)
+            return self._viewer.add_labels(data, opacity=0.5, colormap=self._colours(head), **options)
         if show == "vector":
             return self._viewer.add_image(data, rgb=True, opacity=0.7, **options)
         limits = (float(values.min()), max(float(values.max()), float(values.min()) + 1e-6))
@@ -159,6 +167,15 @@ class PreviewLayers(QObject):
             contrast_limits=limits,
             **options,
         )
+
+    def _colours(self, head: str) -> Any:
+        """Return one colour for what is foreground or not: it is no label of anybody's."""
+        target = self._config.dataset_config.targets.get(head)
+        if target is None or target.kind not in ("binary", "instances"):
+            return None
+        from napari.utils.colormaps import DirectLabelColormap
+
+        return DirectLabelColormap(color_dict={None: _FOREGROUND, 0: "transparent", 1: _FOREGROUND})
 
     def _write(self, layer: Any, place: _Place, values: npt.NDArray[Any]) -> None:
         ours = layer.metadata[_OURS]

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from ..runs import PredictDone
-from .geometry import Geometry
 from .prediction_data import PredictionData
 
 
@@ -31,24 +30,34 @@ def add_results(
     as_numbers
         Whole numbers are probabilities from 0 to 255 and not labels, except for instances.
     """
+    kinds = {
+        name: _is_labels(array, event.outputs[name].get("channel_axis"), as_numbers=as_numbers)
+        for name, array in arrays.items()
+    }
+    # Labels go on top, and other results wait for the eye: they would hide what they are drawn over.
+    order = sorted(arrays, key=lambda name: kinds[name])
     added = []
-    for name, array in arrays.items():
-        channel = event.outputs[name].get("channel_axis")
-        leading = 0 if channel is None else 1
-        labels = np.issubdtype(array.dtype, np.integer) and not leading
-        if as_numbers and array.dtype == np.uint8:
-            labels = False
-        added.append(
-            _add(viewer, f"{data.name} · {name}", array, data.geometry, leading, labels=bool(labels))
-        )
+    for name in order:
+        leading = 0 if event.outputs[name].get("channel_axis") is None else 1
+        options = {
+            **data.geometry.with_leading(leading).kwargs(),
+            "name": f"{data.name} · {name}",
+            "metadata": {"napari_segtrain": {"result": True}},
+        }
+        if kinds[name]:
+            added.append(viewer.add_labels(arrays[name], **options))
+        else:
+            shown = not any(kinds.values())
+            added.append(
+                viewer.add_image(arrays[name], visible=shown, opacity=0.7, colormap="magma", **options)
+            )
     return added
 
 
-def _add(viewer: Any, name: str, array: Any, geometry: Geometry, leading: int, *, labels: bool) -> Any:
-    options = {**geometry.with_leading(leading).kwargs(), "name": name}
-    if labels:
-        return viewer.add_labels(array, **options)
-    return viewer.add_image(array, opacity=0.7, colormap="magma", blending="translucent", **options)
+def _is_labels(array: Any, channel_axis: int | None, *, as_numbers: bool) -> bool:
+    if as_numbers and array.dtype == np.uint8:
+        return False
+    return bool(np.issubdtype(array.dtype, np.integer)) and channel_axis is None
 
 
 def open_lazily(event: PredictDone) -> dict[str, Any]:

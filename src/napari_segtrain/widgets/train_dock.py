@@ -164,9 +164,8 @@ class TrainDock(Dock):
             self._on_finished(event)
 
     def _on_finished(self, event: Finished) -> None:
-        name = Path(event.path).name if event.path else "The run"
-        if event.status is RunState.COMPLETED:
-            notify.info(f"{name} is trained; use it in the Predict dock.")
+        if event.status is RunState.COMPLETED and event.path:
+            notify.info(f"{Path(event.path).name} is trained; use it in the Predict dock.")
 
     def _on_end(self, well: bool, message: str) -> None:
         self.panel.reset()

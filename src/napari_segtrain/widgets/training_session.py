@@ -26,6 +26,7 @@ from ..runs.scratch import Scratch
 from .data_spec import TrainingData
 from .engine_session import EngineSession
 from .followers import write_copies
+from .gaze import Gaze
 from .preview import PreviewLayers
 from .strokes import StrokeForwarder
 
@@ -83,6 +84,7 @@ class TrainingSession(QObject):
         self._scratch: Scratch | None = None
         self._strokes: StrokeForwarder | None = None
         self._previews: PreviewLayers | None = None
+        self._gaze: Gaze | None = None
         self._worker: Any = None
         engine.event.connect(self._on_event)
 
@@ -114,6 +116,7 @@ class TrainingSession(QObject):
         self._scratch = Scratch.create(project)
         self._strokes = StrokeForwarder(self._viewer, data.mirrors, self._scratch, self._send)
         self._previews = PreviewLayers(self._viewer, config, data.images, self)
+        self._gaze = Gaze(self._viewer, data.images.values(), self._send)
         command = Train(config=config.to_dict(), data={}, project=str(project))
         self._job = command.job
         self._go(State.PREPARING)
@@ -169,8 +172,9 @@ class TrainingSession(QObject):
             return
         self._go(State.STARTING)
         self._send(command)
-        if self._strokes is not None:
+        if self._strokes is not None and self._gaze is not None:
             self._strokes.open()
+            self._gaze.tell()
 
     def _on_event(self, event: Event) -> None:
         if event.job is None or event.job != self._job:
@@ -202,9 +206,11 @@ class TrainingSession(QObject):
     def _release(self, *, keep: bool) -> None:
         if self._strokes is not None:
             self._strokes.close()
+        if self._gaze is not None:
+            self._gaze.close()
         if self._previews is not None:
             self._previews.flush()
             self._previews.deleteLater()
         if self._scratch is not None:
             self._scratch.close() if keep else self._scratch.remove()
-        self._strokes = self._previews = self._scratch = self._worker = None
+        self._strokes = self._previews = self._gaze = self._scratch = self._worker = None

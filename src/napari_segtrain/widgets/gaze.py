@@ -1,0 +1,81 @@
+"""Telling the running training where the user looks, so that previews come there first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from qtpy.QtCore import QTimer
+
+from ..engine.protocol import Preview
+from ..runs.control import PreviewHint
+from .data_spec import TrainedImage
+from .view import coarser_box, visible_box
+
+_REST = 300
+"""Milliseconds that the view must rest before the training is told."""
+
+
+class Gaze:
+    """Follows camera and sliders while a training runs.
+
+    Parameters
+    ----------
+    viewer
+        The napari viewer.
+    images
+        The images that are trained on; the first one that is visible is looked at.
+    send
+        Takes the command for the engine.
+    """
+
+    def __init__(self, viewer: Any, images: Iterable[TrainedImage], send: Callable[[Preview], None]) -> None:
+        self._viewer = viewer
+        self._images = list(images)
+        self._send = send
+        self._last: PreviewHint | None = None
+        self._timer = QTimer()
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(_REST)
+        self._timer.timeout.connect(self.tell)
+        for events in self._events():
+            events.connect(self._on_move)
+
+    def _events(self) -> list[Any]:
+        # The camera belongs to the scene since napari 0.9, to the viewer before.
+        camera = getattr(self._viewer, "scene", self._viewer).camera.events
+        dims = self._viewer.dims.events
+        return [camera.center, camera.zoom, dims.current_step, dims.order, dims.ndisplay]
+
+    def close(self) -> None:
+        """Follow no more."""
+        self._timer.stop()
+        for events in self._events():
+            events.disconnect(self._on_move)
+
+    def _on_move(self, event: Any = None) -> None:
+        self._timer.start()
+
+    def tell(self) -> None:
+        """Send where the user looks now, unless it was sent already."""
+        shown = [
+            image for image in self._images if image.layer in self._viewer.layers and image.layer.visible
+        ]
+        if not shown:
+            return
+        hint = looked_at(self._viewer, shown[0])
+        if hint != self._last:
+            self._last = hint
+            self._send(Preview(hint=hint))
+
+
+def looked_at(viewer: Any, image: TrainedImage) -> PreviewHint:
+    """Return the visible part of an image, on the axes that the engine counts."""
+    box = visible_box(viewer, image.layer)
+    if image.level:
+        box = coarser_box(box, image.layer.downsample_factors[image.level][: image.layer.ndim])
+    kept = [box[axis] for axis in image.kept]
+    bounds = [kept[axis] for axis in image.counted]
+    return PreviewHint(
+        record=image.id, start=tuple(low for low, _ in bounds), stop=tuple(high for _, high in bounds)
+    )

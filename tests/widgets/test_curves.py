@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from napari_segtrain.runs import BatchDone, EpochDone, RunStarted
+from napari_segtrain.widgets.curves import Curves, Series
+
+pytestmark = [pytest.mark.gui, pytest.mark.usefixtures("qapp")]
+
+
+def started(first: int = 1) -> RunStarted:
+    return RunStarted(run_id="1", name="r", path="r", num_epochs=9, first_epoch=first, steps_per_epoch=10)
+
+
+def test_a_long_curve_is_thinned_but_keeps_its_mean_and_its_ends() -> None:
+    series = Series()
+    for step in range(10_000):
+        series.add(step, step % 2)
+    assert len(series.x) <= 2000
+    assert np.mean(series.y) == pytest.approx(0.5)
+    assert series.x[0] < 10
+    assert series.x[-1] > 9900
+
+
+def test_missing_values_are_left_out() -> None:
+    series = Series()
+    series.add(1, None)
+    series.add(2, 3.0)
+    assert (series.x, series.y) == ([2], [3.0])
+
+
+def test_curves_per_target_and_part(qtbot: Any) -> None:
+    curves = Curves()
+    curves.show()
+    curves.begin(started())
+    for step in range(1, 21):
+        curves.add_batch(BatchDone(epoch=1, step=step, loss=2.0, parts={"nuclei": 1.5, "nuclei/Dice": 1.0}))
+    row = {"train_loss": 9.0, "train_nuclei_dice": 0.4, "val_loss": 1.0, "val_nuclei_dice": 0.5}
+    curves.add_epoch(EpochDone(epoch=2, num_epochs=9, row=row))
+    assert curves.points("train", "loss")[0][-1] == 2.0, "20 steps of 10 an epoch"
+    assert curves.points("train", "nuclei_loss")[1] == [1.5] * 20
+    assert curves.points("val", "loss") == ([2.0], [1.0])
+    assert curves.points("train", "nuclei_dice") == ([2.0], [0.4])
+    qtbot.waitUntil(lambda: curves.metric.offered() == ["loss", "nuclei_dice", "nuclei_loss"])
+    curves.metric.set_value("nuclei_dice")
+    x, y = curves._lines["val"].getData()
+    assert (list(x), list(y)) == ([2.0], [0.5])
+    curves.close()
+
+
+def test_a_new_run_begins_empty_and_a_resumed_one_goes_on() -> None:
+    curves = Curves()
+    curves.begin(started())
+    curves.add_batch(BatchDone(epoch=1, step=1, loss=1.0))
+    curves.begin(started(first=4))
+    assert curves.points("train", "loss")[0] == [0.1]
+    curves.begin(started())
+    assert curves.points("train", "loss")[0] == []

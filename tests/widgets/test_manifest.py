@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import importlib
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+import napari_segtrain
+
+pytestmark = pytest.mark.gui
+
+PLUGIN = "napari-segtrain"
+
+
+@pytest.fixture
+def manifest() -> Any:
+    from pathlib import Path
+
+    return yaml.safe_load((Path(napari_segtrain.__file__).parent / "napari.yaml").read_text("utf-8"))
+
+
+@pytest.fixture
+def plugins(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The installed plugins, with no engine processes behind their docks."""
+    from npe2 import PluginManager
+
+    from napari_segtrain.widgets.engine_session import EngineSession
+
+    monkeypatch.setattr(EngineSession, "warm", lambda self: None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of other plugins' manifests
+        manager = PluginManager.instance()
+        manager.discover()
+    yield manager
+
+
+def test_every_command_exists_and_is_offered_somewhere(manifest: Any) -> None:
+    contributions = manifest["contributions"]
+    offered = {item["command"] for item in [*contributions["widgets"], *contributions["sample_data"]]}
+    for command in contributions["commands"]:
+        module, _, name = command["python_name"].partition(":")
+        assert callable(getattr(importlib.import_module(module), name))
+        assert command["id"] in offered
+    for items in contributions["menus"].values():
+        assert {item["command"] for item in items} <= offered
+
+
+def test_samples_open_from_the_menu(plugins: Any, viewer: Any) -> None:
+    coins = viewer.open_sample(PLUGIN, "coins")
+    assert [layer.name for layer in coins] == ["coins", "coins_foreground"]
+    volume = viewer.open_sample(PLUGIN, "tubes_and_blobs")
+    assert [layer.name for layer in volume] == ["volume", "volume_blobs", "volume_tubes"]
+    assert tuple(volume[0].scale) == (2, 1, 1)
+    assert [str(unit) for unit in volume[0].units] == ["micrometer"] * 3
+
+
+def test_docks_open_from_the_menu(plugins: Any, viewer: Any) -> None:
+    _, train = viewer.window.add_plugin_dock_widget(PLUGIN, "Train")
+    _, predict = viewer.window.add_plugin_dock_widget(PLUGIN, "Predict")
+    assert (train.objectName(), predict.objectName()) == ("train_dock", "predict_dock")
+    for dock in (train, predict):
+        viewer.window.remove_dock_widget(dock)

@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from napari_segtrain.config import (
+    DatasetConfig,
+    DistanceTransformTask,
+    ExperimentConfig,
+    SurfaceNormalsTask,
+    TargetConfig,
+)
+from napari_segtrain.runs import PreviewReady
+from napari_segtrain.runs.scratch import Scratch
+from napari_segtrain.widgets import preview as preview_module
+from napari_segtrain.widgets.data_spec import training_data
+from napari_segtrain.widgets.preview import EVERY, PreviewLayers
+from napari_segtrain.widgets.strokes import painted_box
+
+pytestmark = pytest.mark.gui
+
+CONFIG = ExperimentConfig(
+    dataset_config=DatasetConfig(
+        targets={
+            "cells": TargetConfig(kind="binary"),
+            "types": TargetConfig(kind="classes"),
+            "height": TargetConfig(kind="regression"),
+            "any": TargetConfig(),
+        }
+    ),
+    auxiliary_tasks={
+        "distance": DistanceTransformTask(source_target="cells"),
+        "normals": SurfaceNormalsTask(source_target="cells"),
+    },
+)
+
+
+@pytest.fixture
+def previews(viewer: Any, tmp_path: Path) -> Any:
+    image = viewer.add_image(np.zeros((20, 30), np.uint8), name="a", scale=(2, 3), rotate=15)
+    paint = viewer.add_labels(np.zeros((20, 30), np.uint8), name="l")
+    layers = list(viewer.layers)
+    data = training_data([image], {"cells": (paint, None)}, CONFIG.dataset_config, all_layers=layers)
+    return PreviewLayers(viewer, CONFIG, data.images)
+
+
+def event(
+    scratch: Scratch, head: str, values: Any, start: Any = (0, 0), channel: int | None = None
+) -> PreviewReady:
+    size = values.shape if channel is None else values.shape[1:]
+    spec = scratch.add(head, values, channel)
+    stop = tuple(a + b for a, b in zip(start, size, strict=True))
+    return PreviewReady(record="a", head=head, array=spec, start=start, stop=stop, epoch=1)
+
+
+@pytest.mark.parametrize(
+    ("head", "values", "channel", "kind", "shown"),
+    [
+        ("cells", np.full((20, 30), 0.7, np.float32), None, "Labels", 1),
+        ("cells", np.ones((20, 30), np.uint8), None, "Labels", 1),
+        ("types", np.stack([np.zeros((20, 30)), np.ones((20, 30))]).astype(np.float32), 0, "Labels", 1),
+        ("any", np.full((20, 30), 0.2, np.float32), None, "Labels", 0),
+        ("any", np.full((20, 30), -3.5, np.float32), None, "Image", -3.5),
+        ("height", np.full((20, 30), 0.5, np.float32), None, "Image", 0.5),
+        ("distance", np.full((20, 30), -4.0, np.float32), None, "Image", -4.0),
+        ("cells_distance", np.full((20, 30), 0.25, np.float32), None, "Image", 0.25),
+    ],
+)
+def test_each_output_gets_the_layer_that_fits_it(
+    viewer: Any, previews: Any, tmp_path: Path, head: str, values: Any, channel: Any, kind: str, shown: float
+) -> None:
+    previews.take(event(Scratch(tmp_path / "s"), head, values, channel=channel))
+    layer = viewer.layers[f"{head} · live"]
+    assert type(layer).__name__ == kind
+    assert layer.data.shape == (20, 30)
+    assert (layer.data == np.float32(shown)).all()
+    np.testing.assert_allclose(layer.data_to_world((3, 4)), viewer.layers["a"].data_to_world((3, 4)))
+
+
+def test_directions_become_colours(viewer: Any, previews: Any, tmp_path: Path) -> None:
+    values = np.zeros((2, 20, 30), np.float32)
+    values[0], values[1] = 1.0, -1.0
+    previews.take(event(Scratch(tmp_path / "s"), "normals", values, channel=0))
+    layer = viewer.layers["normals · live"]
+    assert layer.rgb
+    assert tuple(layer.data[0, 0]) == (255, 0, 127)
+    assert not layer.visible
+
+
+def test_only_the_new_block_is_written_and_painting_goes_on(
+    viewer: Any, previews: Any, tmp_path: Path
+) -> None:
+    viewer.layers.selection = {viewer.layers["l"]}
+    scratch = Scratch(tmp_path / "s")
+    previews.take(event(scratch, "cells", np.ones((4, 5), np.uint8), (2, 3)))
+    layer = viewer.layers["cells · live"]
+    assert layer.data.sum() == 20
+    assert layer.data[2:6, 3:8].all()
+    assert viewer.layers.selection == {viewer.layers["l"]}
+
+
+def test_layers_change_at_most_four_times_a_second(
+    qtbot: Any, viewer: Any, previews: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[int] = []
+    write = previews._write
+    monkeypatch.setattr(previews, "_write", lambda *a: (written.append(1), write(*a)))
+    scratch = Scratch(tmp_path / "s")
+    for value in range(1, 50):
+        previews.take(event(scratch, "types", np.full((20, 30), value, np.uint8)))
+    assert len(written) == 1
+    qtbot.wait(EVERY + 100)
+    assert len(written) == 2, "the newest, once"
+    assert (viewer.layers["types · live"].data == 49).all()
+
+
+def test_an_image_too_large_for_a_preview_of_its_size_shows_the_newest_block(
+    viewer: Any, previews: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preview_module, "_LARGEST", 100)
+    scratch = Scratch(tmp_path / "s")
+    for start in ((2, 3), (8, 9)):
+        previews.take(event(scratch, "cells", np.ones((4, 5), np.uint8), start))
+        previews.flush()
+        layer = viewer.layers["cells · live"]
+        assert layer.data.shape == (4, 5)
+        np.testing.assert_allclose(layer.data_to_world((0, 0)), viewer.layers["a"].data_to_world(start))
+
+
+def test_a_preview_whose_file_is_gone_is_passed_over(viewer: Any, previews: Any, tmp_path: Path) -> None:
+    scratch = Scratch(tmp_path / "s")
+    late = event(scratch, "cells", np.ones((20, 30), np.uint8))
+    scratch.remove()
+    previews.take(late)
+    assert "cells · live" not in viewer.layers
+
+
+class Atom:
+    def __init__(self, *slices: slice) -> None:
+        self.slice_key = slices
+
+
+@pytest.mark.parametrize(
+    ("atoms", "expected"),
+    [
+        ([Atom(slice(2, 5), slice(1, 4))], ((2, 5), (1, 4))),
+        ([Atom(slice(2, 5), slice(1, 4)), Atom(slice(7, 8), slice(0, 2))], ((2, 8), (0, 4))),
+        ([((np.array([3, 9]), np.array([4, 4])), np.array([0, 0]), 1)], ((3, 10), (4, 5))),
+        ([((np.array([], int), np.array([], int)), np.array([]), 1)], None),
+        ([], None),
+    ],
+)
+def test_the_box_around_a_stroke(atoms: Any, expected: Any) -> None:
+    box = painted_box(atoms, (12, 12))
+    assert expected == (box and tuple((side.start, side.stop) for side in box))
