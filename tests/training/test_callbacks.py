@@ -1,0 +1,443 @@
+"""What happens around the steps: stop, pause, previews, limits, painted labels, curves, failures."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import threading
+import time
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from napari_segtrain.config import TrainingError
+from napari_segtrain.runs import (
+    LAST,
+    Control,
+    EpochDone,
+    EpochStarted,
+    FinishReason,
+    LabelChange,
+    LabelsApplied,
+    Paused,
+    Progress,
+    Resumed,
+    RunState,
+    Warned,
+    load_checkpoint,
+)
+from napari_segtrain.training import NonFiniteLossError, OutOfMemoryError, build_trainer
+from napari_segtrain.training.callbacks import (
+    CheckpointCallback,
+    ControlCallback,
+    EarlyStop,
+    NanGuard,
+    RowWriter,
+)
+from napari_segtrain.training.trainer import stop_on_signals
+
+
+def spoil(module: Any, at: int) -> None:
+    """Make the loss NaN from step `at` on."""
+    real, calls = module.loss.forward, [0]
+
+    def forward(*args: Any) -> Any:
+        result = real(*args)
+        calls[0] += 1
+        if calls[0] >= at:
+            bad = result.total * math.nan
+            return type(result)(bad, {**result.parts, "distance": bad.detach()}, result.valid)
+        return result
+
+    module.loss.forward = forward
+
+
+# ---------------------------------------------------------------------------------- not a number
+
+
+def test_a_loss_that_is_no_number_ends_the_training_and_keeps_the_last_good_checkpoint(
+    make_experiment,
+) -> None:
+    made = make_experiment(tr_config__num_epochs=5)
+    spoil(made.experiment.module, at=3 + 2 + 2)
+    with pytest.raises(NonFiniteLossError) as caught:
+        made.fit()
+    text = str(caught.value)
+    assert "distance became nan in epoch 2, batch 2" in text
+    assert "tr_config.optimizer.lr, now 0.000" in text
+    assert "tr_config.gradient_clip, now 12" in text
+    assert isinstance(caught.value, TrainingError)
+    assert caught.value.reason == FinishReason.NAN_LOSS
+    saved = load_checkpoint(made.run.checkpoints / LAST)
+    assert saved["epoch"] == 1
+    assert all(torch.isfinite(value).all() for value in saved["model"].values())
+    assert [row["epoch"] for row in made.run.read_metrics()] == [1]
+
+
+def test_a_validation_loss_that_is_no_number_writes_no_checkpoint(make_experiment) -> None:
+    made = make_experiment()
+    spoil(made.experiment.module, at=4)
+    with pytest.raises(NonFiniteLossError, match=r"distance became nan in epoch 1, validation"):
+        made.fit()
+    assert list(made.run.checkpoints.iterdir()) == []
+    assert made.run.read_metrics() == []
+
+
+def test_single_overflows_of_fp16_are_left_to_the_scaler(make_experiment) -> None:
+    made = make_experiment()
+    module = made.experiment.module
+    module.precision = "fp16"
+    guard = NanGuard()
+    module.last_loss = torch.tensor(math.inf)
+    for _ in range(20):
+        guard.on_train_batch_end(None, module, None, {"image": 1}, 0)
+    with pytest.raises(NonFiniteLossError, match="full precision"):
+        guard.on_train_batch_end(None, module, None, {"image": 1}, 0)
+
+
+# -------------------------------------------------------------------------------- stop and pause
+
+
+def test_pause_waits_and_goes_on(make_experiment) -> None:
+    made = make_experiment()
+    made.control.pause()
+    timer = threading.Timer(0.3, made.control.resume)
+    timer.start()
+    result = made.fit()
+    timer.join()
+    assert result.reason == FinishReason.ALL_EPOCHS
+    kinds = [type(event) for event in made.events]
+    assert kinds.index(Paused) < kinds.index(Resumed)
+    # The pause is no time that was spent on training.
+    assert made.of(Resumed)[0].time - made.of(Paused)[0].time > 0.1
+    watch = made.experiment.module.journey.stopwatch
+    assert result.seconds == watch.seconds
+
+
+def test_stop_from_another_thread_ends_soon_and_saves(make_experiment) -> None:
+    made = make_experiment(tr_config__num_epochs=100_000)
+    timer = threading.Timer(0.5, made.control.stop)
+    timer.start()
+    start = time.monotonic()
+    result = made.fit()
+    timer.join()
+    assert time.monotonic() - start < 20
+    assert (result.status, result.reason) == (RunState.INTERRUPTED, FinishReason.STOPPED)
+    assert load_checkpoint(made.run.checkpoints / LAST)["epoch"] == result.epochs
+    assert len(made.run.read_metrics()) == result.epochs
+
+
+def test_stop_during_a_pause_ends(make_experiment) -> None:
+    made = make_experiment()
+    made.control.pause()
+    timer = threading.Timer(0.2, made.control.stop)
+    timer.start()
+    assert made.fit().reason == FinishReason.STOPPED
+    timer.join()
+    assert made.of(Resumed) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_ask_to_stop_with_a_checkpoint(make_experiment, number: signal.Signals) -> None:
+    made = make_experiment(tr_config__num_epochs=100_000)
+    before = signal.getsignal(number)
+    timer = threading.Timer(0.5, os.kill, (os.getpid(), number))
+    timer.start()
+    result = made.fit()
+    timer.join()
+    assert (result.status, result.reason) == (RunState.INTERRUPTED, FinishReason.STOPPED)
+    assert (made.run.checkpoints / LAST).is_file()
+    assert signal.getsignal(number) is before
+
+
+def test_a_second_interrupt_ends_at_once() -> None:
+    control = Control()
+    with stop_on_signals(control):
+        os.kill(os.getpid(), signal.SIGINT)
+        assert control.stopped
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(1)
+
+
+def test_handlers_of_the_program_around_are_left_to_it() -> None:
+    calls: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: calls.append(number))
+    try:
+        control = Control()
+        with stop_on_signals(control):
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert calls == [signal.SIGTERM]
+        assert not control.stopped
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+# --------------------------------------------------------------------------------------- preview
+
+
+def test_previews_see_the_predicting_weights_and_change_nothing(make_experiment) -> None:
+    settings = {"model_config__dropout": 0.2, "tr_config__ema_decay": 0.5}
+    plain = make_experiment(**settings)
+    plain.fit()
+    made = make_experiment(**settings)
+    seen: list[tuple[int, int, bool, bool]] = []
+
+    def preview(module: Any, epoch: int, step: int) -> None:
+        torch.rand(10)
+        average = module.ema.weights()
+        same = all(torch.equal(v, average[k]) for k, v in module.network.state_dict().items())
+        outputs = module.predict(torch.zeros(1, 1, 16, 16))
+        assert {name: tuple(o.shape) for name, o in outputs.items()} == {
+            "fg": (1, 1, 16, 16),
+            "distance": (1, 1, 16, 16),
+        }
+        assert not torch.is_grad_enabled()
+        seen.append((epoch, step, module.network.training, same))
+
+    made.fit(preview=preview)
+    assert seen[0] == (0, 1, False, True)
+    assert seen[-1] == (2, 6, False, True)
+    assert made.run.read_metrics() == plain.run.read_metrics()
+
+
+def test_a_preview_that_fails_is_reported_and_given_up(make_experiment) -> None:
+    made = make_experiment(tr_config__num_epochs=200)
+    calls: list[int] = []
+
+    def preview(module: Any, epoch: int, step: int) -> None:
+        calls.append(step)
+        raise ValueError("no such layer")
+
+    timer = threading.Timer(1.5, made.control.stop)
+    timer.start()
+    made.fit(preview=preview)
+    timer.join()
+    assert 1 <= len(calls) <= 3
+    assert "no such layer" in made.of(Warned)[0].message
+
+
+def test_previews_take_no_more_than_their_share_of_the_time(make_experiment) -> None:
+    made = make_experiment(tr_config__num_epochs=100_000)
+    calls: list[float] = []
+
+    def preview(module: Any, epoch: int, step: int) -> None:
+        calls.append(time.monotonic())
+        time.sleep(0.1)
+
+    timer = threading.Timer(1.5, made.control.stop)
+    timer.start()
+    made.fit(preview=preview)
+    timer.join()
+    assert len(calls) >= 2
+    assert all(later - earlier >= 0.99 for earlier, later in pairwise(calls))
+
+
+# ---------------------------------------------------------------------------------------- limits
+
+
+def test_early_stopping_waits_for_its_patience(make_experiment) -> None:
+    made = make_experiment(
+        tr_config__num_epochs=20,
+        tr_config__early_stopping=2,
+        tr_config__optimizer={"name": "SGD", "lr": 0.0, "weight_decay": 0.0},
+    )
+    result = made.fit()
+    assert (result.status, result.reason) == (RunState.COMPLETED, FinishReason.EARLY_STOPPING)
+    assert result.epochs == 3
+    assert result.best.epoch == 1
+
+
+def test_a_time_limit_cuts_the_epoch_short_validates_and_completes(make_experiment) -> None:
+    made = make_experiment(
+        tr_config__num_epochs=100_000,
+        tr_config__steps_per_epoch=100_000,
+        tr_config__max_time=1.5 / 60,
+        tr_config__val_every=7,
+    )
+    start = time.monotonic()
+    result = made.fit()
+    assert time.monotonic() - start < 15
+    assert (result.status, result.reason, result.epochs) == (RunState.COMPLETED, FinishReason.MAX_TIME, 1)
+    row = made.run.read_metrics()[0]
+    assert "val_loss" in row
+    assert row["learning_rate"] < 2e-4
+    assert (made.run.checkpoints / "best.ckpt").is_file()
+    assert all(event.seconds_left <= 1.5 for event in made.of(Progress))
+
+
+def test_stop_after_counts_all_epochs_of_the_run(make_experiment) -> None:
+    made = make_experiment(tr_config__num_epochs=4)
+    assert made.fit(stop_after=1).epochs == 1
+    again = make_experiment(run=made.run, resume=True, tr_config__num_epochs=4)
+    assert again.fit(stop_after=3).epochs == 3
+    assert [event.epoch for event in again.of(EpochStarted)] == [2, 3]
+
+
+def test_only_the_newest_numbered_checkpoints_are_kept(make_experiment) -> None:
+    made = make_experiment(
+        tr_config__num_epochs=4, tr_config__keep_checkpoints=2, tr_setup__model_name="cells"
+    )
+    made.fit()
+    assert {p.name for p in made.run.checkpoints.glob("*.pth")} == {"cells_3.pth", "cells_4.pth"}
+
+
+def test_checkpoints_are_copied_where_files_cannot_have_two_names(
+    make_experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: Any) -> None:
+        raise OSError("not supported")
+
+    monkeypatch.setattr(os, "link", refuse)
+    made = make_experiment()
+    made.fit()
+    assert load_checkpoint(made.run.checkpoints / "segtrain_1.pth")["epoch"] == 1
+    assert {p.name for p in made.run.checkpoints.iterdir()} == {
+        "best.ckpt",
+        "last.ckpt",
+        "segtrain_1.pth",
+        "segtrain_2.pth",
+    }
+
+
+# ----------------------------------------------------------------------------------------- labels
+
+
+def test_painted_labels_reach_the_data_and_are_confirmed(make_experiment) -> None:
+    made = make_experiment()
+    record = made.experiment.data.split.train[0].record
+    made.control.change_labels(LabelChange(record=record, target="fg", start=(0, 0), stop=(8, 8)))
+    made.control.change_labels(LabelChange(record="nobody", target="fg", start=(0, 0), stop=(8, 8)))
+    result = made.fit()
+    assert result.reason == FinishReason.ALL_EPOCHS
+    applied = made.of(LabelsApplied)
+    assert [(event.record, event.start, event.stop) for event in applied] == [(record, (0, 0), (8, 8))]
+    assert any("nobody" in event.message for event in made.of(Warned))
+
+
+def test_a_head_without_a_labelled_voxel_is_warned_of(make_experiment, layers) -> None:
+    data = layers(2)
+    for item in data["layers"]:
+        item["labels"]["other"] = item["labels"]["fg"] * 0
+        item["labels"]["other"][0, 0] = 1
+        item["labels"]["other"][0, 1] = 2
+    targets = {"fg": {"kind": "binary"}, "other": {"kind": "binary", "unlabelled": 0}}
+    made = make_experiment(
+        data=data,
+        dataset_config__targets=targets,
+        dataset_config__foreground_oversampling=0.0,
+        tr_config__steps_per_epoch=1,
+        tr_config__batch_size=1,
+    )
+    loss = made.experiment.module.loss
+    real = loss.forward
+
+    def blind(outputs: Any, batch: Any, epoch: int) -> Any:
+        batch = {**batch, "other_mask": torch.zeros_like(batch["other_mask"])}
+        return real(outputs, batch, epoch)
+
+    loss.forward = blind
+    made.fit()
+    messages = [event.message for event in made.of(Warned)]
+    assert any(m.startswith("other had no labelled voxel in epoch 1") for m in messages)
+    assert not any(m.startswith("fg had") for m in messages)
+
+
+# -------------------------------------------------------------------------------------- the rest
+
+
+def test_curves_have_the_tags_that_are_promised(make_experiment) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    made = make_experiment()
+    made.fit(tensorboard=True)
+    curves = EventAccumulator(str(made.run.tensorboard))
+    curves.Reload()
+    tags = set(curves.Tags()["scalars"])
+    assert {
+        "training_loss", "epoch_train_loss", "epoch_train_accuracy", "epoch_val_loss", "epoch_val_accuracy",
+        "learning_rate", "train_fg_loss", "val_fg_loss", "train_distance_loss", "val_fg_dice",
+    } <= tags  # fmt: skip
+    losses = curves.Scalars("training_loss")
+    assert [event.step for event in losses] == list(range(6))
+    rows = made.run.read_metrics()
+    assert sum(e.value for e in losses[:3]) / 3 == pytest.approx(rows[0]["train_loss"], rel=1e-5)
+    assert [e.step for e in curves.Scalars("epoch_val_loss")] == [1, 2]
+
+
+def test_running_out_of_memory_says_what_would_fit(make_experiment) -> None:
+    made = make_experiment(tr_config__batch_size=8)
+
+    def greedy(*args: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    made.experiment.module.network.forward = greedy
+    with pytest.raises(OutOfMemoryError) as caught:
+        made.fit()
+    assert caught.value.reason == FinishReason.OUT_OF_MEMORY
+    assert "patches of 16,16 in batches of 8" in str(caught.value)
+    assert "tr_config.batch_size 4" in str(caught.value)
+
+
+def test_other_errors_are_left_as_they_are(make_experiment) -> None:
+    made = make_experiment()
+
+    def broken(*args: Any) -> Any:
+        raise RuntimeError("a fault of the program")
+
+    made.experiment.module.network.forward = broken
+    with pytest.raises(RuntimeError, match="a fault of the program"):
+        made.fit()
+
+
+def test_a_failing_validation_puts_the_trained_weights_back(make_experiment) -> None:
+    made = make_experiment(tr_config__ema_decay=0.9)
+    module = made.experiment.module
+
+    def broken(*args: Any) -> Any:
+        raise RuntimeError("a fault of the program")
+
+    module.validation_step = broken
+    with pytest.raises(RuntimeError):
+        made.fit()
+    assert not module.ema._swapped
+
+
+def test_a_trainer_of_a_run_has_the_callbacks_of_a_run(make_experiment) -> None:
+    made = make_experiment()
+    config = made.experiment.config.with_overrides({"tr_config.early_stopping": 3, "tr_config.val_every": 2})
+    trainer = build_trainer(made.run.path, config)
+    kinds = [type(callback) for callback in trainer.callbacks]
+    assert {RowWriter, CheckpointCallback, EarlyStop, ControlCallback} <= set(kinds)
+    assert kinds.index(RowWriter) < kinds.index(CheckpointCallback) < kinds.index(ControlCallback)
+    assert trainer.max_epochs == 2
+    assert trainer.check_val_every_n_epoch == 2
+    assert Path(trainer.default_root_dir) == made.run.path
+    off = build_trainer(made.run, made.experiment.config)
+    assert not any(isinstance(callback, EarlyStop) for callback in off.callbacks)
+
+
+def test_nothing_is_printed(make_experiment, capfd: pytest.CaptureFixture[str]) -> None:
+    made = make_experiment()
+    made.fit(tensorboard=True)
+    captured = capfd.readouterr()
+    assert captured.out == ""
+    assert captured.err == ""
+
+
+def test_validation_every_other_epoch_has_rows_with_and_without(make_experiment) -> None:
+    made = make_experiment(tr_config__num_epochs=4, tr_config__val_every=2)
+    made.fit()
+    assert ["val_loss" in event.row for event in made.of(EpochDone)] == [False, True, False, True]
+    assert made.run.read_info().best.epoch in (2, 4)
+
+
+def test_time_spent_is_measured_without_preparation(make_experiment) -> None:
+    made = make_experiment(tr_config__max_time=60.0)
+    assert made.experiment.module.journey.stopwatch.seconds == 0
+    start = time.monotonic()
+    assert 0 < made.fit().seconds <= time.monotonic() - start
