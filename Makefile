@@ -6,7 +6,7 @@ setup:
 	@tools/setup.sh
 
 demo: setup
-	@$(bin)/segtrain demo
+	@$(bin)/segtrain demo $(if $(DISPLAY)$(WAYLAND_DISPLAY),--view)
 
 test: setup lint
 	@tools/with-display.sh $(bin)/python -m pytest
