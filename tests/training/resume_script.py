@@ -1,4 +1,7 @@
-"""Goes on with runs in a process of its own: ``resume_script.py DATA RUN [RUN …]``."""
+"""Trains in a process of its own: goes on with runs that have a checkpoint, begins the others.
+
+``resume_script.py DATA RUN [RUN …]``
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import sys
 import torch
 
 from napari_segtrain.data import open_dataset
-from napari_segtrain.runs import RunFolder
+from napari_segtrain.runs import LAST, RunFolder
 from napari_segtrain.training import Experiment
 
 
@@ -17,7 +20,8 @@ def main(data: str, runs: list[str]) -> None:
         run = RunFolder.open(path)
         config = run.read_config()
         dataset = open_dataset(data, config.dataset_config)
-        Experiment.prepare(config, dataset, run, resume=True).fit(tensorboard=False)
+        resume = (run.checkpoints / LAST).is_file()
+        Experiment.prepare(config, dataset, run, resume=resume).fit(tensorboard=False)
 
 
 if __name__ == "__main__":

@@ -105,17 +105,19 @@ def test_single_overflows_of_fp16_are_left_to_the_scaler(make_experiment) -> Non
 def test_pause_waits_and_goes_on(make_experiment) -> None:
     made = make_experiment()
     made.control.pause()
-    timer = threading.Timer(0.3, made.control.resume)
+    timer = threading.Timer(1.0, made.control.resume)
     timer.start()
+    start = time.monotonic()
     result = made.fit()
+    wall = time.monotonic() - start
     timer.join()
     assert result.reason == FinishReason.ALL_EPOCHS
     kinds = [type(event) for event in made.events]
     assert kinds.index(Paused) < kinds.index(Resumed)
     # The pause is no time that was spent on training.
-    assert made.of(Resumed)[0].time - made.of(Paused)[0].time > 0.1
-    watch = made.experiment.module.journey.stopwatch
-    assert result.seconds == watch.seconds
+    paused = made.of(Resumed)[0].time - made.of(Paused)[0].time
+    assert paused > 0.1
+    assert result.seconds < wall - 0.9 * paused
 
 
 def test_stop_from_another_thread_ends_soon_and_saves(make_experiment) -> None:
@@ -250,6 +252,7 @@ def test_early_stopping_waits_for_its_patience(make_experiment) -> None:
     assert (result.status, result.reason) == (RunState.COMPLETED, FinishReason.EARLY_STOPPING)
     assert result.epochs == 3
     assert result.best.epoch == 1
+    assert load_checkpoint(made.run.checkpoints / "best.ckpt")["epoch"] == 1
 
 
 def test_a_time_limit_cuts_the_epoch_short_validates_and_completes(make_experiment) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,11 @@ def assert_same_run(a: RunFolder, b: RunFolder) -> None:
     assert a.read_info().epoch == b.read_info().epoch
 
 
+def command(data: Path, *runs: RunFolder) -> list[str]:
+    script = Path(__file__).with_name("resume_script.py")
+    return [sys.executable, "-W", "error", str(script), str(data), *(str(run.path) for run in runs)]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("ndim", [2, 3])
 def test_stopping_and_going_on_in_another_process_changes_nothing(tiny_config, folder, ndim: int) -> None:
@@ -135,15 +141,29 @@ def test_stopping_and_going_on_in_another_process_changes_nothing(tiny_config, f
         )
         assert load_checkpoint(run.checkpoints / LAST)["batch"] == 2
         stopped.append(run)
-    script = Path(__file__).with_name("resume_script.py")
-    subprocess.run(
-        [sys.executable, "-W", "error", str(script), str(data), *(str(run.path) for run in stopped)],
-        check=True,
-        timeout=300,
-    )
+    subprocess.run(command(data, *stopped), check=True, timeout=300)
     assert whole[0].read_metrics() == whole[2].read_metrics()
     for run in stopped:
         assert_same_run(run, whole[0 if run.name.endswith("0") else 2])
+
+
+@pytest.mark.slow
+def test_a_run_whose_process_was_killed_goes_on(tiny_config, folder) -> None:
+    data = folder(2)
+    config = tiny_config(2, **{**HARD, "tr_config__num_epochs": 60})
+    whole, _ = start(config, data, "whole")
+    run = RunFolder.create(data.parent / "project", "killed")
+    run.write_config(config)
+    process = subprocess.Popen(command(data, run))
+    while len(run.read_metrics()) < 2:
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert len(run.read_metrics()) < 60
+    run = RunFolder.open(run.path)
+    go_on(run, data)
+    assert_same_run(run, whole)
 
 
 @pytest.mark.parametrize("looks", [1, 3, 4, 5, 6, 8])
@@ -233,8 +253,26 @@ def test_rows_of_an_epoch_without_its_checkpoint_are_dropped(tiny_config, folder
     (run.checkpoints / LAST).write_bytes(first.read_bytes())
     assert len(run.read_metrics()) == 2
     run = RunFolder.open(run.path)
-    go_on(run, data)
+    dataset = open_dataset(data, config.dataset_config)
+    experiment = Experiment.prepare(config, dataset, run, resume=True)
+    assert run.read_metrics() == whole.read_metrics()[:1]
+    experiment.fit(tensorboard=False)
     assert run.read_metrics() == whole.read_metrics()
+
+
+def test_the_best_epoch_and_the_patience_are_carried_over(tiny_config, folder) -> None:
+    data = folder(2)
+    config = tiny_config(
+        2,
+        tr_config__num_epochs=20,
+        tr_config__early_stopping=3,
+        tr_config__optimizer={"name": "SGD", "lr": 0.0, "weight_decay": 0.0},
+    )
+    run, _ = start(config, data, "still", stop_after=2)
+    result = go_on(run, data)
+    assert (result.reason, result.epochs) == (FinishReason.EARLY_STOPPING, 4)
+    assert result.best.epoch == 1
+    assert load_checkpoint(run.checkpoints / BEST)["epoch"] == 1
 
 
 def test_averaging_can_begin_when_a_run_is_resumed(tiny_config, folder) -> None:

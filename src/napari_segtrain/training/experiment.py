@@ -6,7 +6,9 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import lightning.pytorch as pl
 
 from napari_segtrain.config import ExperimentConfig
 from napari_segtrain.data.records import Split
@@ -190,33 +192,22 @@ class Experiment:
         """
         control = control if control is not None else self.control
         ending = Ending()
-        self._announce()
-        trainer = build_trainer(
+        callbacks = build_callbacks(
             self.run,
             self.config,
-            hardware=Hardware(
-                self.resolved.accelerator,
-                self.resolved.devices,
-                "ddp" if len(self.resolved.devices) > 1 else "auto",
-            ),
-            callbacks=build_callbacks(
-                self.run,
-                self.config,
-                emit=self.emit,
-                control=control,
-                preview=preview,
-                apply_labels=self.data.labels_changed,
-                stopwatch=self.module.journey.stopwatch,
-                stop_after=stop_after,
-                ending=ending,
-                tensorboard=tensorboard,
-            ),
-            epochs_done=self.module.epochs_done,
-            validates=self.data.validates,
+            emit=self.emit,
+            control=control,
+            preview=preview,
+            apply_labels=self.data.labels_changed,
+            stopwatch=self.module.journey.stopwatch,
+            stop_after=stop_after,
+            ending=ending,
+            tensorboard=tensorboard,
         )
+        self._announce()
         self.module.network.train()
         try:
-            reason = run_loop(trainer, self.module, self.data, control, ending)
+            reason = run_loop(self._trainer(callbacks), self.module, self.data, control, ending)
         except (RuntimeError, MemoryError) as error:
             explained = out_of_memory(error, self.module, self.resolved, self._replan)
             if explained is None:
@@ -225,6 +216,18 @@ class Experiment:
         finally:
             self.data.close()
         return result_of(self.run, self.module, reason)
+
+    def _trainer(self, callbacks: Sequence[pl.Callback]) -> pl.Trainer:
+        resolved = self.resolved
+        strategy: Literal["auto", "ddp"] = "ddp" if len(resolved.devices) > 1 else "auto"
+        return build_trainer(
+            self.run,
+            self.config,
+            hardware=Hardware(resolved.accelerator, resolved.devices, strategy),
+            callbacks=callbacks,
+            epochs_done=self.module.epochs_done,
+            validates=self.data.validates,
+        )
 
     def _announce(self) -> None:
         resolved = self.resolved
