@@ -18,4 +18,6 @@ lint: setup
 	@$(bin)/lint-imports
 
 bench: setup
-	@for file in benchmarks/[a-z]*.py; do echo "== $$file"; tools/with-display.sh $(bin)/python $$file || exit 1; done
+	@for file in $(filter-out benchmarks/accuracy.py,$(wildcard benchmarks/*.py)); do \
+		echo "== $$file"; tools/with-display.sh $(bin)/python $$file || exit 1; done
+	@echo "== benchmarks/accuracy.py --minutes 2"; $(bin)/python benchmarks/accuracy.py --minutes 2

@@ -52,6 +52,13 @@ def test_every_key_of_the_section_reaches_the_plan(head):
     assert plan.divisor == (4, 2)
 
 
+@pytest.mark.parametrize("key", ["features", "blocks_per_stage"])
+def test_listed_entries_decide_the_number_of_stages_also_of_anisotropic_volumes(head, key):
+    changes = {"ndim": 3, "patch_size": (32, 64, 64), "spacing": (2.0, 1.0, 1.0), "shape": (48, 128, 128)}
+    assert plan_of(NetworkConfig(), head, **changes).stages == 5
+    assert plan_of(NetworkConfig(**{key: (4, 4, 4, 4)}), head, **changes).stages == 4
+
+
 def test_feature_counts_decide_the_number_of_stages(head):
     assert plan_of(NetworkConfig(features=(8, 16, 32)), head).stages == 3
 

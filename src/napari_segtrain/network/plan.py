@@ -187,12 +187,12 @@ def round_up(size: Sequence[int], plan: NetworkPlan) -> tuple[int, ...]:
 
 
 def _topology(config: NetworkConfig, patch_size: Sequence[int], spacing: Sequence[float]) -> Topology:
-    limit = config.max_poolings
-    if config.features is not None and config.strides is None:
-        # As many stages as there are feature counts, though never more than the patch allows.
-        limit = min(len(config.features) - 1, limit if limit is not None else len(config.features) - 1)
-    planned = plan_topology(patch_size, spacing, limit)
+    planned = plan_topology(patch_size, spacing, config.max_poolings)
     strides = config.strides or planned.strides
+    wanted = len(config.features or config.blocks_per_stage or strides)
+    if config.strides is None:
+        # As many stages as somebody listed entries for, though never more than the patch allows.
+        strides = strides[:wanted]
     kernels = config.kernel_sizes
     if kernels is None:
         deepest = planned.kernel_sizes[-1]
