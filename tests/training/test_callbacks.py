@@ -38,6 +38,7 @@ from napari_segtrain.training.callbacks import (
     NanGuard,
     RowWriter,
 )
+from napari_segtrain.training.callbacks.announce import Pace
 from napari_segtrain.training.trainer import stop_on_signals
 
 
@@ -422,6 +423,27 @@ def test_a_trainer_of_a_run_has_the_callbacks_of_a_run(make_experiment) -> None:
     assert Path(trainer.default_root_dir) == made.run.path
     off = build_trainer(made.run, made.experiment.config)
     assert not any(isinstance(callback, EarlyStop) for callback in off.callbacks)
+
+
+def test_the_pace_forgets_the_first_batch_and_follows_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    pace = Pace()
+    pace.mark()
+    assert pace.seconds(10, 0) is None
+    now[0] += 60.0
+    pace.tick()
+    assert pace.seconds(10, 0) == pytest.approx(600)
+    for _ in range(3):
+        now[0] += 2.0
+        pace.tick()
+    pace.validation = 5.0
+    assert pace.seconds(10, 2) == pytest.approx(30)
+    now[0] += 100.0
+    pace.mark()
+    now[0] += 4.0
+    pace.tick()
+    assert pace.seconds(1, 0) == pytest.approx(2.2)
 
 
 def test_nothing_is_printed(make_experiment, capfd: pytest.CaptureFixture[str]) -> None:

@@ -30,6 +30,7 @@ class Pace:
         self.batch: float | None = None
         self.validation = 0.0
         self._mark: float | None = None
+        self._ticks = 0
 
     def mark(self) -> None:
         """Begin to measure: what was before is no part of the next batch."""
@@ -40,7 +41,10 @@ class Pace:
         now = time.monotonic()
         if self._mark is not None:
             taken = now - self._mark
-            self.batch = taken if self.batch is None else _SMOOTH * self.batch + (1 - _SMOOTH) * taken
+            # The first batch compiles and fills caches: it tells nothing as soon as there is another.
+            fresh = self.batch is None or self._ticks == 1
+            self.batch = taken if fresh else _SMOOTH * (self.batch or taken) + (1 - _SMOOTH) * taken
+            self._ticks += 1
         self._mark = now
 
     def seconds(self, batches: float, validations: float) -> float | None:
