@@ -106,7 +106,7 @@ def notes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
 @pytest.fixture
 def engine_path(monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
     """Arguments of an engine process with the scripted jobs of `gui_jobs`."""
-    monkeypatch.setenv("PYTHONPATH", str(HERE))
+    monkeypatch.setenv("PYTHONPATH", str(HERE), prepend=os.pathsep)
     return ENGINE
 
 

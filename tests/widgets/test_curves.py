@@ -44,8 +44,8 @@ def test_curves_per_target_and_part(qtbot: Any) -> None:
     assert curves.points("train", "nuclei_loss")[1] == [1.5] * 20
     assert curves.points("val", "loss") == ([2.0], [1.0])
     assert curves.points("train", "nuclei_dice") == ([2.0], [0.4])
-    qtbot.waitUntil(lambda: curves.metric.offered() == ["loss", "nuclei_dice", "nuclei_loss"])
-    curves.metric.set_value("nuclei_dice")
+    qtbot.waitUntil(lambda: curves.choice.offered() == ["loss", "nuclei_dice", "nuclei_loss"])
+    curves.choice.set_value("nuclei_dice")
     x, y = curves._lines["val"].getData()
     assert (list(x), list(y)) == ([2.0], [0.5])
     curves.close()

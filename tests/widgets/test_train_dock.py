@@ -446,6 +446,7 @@ docks = [TrainDock(viewer, sys.argv[1:]), PredictDock(viewer, sys.argv[1:])]
 for data, options, kind in coins():
     getattr(viewer, "add_" + kind)(data, **options)
 assert docks[0].value()
+viewer.close()
 print([name for name in ("torch", "lightning", "albumentations") if name in sys.modules])
 """
     done = subprocess.run(

@@ -64,15 +64,15 @@ class Curves(QWidget):
         self.setObjectName("curves")
         self._series: dict[tuple[str, str], Series] = {}
         self._steps_per_epoch = 1
-        self.metric = Combo("metric")
-        self.metric.setToolTip("What the curves show")
-        self.metric.setAccessibleName("Curve")
-        self.metric.set_items([("loss", "loss")])
-        self.metric.changed.connect(self._draw)
+        self.choice = Combo("metric")
+        self.choice.setToolTip("What the curves show")
+        self.choice.setAccessibleName("Curve")
+        self.choice.set_items([("loss", "loss")])
+        self.choice.changed.connect(self._draw)
         self._layout = QVBoxLayout(self)
         self._layout.setContentsMargins(0, 0, 0, 0)
         self._layout.setSpacing(2)
-        self._layout.addWidget(self.metric)
+        self._layout.addWidget(self.choice)
         self._plot: Any = None
         self._lines: dict[str, Any] = {}
         self._timer = QTimer(self)
@@ -123,13 +123,13 @@ class Curves(QWidget):
 
     def _draw(self) -> None:
         known = sorted({metric for _, metric in self._series} - {"loss"})
-        if self.metric.offered() != ["loss", *known]:
-            self.metric.set_items([(_words(name), name) for name in ("loss", *known)])
+        if self.choice.offered() != ["loss", *known]:
+            self.choice.set_items([(_words(name), name) for name in ("loss", *known)])
         if not self.isVisible():
             return
         self._make_plot()
         for part, line in self._lines.items():
-            line.setData(*self.points(part, str(self.metric.value())))
+            line.setData(*self.points(part, str(self.choice.value())))
 
     def showEvent(self, event: Any) -> None:
         """Draw what came while nobody looked."""

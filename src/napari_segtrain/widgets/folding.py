@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 from qtpy.QtCore import QPointF, Qt
 from qtpy.QtGui import QColor, QIcon, QPainter, QPixmap, QPolygonF
 from qtpy.QtWidgets import QWidget
@@ -57,7 +55,6 @@ def fold(title: str, content: QWidget, *, opened: bool = False, heading: bool = 
     return section
 
 
-@cache
 def _arrow(*, down: bool) -> QIcon:
     """Draw an arrow in a grey that shows on light and on dark themes."""
     picture = QPixmap(_ARROW, _ARROW)
