@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import typer
@@ -39,6 +40,9 @@ def main(arguments: list[str] | None = None) -> None:
     Exit codes: 0 done; 1 training failed; 2 something given cannot work (the message says what); 130
     stopped by Ctrl-C or SIGTERM, resumable.
     """
+    # Threads of torch that wait by spinning starve each other when anything else runs on the machine; the
+    # variable counts only when it is set before torch is imported.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     try:
         app(args=arguments, prog_name="segtrain")
     except SegtrainError as error:

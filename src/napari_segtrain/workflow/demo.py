@@ -27,9 +27,9 @@ EXPERIMENT = {
     "tr_config": {
         "patch_size": [128, 128],
         "batch_size": 4,
-        "num_epochs": 12,
+        "num_epochs": 24,
         "steps_per_epoch": 10,
-        "max_time": 2.0,
+        "max_time": 1.5,
         "ema_decay": 0.9,
         "optimizer": {"name": "AdamW", "lr": 0.003},
         "scheduler": {"name": "warmup_cosine", "warmup_epochs": 0.5},
