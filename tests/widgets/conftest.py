@@ -47,20 +47,49 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture
-def viewer(qapp: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A viewer that is closed afterwards, leaving no thread behind."""
+def make_viewer(qapp: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Any]]:
+    """Make viewers that are closed afterwards."""
     from napari.settings import get_settings
 
-    before = set(threading.enumerate())
-    get_settings().reset()
-    monkeypatch.setattr("napari._qt.threads.status_checker.StatusChecker.start", lambda *_: None)
-    viewer = napari.Viewer(show=False, show_welcome_screen=False)
-    yield viewer
-    if hasattr(viewer.window, "_qt_window"):
-        with patch.object(viewer.window._qt_window, "_save_current_window_settings"):
-            viewer.close()
-    wait_until(qapp, lambda: not leaked(before), "threads are left: {}", lambda: leaked(before))
+    made: list[Any] = []
+
+    def make() -> Any:
+        get_settings().reset()
+        monkeypatch.setattr("napari._qt.threads.status_checker.StatusChecker.start", lambda *_: None)
+        made.append(napari.Viewer(show=False, show_welcome_screen=False))
+        return made[-1]
+
+    yield make
+    for viewer in made:
+        if hasattr(viewer.window, "_qt_window"):
+            close(viewer)
+
+
+def close(viewer: Any) -> None:
+    with patch.object(viewer.window._qt_window, "_save_current_window_settings"):
+        viewer.close()
     gc.collect()
+
+
+@pytest.fixture(scope="session")
+def one_viewer(qapp: Any) -> Iterator[Any]:
+    """One viewer for many tests: making one takes a second."""
+    with pytest.MonkeyPatch.context() as patches:
+        patches.setattr("napari._qt.threads.status_checker.StatusChecker.start", lambda *_: None)
+        viewer = napari.Viewer(show=False, show_welcome_screen=False)
+        yield viewer
+        close(viewer)
+
+
+@pytest.fixture
+def viewer(qapp: Any, one_viewer: Any) -> Iterator[Any]:
+    """An empty viewer; a test that leaves a thread behind fails."""
+    before = set(threading.enumerate())
+    yield one_viewer
+    one_viewer.window.remove_dock_widget("all")
+    one_viewer.layers.clear()
+    one_viewer.dims.ndim = 2
+    wait_until(qapp, lambda: not leaked(before), "threads are left: {}", lambda: leaked(before))
 
 
 def leaked(before: set[threading.Thread]) -> list[threading.Thread]:
@@ -113,13 +142,13 @@ def engine_path(monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
 @pytest.fixture
 def make_dock(
     viewer: Any, engine_path: tuple[str, ...], tmp_path: Path, qapp: Any
-) -> Iterator[Callable[[type], Any]]:
+) -> Iterator[Callable[..., Any]]:
     """Open a dock in the viewer, with a project in a temporary folder."""
     docks: list[Any] = []
 
-    def make(kind: type) -> Any:
-        dock = kind(viewer, engine_path)
-        viewer.window.add_dock_widget(dock, name=kind.__name__)
+    def make(kind: type, within: Any = viewer) -> Any:
+        dock = kind(within, engine_path)
+        within.window.add_dock_widget(dock, name=kind.__name__)
         dock.project.set_value(tmp_path / "project")
         docks.append(dock)
         return dock

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from napari_segtrain.runs import BatchDone, EpochDone, RunStarted
+from napari_segtrain.widgets.beat import Beat
 from napari_segtrain.widgets.curves import Curves, Series
 
 pytestmark = [pytest.mark.gui, pytest.mark.usefixtures("qapp")]
@@ -33,7 +34,7 @@ def test_missing_values_are_left_out() -> None:
 
 
 def test_curves_per_target_and_part(qtbot: Any) -> None:
-    curves = Curves()
+    curves = Curves(Beat())
     curves.show()
     curves.begin(started())
     for step in range(1, 21):
@@ -52,7 +53,7 @@ def test_curves_per_target_and_part(qtbot: Any) -> None:
 
 
 def test_a_new_run_begins_empty_and_a_resumed_one_goes_on() -> None:
-    curves = Curves()
+    curves = Curves(Beat())
     curves.begin(started())
     curves.add_batch(BatchDone(epoch=1, step=1, loss=1.0))
     curves.begin(started(first=4))

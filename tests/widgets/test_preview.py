@@ -16,8 +16,9 @@ from napari_segtrain.config import (
 from napari_segtrain.runs import PreviewReady
 from napari_segtrain.runs.scratch import Scratch
 from napari_segtrain.widgets import preview as preview_module
+from napari_segtrain.widgets.beat import FAST, Beat
 from napari_segtrain.widgets.data_spec import training_data
-from napari_segtrain.widgets.preview import EVERY, PreviewLayers
+from napari_segtrain.widgets.preview import PreviewLayers
 from napari_segtrain.widgets.strokes import painted_box
 
 pytestmark = pytest.mark.gui
@@ -39,12 +40,20 @@ CONFIG = ExperimentConfig(
 
 
 @pytest.fixture
+def viewer() -> Any:
+    """A viewer without a window."""
+    from napari.components import ViewerModel
+
+    return ViewerModel()
+
+
+@pytest.fixture
 def previews(viewer: Any, tmp_path: Path) -> Any:
     image = viewer.add_image(np.zeros((20, 30), np.uint8), name="a", scale=(2, 3), rotate=15)
     paint = viewer.add_labels(np.zeros((20, 30), np.uint8), name="l")
     layers = list(viewer.layers)
     data = training_data([image], {"cells": (paint, None)}, CONFIG.dataset_config, all_layers=layers)
-    return PreviewLayers(viewer, CONFIG, data.images)
+    return PreviewLayers(viewer, CONFIG, data.images, Beat())
 
 
 def event(
@@ -73,6 +82,7 @@ def test_each_output_gets_the_layer_that_fits_it(
     viewer: Any, previews: Any, tmp_path: Path, head: str, values: Any, channel: Any, kind: str, shown: float
 ) -> None:
     previews.take(event(Scratch(tmp_path / "s"), head, values, channel=channel))
+    previews.show_newest()
     layer = viewer.layers[f"{head} · live"]
     assert type(layer).__name__ == kind
     assert layer.data.shape == (20, 30)
@@ -84,6 +94,7 @@ def test_directions_become_colours(viewer: Any, previews: Any, tmp_path: Path) -
     values = np.zeros((2, 20, 30), np.float32)
     values[0], values[1] = 1.0, -1.0
     previews.take(event(Scratch(tmp_path / "s"), "normals", values, channel=0))
+    previews.show_newest()
     layer = viewer.layers["normals · live"]
     assert layer.rgb
     assert tuple(layer.data[0, 0]) == (255, 0, 127)
@@ -96,6 +107,7 @@ def test_only_the_new_block_is_written_and_painting_goes_on(
     viewer.layers.selection = {viewer.layers["l"]}
     scratch = Scratch(tmp_path / "s")
     previews.take(event(scratch, "cells", np.ones((4, 5), np.uint8), (2, 3)))
+    previews.show_newest()
     layer = viewer.layers["cells · live"]
     assert layer.data.sum() == 20
     assert layer.data[2:6, 3:8].all()
@@ -111,10 +123,13 @@ def test_layers_change_at_most_four_times_a_second(
     scratch = Scratch(tmp_path / "s")
     for value in range(1, 50):
         previews.take(event(scratch, "types", np.full((20, 30), value, np.uint8)))
+        if value == 10:
+            qtbot.waitUntil(lambda: len(written) == 1)
     assert len(written) == 1
-    qtbot.wait(EVERY + 100)
-    assert len(written) == 2, "the newest, once"
-    assert (viewer.layers["types · live"].data == 49).all()
+    qtbot.wait(FAST // 2)
+    assert len(written) == 1
+    qtbot.waitUntil(lambda: len(written) == 2)
+    assert (viewer.layers["types · live"].data == 49).all(), "the newest, once"
 
 
 def test_an_image_too_large_for_a_preview_of_its_size_shows_the_newest_block(
@@ -124,7 +139,7 @@ def test_an_image_too_large_for_a_preview_of_its_size_shows_the_newest_block(
     scratch = Scratch(tmp_path / "s")
     for start in ((2, 3), (8, 9)):
         previews.take(event(scratch, "cells", np.ones((4, 5), np.uint8), start))
-        previews.flush()
+        previews.show_newest()
         layer = viewer.layers["cells · live"]
         assert layer.data.shape == (4, 5)
         np.testing.assert_allclose(layer.data_to_world((0, 0)), viewer.layers["a"].data_to_world(start))
@@ -135,6 +150,7 @@ def test_a_preview_whose_file_is_gone_is_passed_over(viewer: Any, previews: Any,
     late = event(scratch, "cells", np.ones((20, 30), np.uint8))
     scratch.remove()
     previews.take(late)
+    previews.show_newest()
     assert "cells · live" not in viewer.layers
 
 

@@ -378,8 +378,12 @@ def test_a_dock_that_is_closed_while_training_stops_its_process(
 
 
 def test_a_viewer_that_is_closed_while_training_stops_the_process(
-    qtbot: Any, viewer: Any, dock: Any, cells: Any, until: Until
+    qtbot: Any, make_viewer: Callable[[], Any], make_dock: Callable[..., Any], until: Until
 ) -> None:
+    viewer = make_viewer()
+    viewer.add_image(np.zeros((48, 64), np.uint8), name="a")
+    viewer.add_labels(np.arange(48 * 64).reshape(48, 64) % 3, name="a_b")
+    dock = make_dock(TrainDock, viewer)
     epochs(dock, 500)
     press(qtbot, dock, "start")
     until(lambda: dock.session.state is State.RUNNING)

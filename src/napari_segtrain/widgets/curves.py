@@ -5,16 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from ..runs.events import BatchDone, EpochDone, RunStarted
+from .beat import Beat
 from .choice_editors import Combo
 
 _MOST = 2000
 """Points a curve is drawn with; of longer ones every second point is dropped, again and again."""
-_DRAW_EVERY = 300
-"""Milliseconds between two redraws."""
 _TRAIN, _VAL = "#4fa3e0", "#f0a03c"
 
 
@@ -57,10 +55,16 @@ class Curves(QWidget):
     """A plot over epochs: the training's curve as a line, the validation's with a dot an epoch.
 
     The combo box chooses what is shown: the total loss, the loss of one target, or a score.
+
+    Parameters
+    ----------
+    beat
+        Says when the curves may be drawn.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, beat: Beat) -> None:
         super().__init__()
+        self._beat = beat
         self.setObjectName("curves")
         self._series: dict[tuple[str, str], Series] = {}
         self._steps_per_epoch = 1
@@ -75,10 +79,6 @@ class Curves(QWidget):
         self._layout.addWidget(self.choice)
         self._plot: Any = None
         self._lines: dict[str, Any] = {}
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(_DRAW_EVERY)
-        self._timer.timeout.connect(self._draw)
 
     def clear(self) -> None:
         """Forget the last run's curves."""
@@ -118,8 +118,7 @@ class Curves(QWidget):
         return self._series.setdefault((part, metric), Series())
 
     def _redraw(self) -> None:
-        if not self._timer.isActive():
-            self._timer.start()
+        self._beat.ask(self._draw)
 
     def _draw(self) -> None:
         known = sorted({metric for _, metric in self._series} - {"loss"})

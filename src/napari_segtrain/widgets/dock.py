@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QScrollArea, QVBoxLayout, QWidget
 
 from ..config import SegtrainError
 from . import notify
+from .beat import Beat
 from .engine_session import EngineSession
 from .layer_choice import LayerWatch
 from .run_panel import RunPanel
@@ -38,6 +39,7 @@ class Dock(QWidget):
         self.viewer = napari_viewer
         self.watch = LayerWatch(napari_viewer)
         self.engine = EngineSession(engine_arguments)
+        self.beat = Beat(self)
         self._docked = self._closed = False
         self.destroyed.connect(partial(_let_go, self.watch, self.engine))
 

@@ -79,7 +79,8 @@ class PredictDock(Dock):
             {
                 "predict": ("Predict", "Predict with these settings"),
                 "cancel": ("Cancel", "End the prediction after the tile it is in"),
-            }
+            },
+            self.beat,
         )
 
     def _lay_out(self) -> None:

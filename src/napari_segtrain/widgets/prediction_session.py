@@ -32,8 +32,8 @@ class PredictionSession(QObject):
         The dock.
     """
 
-    progressed = Signal(float, object)
-    """Finished share, and seconds left or None."""
+    progressed = Signal(float, object, str)
+    """Finished share, seconds left or None, and what is being done."""
     said = Signal(str)
     warned = Signal(str)
     ended = Signal(bool, str)
@@ -146,8 +146,7 @@ class PredictionSession(QObject):
         if self._command is None or event.job != self._command.job:
             return
         if isinstance(event, PredictProgress):
-            self.said.emit("Predicting …")
-            self.progressed.emit(event.fraction, event.seconds_left)
+            self.progressed.emit(event.fraction, event.seconds_left, "Predicting …")
         elif isinstance(event, Warned):
             self.warned.emit(event.message)
         elif isinstance(event, PredictDone):

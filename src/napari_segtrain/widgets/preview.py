@@ -9,15 +9,13 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from qtpy.QtCore import QObject, QTimer
 
 from ..config import ExperimentConfig, RunError
 from ..runs.events import PreviewReady
 from ..runs.scratch import open_memmap
+from .beat import Beat
 from .data_spec import TrainedImage
 
-EVERY = 250
-"""Milliseconds between two updates of the layers: at most four a second."""
 _LARGEST = 2**31
 """Bytes up to which a preview has the size of its image; of larger ones only the newest block is shown."""
 
@@ -27,7 +25,7 @@ _FOREGROUND = "#38d39f"
 Show = Literal["labels", "scalar", "vector"]
 
 
-class PreviewLayers(QObject):
+class PreviewLayers:
     """Shows the newest preview of each output and image, on the main thread.
 
     Parameters
@@ -38,8 +36,8 @@ class PreviewLayers(QObject):
         The experiment: it says which outputs are classes, values or directions.
     images
         The images that are trained on, by id.
-    parent
-        The dock.
+    beat
+        Says when layers may change.
     """
 
     def __init__(
@@ -47,36 +45,24 @@ class PreviewLayers(QObject):
         viewer: Any,
         config: ExperimentConfig,
         images: Mapping[str, TrainedImage],
-        parent: QObject | None = None,
+        beat: Beat,
     ) -> None:
-        super().__init__(parent)
+        self._beat = beat
         self._viewer = viewer
         self._config = config
         self._images = dict(images)
         self._newest: dict[tuple[str, str], list[PreviewReady]] = {}
         self._layers: dict[tuple[str, str], Any] = {}
-        self._timer = QTimer(self)
-        self._timer.setInterval(EVERY)
-        self._timer.timeout.connect(self._update)
 
     def take(self, event: PreviewReady) -> None:
         """Remember a preview; it is shown at the next update."""
         waiting = self._newest.setdefault((event.record, event.head), [])
         waiting[:] = [old for old in waiting if (old.start, old.stop) != (event.start, event.stop)]
         waiting.append(event)
-        if not self._timer.isActive():
-            self._update()
-            self._timer.start()
+        self._beat.ask(self.show_newest)
 
-    def flush(self) -> None:
-        """Show what waits, and stop updating; the layers stay."""
-        self._update()
-        self._timer.stop()
-
-    def _update(self) -> None:
-        if not self._newest:
-            self._timer.stop()
-            return
+    def show_newest(self) -> None:
+        """Show what waits; the layers stay."""
         newest, self._newest = self._newest, {}
         for events in newest.values():
             for event in events:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from ..runs import format_seconds
+from .beat import Beat
 
 _STEPS = 1000
 
@@ -20,10 +22,13 @@ class RunPanel(QWidget):
     buttons
         Text and tooltip of each button by its action, which is its `objectName`; the first one is the
         main one.
+    beat
+        Says when progress may be drawn.
     """
 
-    def __init__(self, buttons: Mapping[str, tuple[str, str]]) -> None:
+    def __init__(self, buttons: Mapping[str, tuple[str, str]], beat: Beat) -> None:
         super().__init__()
+        self._beat = beat
         self.buttons = {name: _button(name, *texts) for name, texts in buttons.items()}
         row = QHBoxLayout()
         row.setSpacing(6)
@@ -45,17 +50,18 @@ class RunPanel(QWidget):
         layout.addLayout(row)
         layout.addWidget(self.progress)
         layout.addWidget(self.status)
-        self._left: float | None = None
+        self._end: float | None = None
         self._fraction = 0.0
+        self._text = ""
         self._clock = QTimer(self)
         self._clock.setInterval(1000)
-        self._clock.timeout.connect(self._count_down)
+        self._clock.timeout.connect(lambda: self._beat.ask(self._write))
         self.reset()
 
     def reset(self) -> None:
         """Show that nothing is under way."""
         self._clock.stop()
-        self._left, self._fraction = None, 0.0
+        self._end, self._fraction = None, 0.0
         self.progress.setRange(0, _STEPS)
         self.progress.setValue(0)
         self.progress.hide()
@@ -68,14 +74,13 @@ class RunPanel(QWidget):
         self.progress.show()
         self.say(text)
 
-    def show_progress(self, fraction: float, seconds_left: float | None) -> None:
-        """Show how far the work is, and the time left; it counts down between two calls."""
-        self._fraction, self._left = fraction, seconds_left
-        self.progress.setRange(0, _STEPS)
-        self.progress.setValue(round(_STEPS * fraction))
-        self.progress.show()
-        self._write()
+    def show_progress(self, fraction: float, seconds_left: float | None, text: str = "") -> None:
+        """Show how far the work is, the time left, which counts down between two calls, and a status."""
+        self._fraction = fraction
+        self._end = None if seconds_left is None else time.monotonic() + seconds_left
+        self._text = text or self._text
         self._clock.start()
+        self._beat.ask(self._write)
 
     def hold(self) -> None:
         """Stop the clock: the work waits."""
@@ -83,21 +88,23 @@ class RunPanel(QWidget):
 
     def say(self, text: str) -> None:
         """Show the status in words."""
+        self._text = text
         self.status.setText(text)
+
+    def _write(self) -> None:
+        if not self._clock.isActive():
+            return
+        left = "" if self._end is None else format_seconds(max(0.0, self._end - time.monotonic()))
+        self.progress.setRange(0, _STEPS)
+        self.progress.setValue(round(_STEPS * self._fraction))
+        self.progress.setFormat(f"{self._fraction:.0%}" + (f" · {left} left" if left else ""))
+        self.progress.show()
+        self.status.setText(self._text)
 
     def enable(self, **actions: bool) -> None:
         """Enable or disable buttons by their action."""
         for name, enabled in actions.items():
             self.buttons[name].setEnabled(enabled)
-
-    def _count_down(self) -> None:
-        if self._left is not None:
-            self._left = max(0.0, self._left - 1.0)
-            self._write()
-
-    def _write(self) -> None:
-        left = "" if self._left is None else f" · {format_seconds(self._left)} left"
-        self.progress.setFormat(f"{self._fraction:.0%}{left}")
 
 
 def _button(name: str, text: str, tip: str) -> QPushButton:

@@ -41,7 +41,7 @@ class TrainDock(Dock):
     def __init__(self, napari_viewer: Any, engine_arguments: Sequence[str] = ()) -> None:
         super().__init__(napari_viewer, engine_arguments)
         self.setObjectName("train_dock")
-        self.session = TrainingSession(napari_viewer, self.engine, self)
+        self.session = TrainingSession(napari_viewer, self.engine, self.beat, self)
         self.form = TrainForm(self.watch)
         self.project = PathEdit("project", "Folder that holds the runs; it is made when absent.")
         self.project.set_value(DEFAULT_PROJECT)
@@ -50,9 +50,10 @@ class TrainDock(Dock):
                 "start": ("Start", "Train with these settings"),
                 "pause": ("Pause", "Wait after this batch; press again to go on"),
                 "stop": ("Stop", "End after this batch, with a checkpoint; the run can be resumed"),
-            }
+            },
+            self.beat,
         )
-        self.curves = Curves()
+        self.curves = Curves(self.beat)
         self.curves.hide()
         self._lay_out()
         self._connect()
@@ -151,9 +152,8 @@ class TrainDock(Dock):
             size = "" if event.parameters is None else f", {event.parameters / 1e6:.2g} million parameters"
             self.panel.say(f"Run {event.name} on {event.device}{size}")
         elif isinstance(event, Progress):
-            self.panel.show_progress(event.fraction, event.seconds_left)
-            if event.text and self.session.state in (State.STARTING, State.RUNNING):
-                self.panel.say(event.text)
+            if self.session.state in (State.STARTING, State.RUNNING):
+                self.panel.show_progress(event.fraction, event.seconds_left, event.text)
         elif isinstance(event, BatchDone):
             self.curves.add_batch(event)
         elif isinstance(event, EpochDone):

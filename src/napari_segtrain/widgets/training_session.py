@@ -23,6 +23,7 @@ from ..runs import (
     check_writable,
 )
 from ..runs.scratch import Scratch
+from .beat import Beat
 from .data_spec import TrainingData
 from .engine_session import EngineSession
 from .followers import write_copies
@@ -63,6 +64,8 @@ class TrainingSession(QObject):
         The napari viewer.
     engine
         The dock's engine.
+    beat
+        Says when layers may change.
     parent
         The dock.
     """
@@ -75,8 +78,9 @@ class TrainingSession(QObject):
     ended = Signal(bool, str)
     """Whether all went well, and a message for the user."""
 
-    def __init__(self, viewer: Any, engine: EngineSession, parent: QObject | None = None) -> None:
+    def __init__(self, viewer: Any, engine: EngineSession, beat: Beat, parent: QObject | None = None) -> None:
         super().__init__(parent)
+        self._beat = beat
         self._viewer = viewer
         self._engine = engine
         self._state = State.IDLE
@@ -115,7 +119,7 @@ class TrainingSession(QObject):
         check_writable(project)
         self._scratch = Scratch.create(project)
         self._strokes = StrokeForwarder(self._viewer, data.mirrors, self._scratch, self._send)
-        self._previews = PreviewLayers(self._viewer, config, data.images, self)
+        self._previews = PreviewLayers(self._viewer, config, data.images, self._beat)
         self._gaze = Gaze(self._viewer, data.images.values(), self._send)
         command = Train(config=config.to_dict(), data={}, project=str(project))
         self._job = command.job
@@ -209,8 +213,7 @@ class TrainingSession(QObject):
         if self._gaze is not None:
             self._gaze.close()
         if self._previews is not None:
-            self._previews.flush()
-            self._previews.deleteLater()
+            self._previews.show_newest()
         if self._scratch is not None:
             self._scratch.close() if keep else self._scratch.remove()
         self._strokes = self._previews = self._gaze = self._scratch = self._worker = None
