@@ -137,9 +137,9 @@ class Form(QWidget):
         row = QHBoxLayout(both)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(8)
-        row.addWidget(editor, 1)
+        row.addWidget(editor, 3)
         row.addWidget(self._label(partner))
-        row.addWidget(self.editors[partner.name], 1)
+        row.addWidget(self.editors[partner.name], 2)
         return both
 
     def value(self) -> Any:

@@ -89,29 +89,6 @@ class Geometry:
         moved = self.translate + self.linear @ ((by - 1.0) / 2.0)
         return replace(self, scale=self.scale * by, translate=moved)
 
-    def with_leading(self, count: int) -> Self:
-        """Return the geometry of an array with `count` more axes in front, such as channels."""
-        if not count:
-            return self
-        total = self.ndim + count
-        rotate, shear, affine = np.eye(total), np.eye(total), np.eye(total + 1)
-        rotate[count:, count:] = self.rotate
-        shear[count:, count:] = self.shear
-        affine[count:, count:] = self.affine
-        labels = None
-        if self.axis_labels is not None:
-            labels = (*(f"channel{i or ''}" for i in range(count)), *self.axis_labels)
-        return replace(
-            self,
-            scale=np.concatenate([np.ones(count), self.scale]),
-            translate=np.concatenate([np.zeros(count), self.translate]),
-            rotate=rotate,
-            shear=shear,
-            affine=affine,
-            units=None if self.units is None else ("pixel",) * count + tuple(self.units),
-            axis_labels=labels,
-        )
-
     def kwargs(self) -> dict[str, Any]:
         """Return what napari's `add_image` and `add_labels` take."""
         return {

@@ -23,7 +23,7 @@ def _prepare(spin: Any, key: Key) -> None:
     spin.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
     spin.setKeyboardTracking(False)
     spin.setAlignment(Qt.AlignmentFlag.AlignRight)
-    spin.setMinimumWidth(64)
+    spin.setMinimumWidth(84)  # napari's own buttons stand on both sides of the number
     spin.setSuffix(f" {key.unit}" if len(key.unit) in range(1, 9) else "")
     if key.optional:
         spin.setSpecialValueText(key.empty)

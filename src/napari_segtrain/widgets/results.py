@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,10 @@ from .prediction_data import PredictionData
 def add_results(
     viewer: Any, event: PredictDone, data: PredictionData, arrays: dict[str, Any], *, as_numbers: bool
 ) -> list[Any]:
-    """Add a layer for every output.
+    """Add a layer for every output, for one with several channels a layer for each channel.
 
-    Whole numbers become labels, other values images; several channels become a first axis.
+    Whole numbers become labels, other values images. A channel axis would be one more slider, and have
+    napari set the camera anew.
 
     Parameters
     ----------
@@ -30,43 +32,57 @@ def add_results(
     as_numbers
         Whole numbers are probabilities from 0 to 255 and not labels, except for instances.
     """
-    kinds = {
-        name: _is_labels(array, event.outputs[name].get("channel_axis"), as_numbers=as_numbers)
-        for name, array in arrays.items()
-    }
-    # Labels go on top, and other results wait for the eye: they would hide what they are drawn over.
-    order = sorted(arrays, key=lambda name: kinds[name])
+    parts = [part for name in arrays for part in _channels(name, arrays[name], event.outputs[name])]
+    kinds = {name: _is_labels(array, as_numbers=as_numbers) for name, array in parts}
     added = []
-    for name in order:
-        leading = 0 if event.outputs[name].get("channel_axis") is None else 1
+    # Labels go on top, and other results wait for the eye: they would hide what they are drawn over.
+    for name, array in sorted(parts, key=lambda part: kinds[part[0]]):
         options = {
-            **data.geometry.with_leading(leading).kwargs(),
+            **data.geometry.kwargs(),
             "name": f"{data.name} · {name}",
             "metadata": {"napari_segtrain": {"result": True}},
         }
         if kinds[name]:
-            added.append(viewer.add_labels(arrays[name], **options))
+            added.append(viewer.add_labels(array, **options))
         else:
             shown = not any(kinds.values())
-            added.append(
-                viewer.add_image(arrays[name], visible=shown, opacity=0.7, colormap="magma", **options)
-            )
+            added.append(viewer.add_image(array, visible=shown, opacity=0.7, colormap="magma", **options))
     return added
 
 
-def _is_labels(array: Any, channel_axis: int | None, *, as_numbers: bool) -> bool:
+def _channels(name: str, array: Any, spec: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Return the channels of a result by name: of a vector z, y and x, of others their number."""
+    if spec.get("channel_axis") is None:
+        return [(name, array)]
+    spatial = len(array.shape) - 1
+    letters = "zyx"[-spatial:] if array.shape[0] == spatial else [str(i) for i in range(array.shape[0])]
+    return [(f"{name} {letter}", array[channel]) for channel, letter in enumerate(letters)]
+
+
+def _is_labels(array: Any, *, as_numbers: bool) -> bool:
     if as_numbers and array.dtype == np.uint8:
         return False
-    return bool(np.issubdtype(array.dtype, np.integer)) and channel_axis is None
+    return bool(np.issubdtype(array.dtype, np.integer))
 
 
 def open_lazily(event: PredictDone) -> dict[str, Any]:
     """Open every output without reading it; napari reads what it shows."""
+    import dask.array
     import zarr
 
-    return {name: zarr.open_array(spec["path"], mode="r") for name, spec in event.outputs.items()}
+    opened = {}
+    for name, spec in event.outputs.items():
+        array = zarr.open_array(spec["path"], mode="r")
+        several = spec.get("channel_axis") is not None
+        # A Zarr array that is indexed is read; one channel of it is lazy only by way of dask.
+        opened[name] = dask.array.from_zarr(array) if several else array
+    return opened
 
 
 def read_all(event: PredictDone) -> dict[str, Any]:
     """Read every output into memory."""
-    return {name: np.asarray(array[...]) for name, array in open_lazily(event).items()}
+    import zarr
+
+    return {
+        name: np.asarray(zarr.open_array(spec["path"], mode="r")[...]) for name, spec in event.outputs.items()
+    }

@@ -9,7 +9,7 @@ from typing import Any
 from qtpy.QtWidgets import QFileDialog, QFormLayout, QHBoxLayout, QLabel, QPushButton, QWidget
 
 from ..config import ExperimentConfig, SegtrainError, dump_config, load_config
-from ..runs import BatchDone, EpochDone, Event, Finished, Progress, RunStarted, RunState, Warned
+from ..runs import BatchDone, EpochDone, Event, Finished, Progress, RunFolder, RunStarted, RunState, Warned
 from . import notify
 from .curves import Curves
 from .dock import Dock
@@ -55,6 +55,7 @@ class TrainDock(Dock):
         )
         self.curves = Curves(self.beat)
         self.curves.hide()
+        self._result = ""
         self._lay_out()
         self._connect()
         self._on_state(State.IDLE)
@@ -165,11 +166,14 @@ class TrainDock(Dock):
 
     def _on_finished(self, event: Finished) -> None:
         if event.status is RunState.COMPLETED and event.path:
-            notify.info(f"{Path(event.path).name} is trained; use it in the Predict dock.")
+            name = Path(event.path).name
+            self._result = f"{name} is trained{_best(event.path)}"
+            notify.info(f"{name} is trained; use it in the Predict dock.")
 
     def _on_end(self, well: bool, message: str) -> None:
         self.panel.reset()
-        self.panel.say(message or "Done")
+        self.panel.say(message or self._result)
+        self._result = ""
         if not well:
             notify.error(message)
 
@@ -177,3 +181,14 @@ class TrainDock(Dock):
         """Let go of viewer and engine; a running training stops, with a checkpoint."""
         self.session.close()
         super().shut_down()
+
+
+def _best(path: str) -> str:
+    """Return the best epoch of a run in words, an empty text when it has none."""
+    try:
+        best = RunFolder.open(path).read_info().best
+    except SegtrainError:
+        return ""
+    if best is None or best.value is None:
+        return ""
+    return f"; best after epoch {best.epoch}: {best.monitor} {best.value:.3g}"
