@@ -461,3 +461,14 @@ print([name for name in ("torch", "lightning", "albumentations") if name in sys.
     )
     assert done.stdout.strip() == "[]", done.stderr
     assert done.returncode == 0, done.stderr
+
+
+def test_nothing_is_cut_off_at_the_side(viewer: Any, dock: Any, cells: Any, until: Until) -> None:
+    from qtpy.QtWidgets import QScrollArea
+
+    losses = (LossConfig(name="WeightedSmoothL1Loss", kwargs={"beta": 0.5}, start_epoch=3),)
+    config = DatasetConfig(targets={"nuclei": TargetConfig(losses=losses)})
+    dock.set_value(ExperimentConfig(dataset_config=config))
+    scroll = dock.findChild(QScrollArea, "scroll")
+    until(lambda: scroll.minimumWidth() >= dock.form.minimumSizeHint().width())
+    assert dock.minimumSizeHint().width() <= 480, "a screen of 1200 pixels has room for the canvas"

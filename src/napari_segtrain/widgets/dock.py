@@ -17,6 +17,9 @@ from .layer_choice import LayerWatch
 from .run_panel import RunPanel
 from .style import STYLE
 
+_WIDEST = 480
+"""Pixels beyond which a dock does not grow by itself; a screen of 1200 needs room for the canvas."""
+
 
 class Dock(QWidget):
     """A form that scrolls over a foot that does not, and an engine of its own.
@@ -46,7 +49,7 @@ class Dock(QWidget):
     def _stack(self, head: Any, body: QWidget, *foot: QWidget) -> None:
         """Lay out: a fixed head, a body that scrolls, a fixed foot."""
         self.setStyleSheet(STYLE)
-        scroll = QScrollArea()
+        scroll = _Scroll()
         scroll.setObjectName("scroll")
         scroll.setWidget(body)
         scroll.setWidgetResizable(True)
@@ -95,6 +98,17 @@ class Dock(QWidget):
         if not self._closed:
             self._closed = True
             _let_go(self.watch, self.engine)
+
+
+class _Scroll(QScrollArea):
+    """A column that scrolls up and down, and is never narrower than what it holds."""
+
+    def eventFilter(self, watched: Any, event: Any) -> bool:
+        """Follow the content when it becomes wider, as a list with a new row does."""
+        if event.type() in (QEvent.Type.LayoutRequest, QEvent.Type.Resize) and watched is self.widget():
+            bar = self.verticalScrollBar().sizeHint().width()
+            self.setMinimumWidth(min(watched.minimumSizeHint().width() + bar, _WIDEST))
+        return bool(super().eventFilter(watched, event))
 
 
 def _let_go(watch: LayerWatch, engine: EngineSession, *_: Any) -> None:

@@ -82,7 +82,7 @@ class LossRow(QWidget):
         for name, summary in describe_losses().items():
             self.name.addItem(name)
             self.name.setItemData(self.name.count() - 1, summary, Qt.ItemDataRole.ToolTipRole)
-        self.name.setMinimumContentsLength(8)
+        self.name.setMinimumContentsLength(5)
         self.name.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.weight = FloatEdit(_KEYS["weight"])
         self.kwargs = MappingEdit(_KEYS["kwargs"])
@@ -102,14 +102,16 @@ class LossRow(QWidget):
             editor.changed.connect(self.changed)
 
     def _lay_out(self) -> None:
-        first, second = QHBoxLayout(), QHBoxLayout()
+        first, second = QHBoxLayout(), QVBoxLayout()
+        first.setSpacing(2)
         for widget, stretch in ((self.name, 1), (self.weight, 0), (self.more, 0), (self.remove, 0)):
             first.addWidget(widget, stretch)
         self.details = QWidget()
         self.details.setLayout(second)
-        second.addWidget(self.kwargs, 1)
+        second.addWidget(self.kwargs)
         second.addWidget(self.start_epoch)
         second.setContentsMargins(12, 0, 0, 0)
+        second.setSpacing(2)
         self.details.hide()
         self.more.toggled.connect(self.details.setVisible)
         layout = QVBoxLayout(self)
@@ -139,6 +141,7 @@ class LossRow(QWidget):
     def set_value(self, value: LossConfig) -> None:
         """Show a term."""
         self.name.setCurrentText(value.name)
+        self.name.lineEdit().setCursorPosition(0)  # shows the beginning of a long name
         self.weight.set_value(value.weight)
         self.kwargs.set_value(value.kwargs)
         self.start_epoch.set_value(value.start_epoch)
@@ -152,4 +155,5 @@ def _tool(text: str, tip: str) -> QToolButton:
     button.setToolTip(tip)
     button.setAccessibleName(tip)
     button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+    button.setMaximumWidth(24)
     return button
