@@ -106,6 +106,7 @@ class AuxiliaryTable(CardList):
             "add_auxiliary",
             "+ Add auxiliary task",
             "Let the network also learn distances or normals of a target; they are derived from its labels.",
+            lambda: self.append_new(),
         )
         self._targets = targets
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from qtpy.QtCore import Qt, Signal
@@ -57,26 +58,24 @@ class CardList(QWidget):
         `objectName` of the button, such as ``"add_target"``.
     text, tip
         The button's text and tooltip.
+    append_new
+        Adds a card with a fitting start value, when the button is pressed.
     """
 
     changed = Signal()
 
-    def __init__(self, name: str, action: str, text: str, tip: str) -> None:
+    def __init__(self, name: str, action: str, text: str, tip: str, append_new: Callable[[], Any]) -> None:
         super().__init__()
         self.setObjectName(name)
         self.cards: list[Any] = []
         self.add = QPushButton(text)
         self.add.setObjectName(action)
         self.add.setToolTip(tip)
-        self.add.clicked.connect(lambda: self.append_new())
+        self.add.clicked.connect(lambda: append_new())
         self._layout = QVBoxLayout(self)
         self._layout.setContentsMargins(0, 0, 0, 0)
         self._layout.setSpacing(6)
         self._layout.addWidget(self.add)
-
-    def append_new(self) -> Any:
-        """Add a card with a fitting start value; subclasses say which."""
-        raise TypeError(f"{type(self).__name__} does not say what a new row is")
 
     def append(self, card: Card) -> None:
         """Add a card at the end."""

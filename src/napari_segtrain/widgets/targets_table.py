@@ -79,6 +79,7 @@ class TargetsTable(CardList):
             "add_target",
             "+ Add target",
             "Learn what is painted on a labels layer.",
+            lambda: self.append_new(),
         )
         self._watch = watch
         self._images = images
