@@ -67,12 +67,13 @@ class LossResult:
         Detached scalars: ``"<head>/<LossName>"`` a term before its weight, ``"<head>"`` the head's
         weighted sum of terms before the head's weight.
     valid
-        Head name → whether it saw a valid voxel in this batch.
+        Head name → scalar bool, whether it saw a valid voxel in this batch; on the device, so that no
+        step waits for it.
     """
 
     total: Tensor
     parts: dict[str, Tensor]
-    valid: dict[str, bool]
+    valid: dict[str, Tensor]
 
 
 def check_heads(heads: Sequence[HeadLike], ndim: int) -> None:
@@ -187,8 +188,7 @@ class MultiTaskLoss(nn.Module):
             total = head.weight * loss if total is None else total + head.weight * loss
         if total is None:
             raise ValueError("there is no head to compute a loss for")
-        seen = torch.stack([batch[f"{head.name}_mask"].any() for head in self.heads]).tolist()
-        return LossResult(total, parts, {h.name: bool(s) for h, s in zip(self.heads, seen, strict=True)})
+        return LossResult(total, parts, {head.name: batch[f"{head.name}_mask"].any() for head in self.heads})
 
     def _source_levels(
         self, head: HeadLike, terms: Sequence[Loss], predictions: Mapping[str, Tensor | Sequence[Tensor]]

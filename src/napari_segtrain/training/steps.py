@@ -40,7 +40,7 @@ class LossResultLike(Protocol):
 
     total: Tensor
     parts: dict[str, Tensor]
-    valid: dict[str, bool]
+    valid: dict[str, Tensor]
 
 
 LossFunction = Callable[[dict[str, Any], dict[str, Tensor], int], "LossResultLike | Tensor"]
