@@ -68,7 +68,7 @@ def row(name, values, reference=None):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--seconds", type=float, default=20.0)
     options = parser.parse_args()
     import napari
     from qtpy.QtWidgets import QApplication

@@ -233,8 +233,12 @@ def test_a_stroke_reaches_the_training(qtbot: Any, viewer: Any, dock: Any, cells
     labels.brush_size = 3
     labels.paint((40, 50), 1)
     until(lambda: viewer.layers["nuclei · live"].data[40, 50] == 1)
-    applied = [event for event in heard if type(event).__name__ == "LabelsApplied"]
-    assert applied
+
+    def applied_events() -> list[Any]:
+        return [event for event in heard if type(event).__name__ == "LabelsApplied"]
+
+    until(lambda: bool(applied_events()))
+    applied = applied_events()
     box = [b - a for a, b in zip(applied[0].start, applied[0].stop, strict=True)]
     assert max(box) <= 5, "the stroke travels, not the image"
     press(qtbot, dock, "stop")

@@ -12,6 +12,8 @@ FAST, SLOW = 250, 2000
 """Milliseconds between two beats: where drawing is quick, and where it is not."""
 _QUICK = 15.0
 """Milliseconds up to which drawing is quick."""
+_REST, _PATIENCE = 250, 6000
+"""Milliseconds that the view must rest where drawing is slow, and for how long it is waited for."""
 
 
 class Beat(QObject):
@@ -19,24 +21,36 @@ class Beat(QObject):
 
     napari's window is drawn as a whole: each label that changes has the canvas composed again, which takes
     40 ms without a graphics card. So progress, curves and previews change in one go; where that go takes
-    long, it comes every two seconds, and between two of them the viewer has its time for the user.
+    long, it comes every two seconds, and between two of them the viewer has its time for the user: while
+    the user moves the view, it comes every six.
     """
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._asked: dict[Any, Callable[[], None]] = {}
         self._began = 0.0
+        self._moved = 0.0
         self.interval = FAST
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
-        self._timer.timeout.connect(self._strike)
+        self._timer.timeout.connect(self._on_time)
 
     def ask(self, callback: Callable[[], None]) -> None:
         """Call a function at the next beat, once, however often it was asked for."""
         self._asked[callback] = callback
         if not self._timer.isActive():
-            since = 1000.0 * (time.monotonic() - self._began)
-            self._timer.start(max(0, round(self.interval - since)))
+            self._timer.start(max(0, round(self.interval - _since(self._began))))
+
+    def give_way(self) -> None:
+        """Note that the user moves the view now, which the viewer has enough to draw for."""
+        self._moved = time.monotonic()
+
+    def _on_time(self) -> None:
+        moving = _since(self._moved) < _REST and _since(self._began) < _PATIENCE
+        if self.interval == SLOW and moving:
+            self._timer.start(_REST)
+        else:
+            self._strike()
 
     def strike(self) -> None:
         """Call at once what waits."""
@@ -54,5 +68,9 @@ class Beat(QObject):
         QTimer.singleShot(0, self._measure)
 
     def _measure(self) -> None:
-        took = 1000.0 * (time.monotonic() - self._began)
-        self.interval = FAST if took <= _QUICK else SLOW
+        self.interval = FAST if _since(self._began) <= _QUICK else SLOW
+
+
+def _since(moment: float) -> float:
+    """Return the milliseconds that have gone since."""
+    return 1000.0 * (time.monotonic() - moment)

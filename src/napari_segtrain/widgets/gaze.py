@@ -27,12 +27,21 @@ class Gaze:
         The images that are trained on; the first one that is visible is looked at.
     send
         Takes the command for the engine.
+    moved
+        Called whenever the view moves.
     """
 
-    def __init__(self, viewer: Any, images: Iterable[TrainedImage], send: Callable[[Preview], None]) -> None:
+    def __init__(
+        self,
+        viewer: Any,
+        images: Iterable[TrainedImage],
+        send: Callable[[Preview], None],
+        moved: Callable[[], None] = lambda: None,
+    ) -> None:
         self._viewer = viewer
         self._images = list(images)
         self._send = send
+        self._moved = moved
         self._last: PreviewHint | None = None
         self._timer = QTimer()
         self._timer.setSingleShot(True)
@@ -54,6 +63,7 @@ class Gaze:
             events.disconnect(self._on_move)
 
     def _on_move(self, event: Any = None) -> None:
+        self._moved()
         self._timer.start()
 
     def tell(self) -> None:

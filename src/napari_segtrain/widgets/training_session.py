@@ -120,7 +120,7 @@ class TrainingSession(QObject):
         self._scratch = Scratch.create(project)
         self._strokes = StrokeForwarder(self._viewer, data.mirrors, self._scratch, self._send)
         self._previews = PreviewLayers(self._viewer, config, data.images, self._beat)
-        self._gaze = Gaze(self._viewer, data.images.values(), self._send)
+        self._gaze = Gaze(self._viewer, data.images.values(), self._send, self._beat.give_way)
         command = Train(config=config.to_dict(), data={}, project=str(project))
         self._job = command.job
         self._go(State.PREPARING)
