@@ -65,3 +65,21 @@ def tiny_experiment():
         return ExperimentConfig.parse(values).with_overrides(overrides)
 
     return make
+
+
+@pytest.fixture
+def little_memory(monkeypatch):
+    """Return a function that lets every network fail with an error as soon as it computes something."""
+    from napari_segtrain.network import MultiTaskUNet
+
+    real = MultiTaskUNet.forward
+
+    def fail_with(error):
+        def forward(self, x):
+            if x.is_meta:  # an estimate of the memory computes nothing
+                return real(self, x)
+            raise error
+
+        monkeypatch.setattr(MultiTaskUNet, "forward", forward)
+
+    return fail_with

@@ -90,6 +90,14 @@ def test_stop_after_exits_with_130_and_resume_finishes(run, small, disc_folder, 
     assert len(RunFolder.open(folder).read_metrics()) == 2
 
 
+def test_a_run_out_of_memory_names_the_flags_to_use(run, small, disc_folder, tmp_path, little_memory):
+    little_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"))
+    code, _, err = run("train", "-i", disc_folder(), "-o", tmp_path / "P", "--config-path", small)
+    assert code != 0
+    assert "Try again with: --patch-size 32,32 --batch-size 1" in err
+    assert "Traceback" not in err
+
+
 def test_plan_tells_the_resolved_network(run, small, disc_folder):
     code, out, _ = run("plan", "-i", disc_folder(), "--config-path", small, "--patch-size", "30,30")
     assert code == 0

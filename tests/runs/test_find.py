@@ -8,7 +8,14 @@ from types import SimpleNamespace
 import pytest
 
 from napari_segtrain.config import RunError
-from napari_segtrain.runs import RunFolder, check_writable, find_run, list_runs
+from napari_segtrain.runs import (
+    RunFolder,
+    RunState,
+    check_writable,
+    find_run,
+    list_runs,
+    resumable_runs,
+)
 
 
 def test_runs_are_listed_by_age(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -22,6 +29,20 @@ def test_runs_are_listed_by_age(tmp_path: Path, caplog: pytest.LogCaptureFixture
     with caplog.at_level(logging.WARNING):
         assert list_runs(tmp_path) == runs
     assert "damaged" in caplog.text
+
+
+def test_runs_that_can_go_on_newest_first(tmp_path: Path) -> None:
+    for number, (name, state) in enumerate(
+        [("stopped", "interrupted"), ("done", "completed"), ("broken", "failed"), ("late", "failed")]
+    ):
+        run = RunFolder.create(tmp_path, name)
+        run.set_state(RunState.RUNNING)
+        if name == "late":
+            (run.checkpoints / "last.ckpt").touch()
+        run.set_state(RunState(state), reason="error")
+        run.update_info(created=f"2026-01-0{number + 1}T00:00:00Z")
+    RunFolder.create(tmp_path, "waiting")
+    assert [run.name for run in resumable_runs(tmp_path)] == ["late", "stopped"]
 
 
 @pytest.mark.parametrize(

@@ -52,9 +52,11 @@ def test_one_run_at_a_time(tmp_path: Path, kind: str) -> None:
         holder = second.holder()
         assert holder is not None
         assert holder.run == "base"
+        assert (second.active() or "").startswith("A training run is already active in")
         assert holder.process.is_alive()
         assert not second.held
     assert second.holder() is None
+    assert second.active() is None
     with second.acquire("next"):
         assert second.held
     assert not second.held

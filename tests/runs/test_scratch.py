@@ -109,6 +109,12 @@ def test_an_array_may_be_replaced_by_another_shape(scratch: Scratch) -> None:
     assert old.sum() == 2500, "a map of the old file must not lose its ground"
 
 
+def test_a_file_that_was_there_before_is_not_truncated_under_its_readers(scratch: Scratch) -> None:
+    old = open_memmap(scratch.add("a", np.ones((50, 50))))
+    Scratch(scratch.folder).add("a", np.zeros((2, 2)))
+    assert old.sum() == 2500
+
+
 @pytest.mark.parametrize(
     ("array", "message"),
     [

@@ -30,7 +30,7 @@ from napari_segtrain.runs import (
     Warned,
     load_checkpoint,
 )
-from napari_segtrain.training import NonFiniteLossError, OutOfMemoryError, build_trainer
+from napari_segtrain.training import NonFiniteLossError, build_trainer
 from napari_segtrain.training.callbacks import (
     CheckpointCallback,
     ControlCallback,
@@ -371,31 +371,6 @@ def test_curves_have_the_tags_that_are_promised(make_experiment) -> None:
     rows = made.run.read_metrics()
     assert sum(e.value for e in losses[:3]) / 3 == pytest.approx(rows[0]["train_loss"], rel=1e-5)
     assert [e.step for e in curves.Scalars("epoch_val_loss")] == [1, 2]
-
-
-def test_running_out_of_memory_says_what_would_fit(make_experiment) -> None:
-    made = make_experiment(tr_config__batch_size=8)
-
-    def greedy(*args: Any) -> Any:
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
-
-    made.experiment.module.network.forward = greedy
-    with pytest.raises(OutOfMemoryError) as caught:
-        made.fit()
-    assert caught.value.reason == FinishReason.OUT_OF_MEMORY
-    assert "patches of 16,16 in batches of 8" in str(caught.value)
-    assert "tr_config.batch_size 4" in str(caught.value)
-
-
-def test_other_errors_are_left_as_they_are(make_experiment) -> None:
-    made = make_experiment()
-
-    def broken(*args: Any) -> Any:
-        raise RuntimeError("a fault of the program")
-
-    made.experiment.module.network.forward = broken
-    with pytest.raises(RuntimeError, match="a fault of the program"):
-        made.fit()
 
 
 def test_a_failing_validation_puts_the_trained_weights_back(make_experiment) -> None:

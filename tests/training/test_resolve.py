@@ -8,15 +8,7 @@ import pytest
 import torch
 
 from napari_segtrain.config import ConfigError, DataFacts, TargetFacts
-from napari_segtrain.network import estimate_memory
 from napari_segtrain.training import Inventory, ResolvedExperiment, resolve
-from napari_segtrain.training.memory import (
-    is_out_of_memory,
-    largest_batch,
-    out_of_memory_message,
-    suggest_fit,
-)
-from napari_segtrain.training.resolve import plan_network
 
 NO_GPU = Inventory(why_no_gpu="there is none", why_no_mps="there is none")
 
@@ -80,51 +72,3 @@ def test_an_absent_gpu_and_a_rounded_patch_are_said(tiny_config) -> None:
 def test_a_patch_of_another_dimension_is_refused(tiny_config) -> None:
     with pytest.raises(ConfigError, match="2D"):
         resolve(tiny_config(2, tr_config__patch_size=[16, 16, 16]), facts(2), NO_GPU)
-
-
-def test_memory_errors_are_told_from_others() -> None:
-    assert is_out_of_memory(MemoryError())
-    assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
-    assert is_out_of_memory(RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you"))
-    assert not is_out_of_memory(RuntimeError("shape mismatch"))
-    assert not is_out_of_memory(ValueError("out of memory"))
-
-
-def test_a_real_allocation_that_fails_is_recognised() -> None:
-    with pytest.raises((RuntimeError, MemoryError)) as caught:
-        torch.empty(2**58, dtype=torch.uint8)
-    assert is_out_of_memory(caught.value)
-
-
-def test_the_suggestion_fits_and_keeps_the_patch_while_it_can(tiny_config) -> None:
-    config, known = tiny_config(3, tr_config__patch_size=[64] * 3), facts(3)
-    resolved = resolve(config, known, NO_GPU)
-    plan = resolved.plan
-
-    def replan(patch: tuple[int, ...]):
-        return plan_network(config, known, resolved.heads, patch)
-
-    roomy = int(estimate_memory(plan, 2) / 0.8) + 1
-    assert suggest_fit(plan, 8, roomy, replan) == (plan.patch_size, 2)
-    tight = int(estimate_memory(plan, 1) / 0.8) - 1
-    found = suggest_fit(plan, 8, tight, replan)
-    assert found is not None
-    patch, batch = found
-    assert max(patch) < 64
-    assert estimate_memory(replan(patch), batch) <= 0.8 * tight
-    assert suggest_fit(plan, 8, 1000, replan) is None
-
-
-def test_the_message_says_what_would_fit(tiny_config) -> None:
-    plan = resolve(tiny_config(3, tr_config__patch_size=[64] * 3), facts(3), NO_GPU).plan
-    text = out_of_memory_message(plan, 8, torch.device("cpu"), ((32, 32, 32), 1))
-    assert "64,64,64 in batches of 8" in text
-    assert "tr_config.patch_size 32,32,32 with tr_config.batch_size 1" in text
-    assert "tr_config.accumulate 8" in text
-    assert "base_features" in out_of_memory_message(plan, 1, torch.device("cpu"), None)
-
-
-def test_the_automatic_batch_is_halved_until_it_fits(tiny_config) -> None:
-    plan = resolve(tiny_config(2, tr_config__patch_size=[64, 64]), facts(2), NO_GPU).plan
-    assert largest_batch(plan, 8, int(estimate_memory(plan, 4) / 0.8) + 1) == 4
-    assert largest_batch(plan, 8, 10) == 1

@@ -11,6 +11,7 @@ from napari_segtrain.runs import (
     EpochDone,
     Finished,
     FinishReason,
+    FittingSize,
     ProjectLock,
     RunFolder,
     RunStarted,
@@ -19,6 +20,7 @@ from napari_segtrain.runs import (
     load_checkpoint,
     read_events,
 )
+from napari_segtrain.runs.scratch import Scratch
 
 
 @pytest.fixture
@@ -204,3 +206,43 @@ def test_a_run_cannot_be_resumed_with_another_network(disc_folder, tiny_experime
 def test_without_data_or_project_the_message_says_what_to_give(tiny_experiment):
     with pytest.raises(RunError, match="needs data and a project"):
         workflow.train(tiny_experiment(), None, None)
+
+
+def test_a_run_out_of_memory_says_what_fits_as_numbers(
+    disc_folder, tiny_experiment, tmp_path, events, little_memory
+):
+    little_memory(MemoryError())
+    config = tiny_experiment(**{"tr_config.batch_size": 8})
+    with pytest.raises(workflow.RunFailedError) as caught:
+        workflow.train(config, disc_folder(), tmp_path / "P", emit=events.append)
+    expected = FittingSize(patch_size=(32, 32), batch_size=4)
+    assert caught.value.fitting == expected
+    assert (events[-1].reason, events[-1].fitting) == (FinishReason.OUT_OF_MEMORY, expected)
+    assert read_events(caught.value.path / "events.jsonl")[-1].fitting == expected
+
+
+def test_a_run_on_layers_goes_on_without_the_viewer_or_with_new_layers(disc_image, tiny_experiment, tmp_path):
+    def shared():
+        scratch = Scratch.create(tmp_path / "P")
+        image, labels = disc_image((64, 72), 5, 0)
+        layer = {
+            "id": "image",
+            "image": scratch.add("image", image),
+            "labels": {"cells": scratch.add("labels", (labels > 0).astype(np.uint8))},
+        }
+        return scratch, {"layers": [layer]}
+
+    scratch, data = shared()
+    config = tiny_experiment(**{"tr_config.num_epochs": 3})
+    run = workflow.train(config, data, tmp_path / "P", stop_after=1, preview=True).path
+    scratch.remove()
+    assert [path.name.partition("-")[0] for path in (run / "scratch").iterdir()] == ["layers"]
+    assert workflow.resume(run, stop_after=2).epochs == 2
+    scratch, data = shared()
+    done = workflow.train(config, data, None, resume=run)
+    assert (done.status, done.epochs) == (RunState.COMPLETED, 3)
+    assert list((run / "scratch").iterdir()) == []
+    with pytest.raises(RunError, match="copies of them are gone"):
+        workflow.resume(run, overrides={"tr_config.num_epochs": 4})
+    longer = config.replace(tr_config=config.tr_config.replace(num_epochs=4))
+    assert workflow.train(longer, data, None, resume=run).epochs == 4

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
-from napari_segtrain.config import ConfigError, ExperimentConfig, load_config
+from napari_segtrain.config import ConfigError, ExperimentConfig, TrainingError, load_config
 
 from .options import TRAIN_KEYS, assignments, flag, given, losses, sizes
 
@@ -67,11 +69,29 @@ def train(
             raise ConfigError(
                 "--resume continues a run with its own configuration: leave out --config-path and --loss"
             )
-        _finish(_resume(resume, input, overrides, stop_after, console), console)
+        with _flags_that_fit():
+            result = _resume(resume, input, overrides, stop_after, console)
+        _finish(result, console)
         return
     config = load_config(config_path) if config_path is not None else ExperimentConfig()
     config = config.with_overrides(overrides)
-    _finish(_start(config, overrides, loss, input, output, stop_after, console), console)
+    with _flags_that_fit():
+        result = _start(config, overrides, loss, input, output, stop_after, console)
+    _finish(result, console)
+
+
+@contextmanager
+def _flags_that_fit() -> Iterator[None]:
+    """Add the flags to try next to the message of a training that ran out of memory."""
+    try:
+        yield
+    except TrainingError as error:
+        fitting = getattr(error, "fitting", None)
+        if fitting is None:
+            raise
+        patch = ",".join(map(str, fitting.patch_size))
+        flags = f"--patch-size {patch} --batch-size {fitting.batch_size}"
+        raise TrainingError(f"{error}\nTry again with: {flags}") from error
 
 
 def _start(

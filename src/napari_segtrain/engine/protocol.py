@@ -41,8 +41,8 @@ class Train(Command):
     """Id that all events of this job carry."""
     config: dict[str, Any]
     """The experiment, as `ExperimentConfig.to_dict` gives it."""
-    data: DataSpec
-    """What to train on."""
+    data: DataSpec | None = None
+    """What to train on; None, only with `resume`, for what the run was trained on before."""
     project: str
     """Folder that holds the runs."""
     run_name: str | None = None

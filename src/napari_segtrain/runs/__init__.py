@@ -12,6 +12,7 @@ from .checkpoints import (
     save_checkpoint,
 )
 from .control import Block, Control, LabelChange, PreviewHint
+from .data_file import read_data, write_data
 from .events import (
     AnyEvent,
     BatchDone,
@@ -23,6 +24,7 @@ from .events import (
     Event,
     EventWriter,
     Finished,
+    FittingSize,
     LabelsApplied,
     Paused,
     PredictDone,
@@ -39,7 +41,7 @@ from .events import (
     read_events,
     read_events_from,
 )
-from .find import check_writable, find_run, list_runs
+from .find import check_writable, find_run, list_runs, resumable_runs
 from .folder import RunFolder, runs_folder
 from .info import Best, RunInfo, library_versions
 from .lock import Holder, ProjectLock, recover
@@ -67,6 +69,7 @@ __all__ = [
     "EventWriter",
     "FinishReason",
     "Finished",
+    "FittingSize",
     "Holder",
     "LabelChange",
     "LabelsApplied",
@@ -104,16 +107,19 @@ __all__ = [
     "numbered_name",
     "plain",
     "prune",
+    "read_data",
     "read_events",
     "read_events_from",
     "read_json",
     "read_metrics",
     "recover",
+    "resumable_runs",
     "run_name",
     "runs_folder",
     "save_checkpoint",
     "summary_text",
     "write_bytes",
+    "write_data",
     "write_json",
     "write_text",
 ]

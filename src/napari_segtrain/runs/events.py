@@ -39,6 +39,15 @@ Bounds = tuple[int, ...]
 """One corner of a block of voxels, an index per spatial axis in array order (z,) y, x."""
 
 
+class FittingSize(Config):
+    """A patch and batch size that should fit into the memory there is."""
+
+    patch_size: tuple[int, ...]
+    """Edges of a patch in voxels, (z,) y, x."""
+    batch_size: int
+    """Patches in a batch."""
+
+
 class Event(Config):
     """Something that happened, at a time, in a job."""
 
@@ -279,6 +288,8 @@ class Finished(Event):
     """The run folder, or what a prediction was written to."""
     traceback: str | None = None
     """Where a fault of the program lies; None for faults in what the user gave."""
+    fitting: FittingSize | None = None
+    """What to train with instead, after an end for lack of memory; None when nothing smaller would fit."""
 
 
 # ------------------------------------------------------------------------------------ prediction

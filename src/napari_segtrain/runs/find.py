@@ -33,6 +33,11 @@ def list_runs(project: str | Path) -> list[RunFolder]:
     return [run for _, _, run in sorted(found, key=lambda item: item[:2])]
 
 
+def resumable_runs(project: str | Path) -> list[RunFolder]:
+    """Return the runs of a project that ended before their time and can go on, newest first."""
+    return [run for run in reversed(list_runs(project)) if run.resumable]
+
+
 def find_run(path: str | Path) -> RunFolder:
     """Return the run that a path means.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import shutil
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ from pydantic import ValidationError
 from napari_segtrain.config import ExperimentConfig, RunError, dump_config, load_config
 
 from .atomic import explain_os_error, plain, read_json, remove_leftovers, write_json, write_text
+from .checkpoints import LAST
 from .events import EventWriter, Finished, StatusChanged
 from .info import RunInfo, library_versions, now
 from .metrics import MetricsLog, Row, read_metrics
@@ -23,6 +25,8 @@ from .summary import summary_text
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _SUBFOLDERS = ("checkpoints", "logs", "plots", "evaluation", "scratch")
+COPIES = "layers"
+"""How folders in a run's scratch begin that hold what it was trained on."""
 
 
 def runs_folder(project: str | Path) -> Path:
@@ -137,7 +141,7 @@ class RunFolder:
 
     @property
     def scratch(self) -> Path:
-        """Folder of arrays that processes share while the run is active."""
+        """Folder of arrays that processes share; of a run that may go on, what it was trained on stays."""
         return self.path / "scratch"
 
     @property
@@ -208,8 +212,8 @@ class RunFolder:
         """Move the run to another state; the file is written before this returns.
 
         Moving to running notes this process and clears how the run had ended; moving back to pending is
-        a retry and also forgets the epochs and metrics, but deletes no file. Ending adds to the time and
-        writes `summary.txt`.
+        a retry and also forgets the epochs and metrics, but deletes no file. Ending adds to the time,
+        writes `summary.txt`, and empties the scratch folder of what nobody needs any more.
 
         Parameters
         ----------
@@ -247,7 +251,22 @@ class RunFolder:
             info = RunInfo(id=info.id, name=info.name, created=info.created, num_epochs=info.num_epochs)
         self._write_info(info)
         write_text(self.path / "summary.txt", summary_text(info))
+        if state in ENDED:
+            self._empty_scratch(keep_copies=self.resumable)
         return StatusChanged(status=state, message=message)
+
+    @property
+    def resumable(self) -> bool:
+        """Whether the run has ended and can go on: interrupted, or failed after a checkpoint."""
+        state = self.state
+        return state is RunState.INTERRUPTED or (
+            state is RunState.FAILED and (self.checkpoints / LAST).is_file()
+        )
+
+    def _empty_scratch(self, *, keep_copies: bool) -> None:
+        for folder in self.scratch.iterdir() if self.scratch.is_dir() else ():
+            if not (keep_copies and folder.name.startswith(COPIES)):
+                shutil.rmtree(folder, ignore_errors=True)
 
     def finish(self, state: RunState, reason: str, message: str = "") -> Finished:
         """End the run on behalf of a process that no longer can, and tell the followers of its events.

@@ -86,12 +86,12 @@ class ProjectLock:
         """
         with self._guard:
             if self.held:
-                raise RunError(self._refusal())
+                raise RunError(self._refusal(self.holder()))
             try:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 self._take(Holder(process=ProcessId.here(), run=run))
             except _TakenError:
-                raise RunError(self._refusal()) from None
+                raise RunError(self._refusal(self.holder())) from None
             except OSError as error:
                 self._let_go()
                 raise RunError(
@@ -116,6 +116,11 @@ class ProjectLock:
 
     def __exit__(self, *exc: object) -> None:
         self.release()
+
+    def active(self) -> str | None:
+        """Return that a run is active in the project, and which, as a sentence; None when none is."""
+        holder = self.holder()
+        return None if holder is None else self._refusal(holder)
 
     def holder(self) -> Holder | None:
         """Return who is active in the project, or None; asks without disturbing anybody.
@@ -182,8 +187,7 @@ class ProjectLock:
             self._file.close()
             self._file = None
 
-    def _refusal(self) -> str:
-        holder = self.holder()
+    def _refusal(self, holder: Holder | None) -> str:
         if holder is None or holder is _UNKNOWN:
             return f"A training run is already active in {self.project}; stop it or wait for its end"
         owner = holder.process

@@ -18,6 +18,8 @@ from napari_segtrain.config import DataError, RunError
 from .atomic import explain_os_error, write_text
 from .process import ProcessId
 
+_SHARED = ".scratch"
+"""Folder of a project for arrays that are not of a run, or not yet."""
 _OWNER = "owner.json"
 _SLAB = 2**24
 """Bytes written at once."""
@@ -56,7 +58,7 @@ class Scratch:
         RunError
             When the folder cannot be made.
         """
-        parent = Path(project) / ".scratch"
+        parent = Path(project) / _SHARED
         for old in parent.iterdir() if parent.is_dir() else ():
             if _is_abandoned(old):
                 shutil.rmtree(old, ignore_errors=True)
@@ -175,7 +177,7 @@ class Scratch:
             raise ValueError(f"{name!r} is not usable as the name of a file")
         return {
             "kind": "memmap",
-            "path": str(self.folder / f"{name}.raw"),
+            "path": str(self._file(name)),
             "shape": [int(size) for size in shape],
             "dtype": dtype.str,
             "channel_axis": axis,
@@ -184,10 +186,12 @@ class Scratch:
     def _forget(self, name: str) -> None:
         # The old file is unlinked, not truncated: somebody who still maps it would crash at its next read.
         self._maps.pop(name, None)
-        old = self._specs.pop(name, None)
-        if old is not None:
-            with suppress(OSError):
-                Path(old["path"]).unlink(missing_ok=True)
+        self._specs.pop(name, None)
+        with suppress(OSError):
+            self._file(name).unlink(missing_ok=True)
+
+    def _file(self, name: str) -> Path:
+        return self.folder / f"{name}.raw"
 
     def _full(self, path: str, error: OSError) -> RunError:
         with suppress(OSError):
@@ -196,6 +200,11 @@ class Scratch:
             f"{path}: cannot be written ({explain_os_error(error)}); free some space on this disk or choose "
             "another project folder"
         )
+
+
+def is_shared(path: str | Path, project: str | Path) -> bool:
+    """Return whether a file lies in a folder that `Scratch.create` made in a project."""
+    return Path(path).resolve().parent.parent == (Path(project) / _SHARED).resolve()
 
 
 def open_memmap(spec: Spec, *, writable: bool = False) -> np.memmap[Any, Any]:

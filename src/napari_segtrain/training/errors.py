@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from napari_segtrain.config import TrainingError
-from napari_segtrain.runs import FinishReason
+from napari_segtrain.runs import FinishReason, FittingSize
 
 
 class NonFiniteLossError(TrainingError):
@@ -13,9 +13,19 @@ class NonFiniteLossError(TrainingError):
 
 
 class OutOfMemoryError(TrainingError):
-    """The memory of the device ran out."""
+    """The memory of the device ran out.
+
+    Attributes
+    ----------
+    fitting
+        A smaller patch and batch size that should fit; None when there is none.
+    """
 
     reason = FinishReason.OUT_OF_MEMORY
+
+    def __init__(self, message: str, fitting: FittingSize | None = None) -> None:
+        super().__init__(message)
+        self.fitting = fitting
 
 
 class StopRequested(Exception):  # noqa: N818 - not an error: somebody asked for it

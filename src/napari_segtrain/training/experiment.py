@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 import lightning.pytorch as pl
 
@@ -35,11 +35,11 @@ from .building import (
 from .callbacks import Ending, Preview
 from .checkpoint import restore_training_state
 from .data import SegtrainDataModule
-from .fit import FitResult, out_of_memory, result_of, run_loop
+from .fit import FitResult, memory_explained, result_of, run_loop
 from .hardware import Hardware
 from .module import SegmentationModule
 from .randomness import seed_everything
-from .resolve import ResolvedExperiment, plan_network, resolve
+from .resolve import ResolvedExperiment, resolve
 from .trainer import build_callbacks, build_trainer
 
 if TYPE_CHECKING:
@@ -124,8 +124,9 @@ class Experiment:
         if splits is None:
             splits = choose_splits(config, dataset, run, resolved, resumed=checkpoint is not None)
         data = data_of(config, dataset, resolved, splits, split_index, run.project / "cache")
-        network, resolved = network_of(config, data.resolved)
-        module = module_of(config, resolved, network, validates=data.validates)
+        with memory_explained(config, data.resolved):
+            network, resolved = network_of(config, data.resolved)
+            module = module_of(config, resolved, network, validates=data.validates)
         module.description = describe(config, resolved)
         data.position = lambda: (module.epochs_done, module.batches_done)
         if checkpoint is not None:
@@ -207,12 +208,8 @@ class Experiment:
         self._announce()
         self.module.network.train()
         try:
-            reason = run_loop(self._trainer(callbacks), self.module, self.data, control, ending)
-        except (RuntimeError, MemoryError) as error:
-            explained = out_of_memory(error, self.module, self.resolved, self._replan)
-            if explained is None:
-                raise
-            raise explained from error
+            with memory_explained(self.config, self.resolved):
+                reason = run_loop(self._trainer(callbacks), self.module, self.data, control, ending)
         finally:
             self.data.close()
         return result_of(self.run, self.module, reason)
@@ -244,6 +241,3 @@ class Experiment:
                 heads=tuple(head.name for head in resolved.heads),
             )
         )
-
-    def _replan(self, patch_size: tuple[int, ...]) -> Any:
-        return plan_network(self.config, self.resolved.facts, self.resolved.heads, patch_size)

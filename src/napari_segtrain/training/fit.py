@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import torch
 
+from napari_segtrain.config import ExperimentConfig
 from napari_segtrain.network import NetworkPlan
 from napari_segtrain.runs import BEST, LAST, Best, Control, FinishReason, RunFolder, RunState
 
 from .callbacks import Ending
 from .errors import OutOfMemoryError, StopRequested
-from .memory import free_memory, is_out_of_memory, out_of_memory_message, suggest_fit
+from .memory import is_out_of_memory, out_of_memory_message, reclaim_memory, suggest_fit
 from .module import Row, SegmentationModule
-from .resolve import ResolvedExperiment
+from .resolve import ResolvedExperiment, plan_network
 from .trainer import quiet_lightning, stop_on_signals
 
 _INTERRUPTED = frozenset({FinishReason.STOP_AFTER, FinishReason.STOPPED, FinishReason.PARENT_GONE})
@@ -86,19 +89,22 @@ def run_loop(
     return ending.reason
 
 
-def out_of_memory(
-    error: BaseException,
-    module: SegmentationModule,
-    resolved: ResolvedExperiment,
-    replan: Callable[[tuple[int, ...]], NetworkPlan],
-) -> OutOfMemoryError | None:
-    """Return the error to raise instead when `error` says that memory ran out, else None."""
-    if not is_out_of_memory(error):
-        return None
-    device = next(module.network.parameters()).device
-    plan, size = resolved.plan, resolved.batch_size
-    fit = suggest_fit(plan, size, free_memory(device), replan)
-    return OutOfMemoryError(out_of_memory_message(plan, size, device, fit))
+@contextmanager
+def memory_explained(config: ExperimentConfig, resolved: ResolvedExperiment) -> Iterator[None]:
+    """Raise `OutOfMemoryError`, with a size that should fit, in the place of whatever says so inside."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        device = torch.device(resolved.device)
+        plan, size = resolved.plan, resolved.batch_size
+
+        def replan(patch: tuple[int, ...]) -> NetworkPlan:
+            return plan_network(config, resolved.facts, resolved.heads, patch)
+
+        fitting = suggest_fit(plan, size, reclaim_memory(error, device), replan)
+        raise OutOfMemoryError(out_of_memory_message(plan, size, device, fitting), fitting) from error
 
 
 def result_of(run: RunFolder, module: SegmentationModule, reason: str) -> FitResult:

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import gc
+import traceback
 from collections.abc import Callable, Iterator
 
 import psutil
 import torch
 
 from napari_segtrain.network import NetworkPlan, estimate_memory
+from napari_segtrain.runs import FittingSize
 
 _SHARE = 0.8
 """Share of the free memory that a training may count on: estimates are rough, and others work too."""
 
-_WORDS = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory")
+_WORDS = (
+    "out of memory",
+    "can't allocate memory",
+    "cannot allocate memory",
+    "not enough memory",
+    "bad_alloc",
+    "alloc_failed",  # of cuDNN and cuBLAS
+)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -29,6 +39,20 @@ def free_memory(device: torch.device) -> int:
     return int(psutil.virtual_memory().available)
 
 
+def reclaim_memory(error: BaseException, device: torch.device) -> int:
+    """Let go of what the computation that failed still holds, and return the bytes that there are then.
+
+    Its tensors live as long as the error does: in the variables of the functions that it came through.
+    """
+    traceback.clear_frames(error.__traceback__)
+    gc.collect()
+    available = free_memory(device)
+    if device.type == "cuda":
+        # Torch keeps freed memory for itself; a new training of this process, or the end of it, gets it.
+        available += torch.cuda.memory_reserved(device)
+    return available
+
+
 def largest_batch(plan: NetworkPlan, most: int, available: int) -> int:
     """Return the largest batch size up to `most`, by halving, that should fit; 1 when none does."""
     size = most
@@ -42,7 +66,7 @@ def suggest_fit(
     batch_size: int,
     available: int,
     replan: Callable[[tuple[int, ...]], NetworkPlan],
-) -> tuple[tuple[int, ...], int] | None:
+) -> FittingSize | None:
     """Return the nearest smaller patch and batch size that should fit, or None.
 
     Fewer patches in a batch come first, because the patch size decides what the network can see.
@@ -62,7 +86,7 @@ def suggest_fit(
         except ValueError:
             continue
         if estimate_memory(smaller, size) <= _SHARE * available:
-            return smaller.patch_size, size
+            return FittingSize(patch_size=smaller.patch_size, batch_size=size)
     return None
 
 
@@ -79,7 +103,7 @@ def _smaller(patch: tuple[int, ...], batch_size: int) -> Iterator[tuple[tuple[in
 
 
 def out_of_memory_message(
-    plan: NetworkPlan, batch_size: int, device: torch.device, fit: tuple[tuple[int, ...], int] | None
+    plan: NetworkPlan, batch_size: int, device: torch.device, fit: FittingSize | None
 ) -> str:
     """Return what happened and what to do, in words."""
     where = "the GPU's memory" if device.type == "cuda" else "this machine's memory"
@@ -91,12 +115,12 @@ def out_of_memory_message(
     )
     if fit is None:
         return text + "Try fewer features (model_config.base_features), or a machine with more memory"
-    smaller = ",".join(map(str, fit[0]))
-    changes = [f"tr_config.batch_size {fit[1]}"]
-    if fit[0] != plan.patch_size:
+    smaller = ",".join(map(str, fit.patch_size))
+    changes = [f"tr_config.batch_size {fit.batch_size}"]
+    if fit.patch_size != plan.patch_size:
         changes.insert(0, f"tr_config.patch_size {smaller}")
     advice = f"This should fit: {' with '.join(changes)}"
-    if fit[1] < batch_size:
-        times = -(-batch_size // fit[1])
+    if fit.batch_size < batch_size:
+        times = -(-batch_size // fit.batch_size)
         advice += f"; tr_config.accumulate {times} then gives the same effective batch"
     return text + advice

@@ -4,7 +4,7 @@ from napari_segtrain.training import resolve
 
 from .demo import DemoResult, demo
 from .prediction import Written, load_predictor, predict, predict_files, predict_layer
-from .run import RunFailedError, RunResult, complete_targets, resume, run_data, train
+from .run import RunFailedError, RunResult, complete_targets, resume, train
 from .scoring import Evaluation, evaluate
 
 __all__ = [
@@ -22,6 +22,5 @@ __all__ = [
     "predict_layer",
     "resolve",
     "resume",
-    "run_data",
     "train",
 ]

@@ -20,6 +20,7 @@ from napari_segtrain.runs import (
     Event,
     Finished,
     FinishReason,
+    FittingSize,
     ProjectLock,
     RunFolder,
     RunState,
@@ -27,6 +28,8 @@ from napari_segtrain.runs import (
     find_run,
     ignore,
     log_to,
+    read_data,
+    write_data,
 )
 from napari_segtrain.runs import run_name as name_of
 from napari_segtrain.training import Experiment, FitResult, resolve
@@ -34,9 +37,6 @@ from napari_segtrain.training import Experiment, FitResult, resolve
 from .preview import LivePreview
 
 logger = logging.getLogger(__name__)
-
-DATA_FILE = "data.json"
-"""File of a run that says where its data is."""
 
 DataSpec = str | Path | Mapping[str, Any] | Dataset
 """A folder, ``{"layers": […]}``, or a data set that is open already."""
@@ -49,11 +49,14 @@ class RunFailedError(TrainingError):
     ----------
     path
         The run folder.
+    fitting
+        What to train with instead when memory ran out; None when it was not that, or nothing fits.
     """
 
-    def __init__(self, message: str, path: Path) -> None:
+    def __init__(self, message: str, path: Path, fitting: FittingSize | None = None) -> None:
         super().__init__(message)
         self.path = path
+        self.fitting = fitting
 
 
 @dataclass(frozen=True)
@@ -153,9 +156,7 @@ def train(
     with ProjectLock(project).acquire(name):
         run = RunFolder.create(project, name)
         where = _where(data, dataset)
-        if where is not None:
-            run.write_json(DATA_FILE, where)
-        return _execute(run, config, dataset, False, stop_after, preview, emit, control)
+        return _execute(run, config, dataset, where, False, stop_after, preview, emit, control)
 
 
 def resume(
@@ -187,21 +188,6 @@ def resume(
     return _go_on(config, folder, data, stop_after, preview, emit, control)
 
 
-def run_data(run: RunFolder) -> Any:
-    """Return where a run's data is, as `open_dataset` takes it.
-
-    Raises
-    ------
-    RunError
-        When the run was trained on something that is not on a disk.
-    """
-    if not (run.path / DATA_FILE).is_file():
-        raise RunError(
-            f"{run.path}: was trained on data that no file names; say where the data is (--input DATA)"
-        )
-    return run.read_json(DATA_FILE)
-
-
 def _go_on(
     config: ExperimentConfig,
     run: RunFolder,
@@ -212,10 +198,11 @@ def _go_on(
     control: Control,
 ) -> RunResult:
     with ProjectLock(run.project).acquire(run.name):
-        dataset = open_data(run_data(run) if data is None else data, config)
+        dataset = open_data(read_data(run) if data is None else data, config)
         config = complete_targets(config, dataset)
+        where = None if data is None else _where(data, dataset)
         has_checkpoint = (run.checkpoints / LAST).is_file()
-        return _execute(run, config, dataset, has_checkpoint, stop_after, preview, emit, control)
+        return _execute(run, config, dataset, where, has_checkpoint, stop_after, preview, emit, control)
 
 
 def open_data(data: DataSpec, config: ExperimentConfig) -> Dataset:
@@ -239,6 +226,7 @@ def _execute(
     run: RunFolder,
     config: ExperimentConfig,
     dataset: Dataset,
+    where: Any,
     resumed: bool,
     stop_after: int | None,
     preview: bool,
@@ -255,14 +243,17 @@ def _execute(
 
         tell(run.set_state(RunState.RUNNING, extend=extend))
         try:
+            if where is not None:
+                write_data(run, where)
             experiment = Experiment.prepare(config, dataset, run, tell, control, resume=resumed)
             shown = LivePreview(experiment, dataset, tell, control) if preview else None
             result = experiment.fit(control, preview=shown, stop_after=stop_after)
         except SegtrainError as error:
             logger.error("the run failed: %s", error)
             reason = str(getattr(error, "reason", FinishReason.ERROR))
-            _end(run, tell, RunState.FAILED, reason, str(error))
-            raise RunFailedError(str(error), run.path) from error
+            fitting = getattr(error, "fitting", None)
+            _end(run, tell, RunState.FAILED, reason, str(error), fitting=fitting)
+            raise RunFailedError(str(error), run.path, fitting) from error
         except KeyboardInterrupt:
             message = f"go on with: segtrain train --resume {run.path}"
             _end(run, tell, RunState.INTERRUPTED, FinishReason.STOPPED, message)
@@ -295,17 +286,20 @@ def _last_words(run: RunFolder, result: FitResult) -> str:
 
 
 def _end(
-    run: RunFolder, tell: Emit, state: RunState, reason: str, message: str, result: FitResult | None = None
+    run: RunFolder,
+    tell: Emit,
+    state: RunState,
+    reason: str,
+    message: str,
+    result: FitResult | None = None,
+    fitting: FittingSize | None = None,
 ) -> None:
     if result is not None:
         final = dict(result.rows[-1]) if result.rows else {}
         run.update_info(epoch=result.epochs, best=result.best, final_metrics=final)
     tell(run.set_state(state, reason=reason, message=message))
-    tell(
-        Finished.model_validate(
-            {"status": state, "reason": reason, "message": message, "path": str(run.path)}
-        )
-    )
+    ended = {"status": state, "reason": reason, "message": message, "path": str(run.path), "fitting": fitting}
+    tell(Finished.model_validate(ended))
 
 
 class _warnings_to_log:  # noqa: N801 - used like a function

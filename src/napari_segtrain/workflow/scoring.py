@@ -29,13 +29,14 @@ from napari_segtrain.runs import (
     Warned,
     find_run,
     ignore,
+    read_data,
     write_json,
 )
 from napari_segtrain.targets import TargetDeriver, label_masks, resolve_targets
 from napari_segtrain.training import ResolvedExperiment
 
 from .prediction import load_predictor
-from .run import DataSpec, complete_targets, open_data, run_data
+from .run import DataSpec, complete_targets, open_data
 
 Part = Literal["train", "val", "test"]
 
@@ -106,7 +107,7 @@ def evaluate(
     folder = find_run(run)
     control = control if control is not None else Control()
     config = folder.read_config()
-    dataset = open_data(run_data(folder) if data is None else data, config)
+    dataset = open_data(read_data(folder) if data is None else data, config)
     regions = _regions(folder, dataset, split)
     predictor = load_predictor(folder.path, overrides, device)
     for message in predictor.messages:

@@ -1,0 +1,103 @@
+"""`data.json`: where the data of a run is; and the copies of layers that live as long as it needs them."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from napari_segtrain.config import RunError
+
+from .atomic import explain_os_error
+from .folder import COPIES, RunFolder
+from .scratch import is_shared
+
+_NAME = "data.json"
+_STORED = ("memmap", "zarr", "file")
+
+
+def write_data(run: RunFolder, data: Any) -> None:
+    """Note where a run's data is.
+
+    Arrays that a viewer shares through `Scratch.create` vanish with it. The run gets the same files under
+    names of its own (hard links, which cost no space), so that strokes still reach them, and so that it
+    can go on when the viewer is gone. They are deleted when the run is completed.
+
+    Parameters
+    ----------
+    run
+        The run.
+    data
+        A folder, or ``{"layers": [{"image": spec, "labels": {target: spec}, …}]}``, plain values for JSON.
+
+    Raises
+    ------
+    RunError
+        When the disk is full or not writable.
+    """
+    copies = run.scratch / f"{COPIES}-{uuid.uuid4().hex[:8]}"
+    old = list(run.scratch.glob(f"{COPIES}-*"))
+
+    def kept(path: str) -> str:
+        if not is_shared(path, run.project):
+            return str(Path(path).resolve())
+        copy = copies / Path(path).name
+        if not copy.exists():
+            _link(Path(path), copy)
+        return copy.relative_to(run.path).as_posix()
+
+    run.write_json(_NAME, _with_paths(data, kept))
+    for folder in old:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def read_data(run: RunFolder) -> Any:
+    """Return where a run's data is, as it was given to `write_data`.
+
+    Raises
+    ------
+    RunError
+        When the run was trained on something that no file names, or that is no longer there.
+    """
+    if not (run.path / _NAME).is_file():
+        raise RunError(
+            f"{run.path}: was trained on data that no file names; say where the data is (--input DATA)"
+        )
+
+    def found(path: str) -> str:
+        if not Path(path).is_absolute() and not (run.path / path).is_file():
+            raise RunError(
+                f"{run.path}: was trained on layers of a viewer, and its copies of them are gone: a run has "
+                "them only until it is completed. Say where the data is (--input DATA)"
+            )
+        return str(run.path / path)
+
+    return _with_paths(run.read_json(_NAME), found)
+
+
+def _with_paths(data: Any, change: Callable[[str], str]) -> Any:
+    """Return a description of data with the path of every stored array changed; addresses stay."""
+    if isinstance(data, list):
+        return [_with_paths(item, change) for item in data]
+    if not isinstance(data, dict):
+        return data
+    new = {key: _with_paths(value, change) for key, value in data.items()}
+    if data.get("kind") in _STORED and "://" not in str(data.get("path", "://")):
+        new["path"] = change(str(data["path"]))
+    return new
+
+
+def _link(path: Path, copy: Path) -> None:
+    try:
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            copy.hardlink_to(path)
+        except OSError:  # some file systems have no links; strokes of later then do not reach the copy
+            shutil.copyfile(path, copy)
+    except OSError as error:
+        raise RunError(
+            f"{copy}: cannot be written ({explain_os_error(error)}); free some space on this disk or choose "
+            "another project folder"
+        ) from error
