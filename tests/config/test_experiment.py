@@ -1,6 +1,7 @@
 import typing
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
@@ -188,6 +189,12 @@ def target(**changes):
             },
             ["regression target, which has no surface"],
         ),
+        ({"tr_config": {"lr": 1}}, ["tr_config.lr: unknown key", "It is a key of tr_config.optimizer."]),
+        (target(chanels=2), ["targets.cells.chanels: unknown key", "Did you mean 'out_channels'?"]),
+        ({"tr_config": {"patch_size": 64}}, ["tr_config.patch_size: 64", "give a list"]),
+        ({"tr_config": {"optimizer": "sgd"}}, ["tr_config.optimizer: 'sgd'", "such as {name: SGD}"]),
+        ({"tr_config": 3}, ["tr_config: 3", "give keys and their values"]),
+        ({"dataset_config": {"targets": ["cells"]}}, ["targets: ['cells']", "give names"]),
         ({"auxiliary_tasks": {"d": {"type": "distance"}}}, ["Did you mean 'distance_transform'?"]),
         ({"auxiliary_tasks": {"d": {"source_target": "x"}}}, ["the key 'type' is missing"]),
     ],
@@ -201,6 +208,33 @@ def test_a_mistake_is_named_with_the_nearest_valid_choice(values, words):
         assert word in message
 
 
+@pytest.mark.parametrize("dotted", ["tr_config.patch_size.x", "tr_setup.seed.x.y", "nothing.x"])
+def test_an_override_of_what_has_no_keys_is_refused(dotted):
+    with pytest.raises(ConfigError, match=dotted.rpartition(".")[0]):
+        ExperimentConfig().with_overrides({dotted: 1})
+
+
+def test_settings_are_amended_or_refused_in_words():
+    config = ExperimentConfig().inference_config
+    assert config.amended({"overlap": 0}, "--overlap").overlap == 0.0
+    with pytest.raises(ConfigError, match=r"^option: overlp: unknown key. Did you mean 'overlap'"):
+        config.amended({"overlp": 0.1}, "option")
+    with pytest.raises(ConfigError, match=r"^option: overlap: 2 is not allowed"):
+        config.amended({"overlap": 2}, "option")
+
+
+def test_a_heading_without_anything_below_it_is_the_default():
+    written = yaml.safe_load("tr_setup:\ndataset_config:\n  targets:\n    cells:\n")
+    assert ExperimentConfig.parse(written) == ExperimentConfig.parse(target())
+
+
+@pytest.mark.parametrize(("word", "switch"), [("on", "on"), ("off", "off"), ("auto", "auto")])
+def test_yaml_reads_on_and_off_as_truth_values_and_the_switch_does_not(word, switch):
+    config = ExperimentConfig.parse(yaml.safe_load(f"tr_setup: {{compile: {word}}}"))
+    assert config.tr_setup.compile == switch
+    assert ExperimentConfig.parse(yaml.safe_load(dump_config(config))) == config
+
+
 def test_all_mistakes_are_listed_at_once():
     with pytest.raises(ConfigError) as caught:
         ExperimentConfig.parse({"tr_config": {"num_epochs": 0, "lr": 1}, "x": 1}, "mine.yaml")
@@ -208,6 +242,8 @@ def test_all_mistakes_are_listed_at_once():
 
 
 def test_losses_may_be_written_as_names():
+    one = TargetConfig.model_validate({"losses": {"name": "MSELoss", "weight": 2}}).losses
+    assert [(loss.name, loss.weight) for loss in one] == [("MSELoss", 2.0)]
     written = [{"losses": "BCEDiceLoss, MSELoss"}, {"losses": ["BCEDiceLoss", {"name": "MSELoss"}]}]
     first, second = (TargetConfig.model_validate(values) for values in written)
     assert first == second

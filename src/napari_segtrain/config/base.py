@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from .errors import ConfigError
+from .validation import describe_errors
 
 
 class Config(BaseModel):
@@ -34,6 +38,26 @@ class Config(BaseModel):
         """
         current = {name: getattr(self, name) for name in type(self).model_fields}
         return type(self).model_validate({**current, **changes})
+
+    def amended(self, changes: Mapping[str, Any], origin: str) -> Self:
+        """Return a copy with changes that a user wrote, with errors in the user's words.
+
+        Parameters
+        ----------
+        changes
+            Field names and their new values.
+        origin
+            Where the changes come from; it begins every error message.
+
+        Raises
+        ------
+        ConfigError
+            Lists every unknown name, with the nearest valid one, and every value that is not allowed.
+        """
+        try:
+            return self.replace(**changes)
+        except ValidationError as error:
+            raise ConfigError(describe_errors(error, type(self), origin)) from None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON-able values under the names that the YAML file uses."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -162,6 +163,14 @@ class DatasetConfig(Config):
         if value is not None and (len(value) not in (2, 3) or min(value) <= 0):
             raise ValueError("spacing takes two or three numbers above 0, in array order (z,) y, x")
         return value
+
+    @field_validator("targets", mode="before")
+    @classmethod
+    def _name_alone_is_a_target(cls, value: Any) -> Any:
+        """Take a target of which only the name is written."""
+        if not isinstance(value, Mapping):
+            return {} if value is None else value
+        return {name: {} if target is None else target for name, target in value.items()}
 
     @field_validator("targets")
     @classmethod

@@ -46,7 +46,7 @@ def did_you_mean(given: str, allowed: Iterable[str]) -> str:
         ``"Did you mean 'x'? Allowed: …"``, without the question when nothing is near.
     """
     options = sorted(allowed)
-    near = difflib.get_close_matches(given.lower(), [o.lower() for o in options], n=1, cutoff=0.5)
+    near = difflib.get_close_matches(given.lower(), [o.lower() for o in options], n=1, cutoff=0.4)
     question = ""
     if near:
         question = f"Did you mean {next(o for o in options if o.lower() == near[0])!r}? "

@@ -31,6 +31,14 @@ class ExperimentConfig(Config):
     inference_config: InferenceConfig = Field(default_factory=InferenceConfig, title="Prediction")
     auxiliary_tasks: dict[str, AuxiliaryTask] = Field(default_factory=dict, title="Auxiliary tasks")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_section_is_its_default(cls, values: Any) -> Any:
+        """Take a section of which only the heading is written, as YAML files often have it."""
+        if not isinstance(values, Mapping):
+            return values
+        return {name: section for name, section in values.items() if section is not None}
+
     @model_validator(mode="after")
     def _tasks_have_sources(self) -> Self:
         targets = self.dataset_config.targets
@@ -88,7 +96,12 @@ class ExperimentConfig(Config):
         for dotted, value in overrides.items():
             *path, last = dotted.split(".")
             node = values
-            for part in path:
+            for depth, part in enumerate(path, start=1):
                 node = node.setdefault(part, {})
+                if not isinstance(node, dict):
+                    raise ConfigError(
+                        f"{origin}: {dotted}: {'.'.join(path[:depth])} is a value and has no keys; give it "
+                        "as a whole"
+                    )
             node[last] = value
         return self.parse(values, origin)

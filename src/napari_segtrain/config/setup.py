@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
+
+from pydantic import field_validator
 
 from .base import Config
 from .fields import key
@@ -73,3 +75,8 @@ class TrSetup(Config):
         lt=1.0,
         level="common",
     )
+
+    @field_validator("compile", mode="before")
+    @classmethod
+    def _yaml_says_true_for_on(cls, value: Any) -> Any:
+        return {True: "on", False: "off"}[value] if isinstance(value, bool) else value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import AliasChoices, Field, field_validator, model_validator
@@ -14,7 +15,9 @@ TargetKind = Literal["binary", "classes", "instances", "regression"]
 
 
 def loss_list(value: Any) -> Any:
-    """Accept loss names where loss objects are expected: ``"A"``, ``"A,B"``, ``["A", {...}]``."""
+    """Accept one loss, or names, where loss objects are expected: ``"A"``, ``"A,B"``, ``["A", {...}]``."""
+    if isinstance(value, Mapping):
+        value = [value]
     if isinstance(value, str):
         value = [part.strip() for part in value.split(",") if part.strip()]
     if isinstance(value, list | tuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import types
 import typing
+from collections.abc import Iterator
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -37,7 +38,7 @@ def _describe(item: Any, root: type[BaseModel]) -> str:
     if kind == "extra_forbidden":
         allowed = _keys_at(root, item["loc"][:-1])
         advice = did_you_mean(str(location[-1]), allowed) if allowed else ""
-        return f"{dotted}: unknown key. {advice}".rstrip()
+        return f"{dotted}: unknown key. {_belongs(str(location[-1]), root)}{advice}".rstrip()
     if kind in ("literal_error", "enum"):
         options = [part.strip(" '") for part in _expected(item).replace(" or ", ", ").split(",")]
         return f"{dotted}: {given!r} is not a valid value. {did_you_mean(str(given), options)}"
@@ -49,10 +50,54 @@ def _describe(item: Any, root: type[BaseModel]) -> str:
         return f"{dotted}: the key {item['ctx']['discriminator']} is missing"
     if kind == "missing":
         return f"{dotted}: the key is required"
+    if kind in _WRITTEN_AS:
+        return f"{dotted}: {given!r} is not allowed: {_WRITTEN_AS[kind]}"
+    if kind == "model_attributes_type":
+        tag, tags = _tags_at(root, item["loc"])
+        return f"{dotted}: {given!r} is not allowed: give keys, such as {{{tag}: {_nearest(given, tags)}}}"
     if kind == "value_error":
         message = str(item["ctx"]["error"])
         return f"{dotted}: {message}" if dotted else message
     return f"{dotted}: {given!r} is not allowed: {item['msg'][:1].lower()}{item['msg'][1:]}"
+
+
+_WRITTEN_AS = {
+    "tuple_type": "give a list, such as [first, second]",
+    "dict_type": "give names, and the settings of each below it",
+    "model_type": "give keys and their values, such as {key: value}",
+}
+"""What is said where Python's own word for a type would be."""
+
+
+def _tags_at(root: type[BaseModel], loc: tuple[Any, ...]) -> tuple[str, list[str]]:
+    """Return the discriminator of the union at a location, and its values."""
+    found = [(name, tag) for model in _models_at(root, loc) for name, tag in [_tagged(model)] if tag]
+    return found[0][0], [tag for _, tag in found]
+
+
+def _nearest(given: Any, allowed: list[str]) -> str:
+    same = [name for name in allowed if name.lower() == str(given).lower()]
+    return (same or allowed)[0]
+
+
+def _belongs(key: str, root: type[BaseModel]) -> str:
+    """Return where else a key is known, in words; empty when nowhere."""
+    places = sorted({".".join(path) for path in _places(key, root, ())})
+    return f"It is a key of {' and of '.join(places)}. " if 0 < len(places) <= 3 else ""
+
+
+def _places(key: str, model: type[BaseModel], path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    for name, field in model.model_fields.items():
+        if path and key == (field.alias or name):
+            yield path
+        step = (field.alias or name, *(("<name>",) if _is_mapping(field.annotation) else ()))
+        for inner in _flatten(field.annotation):
+            if isinstance(inner, type) and issubclass(inner, BaseModel):
+                yield from _places(key, inner, (*path, *step))
+
+
+def _is_mapping(annotation: Any) -> bool:
+    return typing.get_origin(annotation) is dict
 
 
 def _expected(item: Any) -> str:
@@ -67,11 +112,16 @@ def _is_union_tag(part: Any, root: type[BaseModel], loc: tuple[Any, ...]) -> boo
 
 
 def _tag(model: type[BaseModel]) -> str | None:
+    return _tagged(model)[1]
+
+
+def _tagged(model: type[BaseModel]) -> tuple[str, str | None]:
+    """Return the discriminator of a tagged class and its value, None for another class."""
     for name in ("name", "type"):
         field = model.model_fields.get(name)
         if field is not None and isinstance(field.default, str):
-            return field.default
-    return None
+            return name, field.default
+    return "", None
 
 
 def _keys_at(root: type[BaseModel], loc: tuple[Any, ...]) -> set[str]:
