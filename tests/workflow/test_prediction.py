@@ -61,8 +61,11 @@ def test_a_checkpoint_alone_predicts_the_same(trained, tmp_path):
 
 def test_settings_that_do_not_exist_are_named(trained):
     run, _ = trained
-    with pytest.raises(ConfigError, match="overlp"):
+    with pytest.raises(ConfigError, match=r"overlp: unknown key. Did you mean 'overlap'"):
         workflow.predict(run, np.zeros((16, 16)), overlp=0.1)
+    for wrong in ({"overlap": 2}, {"output": "labls"}, {"checkpoint": "first"}, {"min_size": -1}):
+        with pytest.raises(ConfigError, match=f"^inference_config: {next(iter(wrong))}: "):
+            workflow.predict(run, np.zeros((16, 16)), **wrong)
     with pytest.raises(ConfigError, match="cells"):
         workflow.predict(run, np.zeros((16, 16)), targets=("cell",))
     with pytest.raises(DataError, match="stack of 5"):
@@ -102,7 +105,7 @@ def test_a_zarr_store_becomes_a_zarr_store(trained, tmp_path):
     ("make", "words"),
     [
         (lambda p: p / "nothing", "there is nothing here"),
-        (lambda p: (p / "empty").mkdir() or p / "empty", "holds no image"),
+        (lambda p: (p / "empty").mkdir() or p / "empty", "no image was found"),
     ],
 )
 def test_an_input_without_images_is_named(trained, tmp_path, make, words):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import typer
@@ -27,6 +28,9 @@ TRAIN_KEYS = {
     "num_workers": "tr_setup.num_workers",
 }
 """Flag of ``segtrain train`` to the key it overrides."""
+
+READING_KEYS = {"channel_axis": "channel_axis", "level": "level"}
+"""Flag of ``segtrain predict`` to the key of ``dataset_config`` it overrides for the images."""
 
 PREDICT_KEYS = {
     "checkpoint": "checkpoint",
@@ -61,18 +65,24 @@ def field_at(dotted: str) -> FieldInfo:
 
 
 def schema_help(dotted: str) -> str:
-    """Return a key's description with its unit and default, for ``--help``."""
+    """Return a key's description with its unit, for ``--help``."""
     field = field_at(dotted)
     extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
     unit = f" [{extra['unit']}]" if extra.get("unit") else ""
-    default = field.get_default(call_default_factory=True)
-    shown = f" (default {default})" if isinstance(default, int | float | str) else ""
-    return f"{field.description}{unit}{shown}"
+    return f"{field.description}{unit}"
 
 
 def flag(dotted: str, *names: str) -> Any:
     """Declare an option that overrides the key at `dotted`; it counts only when it is given."""
-    return typer.Option(*names, help=schema_help(dotted), show_default=False)
+    default = field_at(dotted).get_default(call_default_factory=True)
+    shown = f" (default {default})" if isinstance(default, int | float | str) else ""
+    return typer.Option(*names, help=schema_help(dotted) + shown, show_default=False)
+
+
+def run_flag(dotted: str, *names: str) -> Any:
+    """Declare an option of which the run knows the value when it is not given."""
+    told = schema_help(dotted).partition(" Empty: ")[0]
+    return typer.Option(*names, help=told, show_default=False)
 
 
 def given(keys: dict[str, str], values: dict[str, Any]) -> dict[str, Any]:
@@ -98,39 +108,46 @@ def sizes(text: str | None, option: str) -> tuple[int, ...] | None:
         ) from None
 
 
-def losses(texts: list[str] | None, targets: list[str]) -> dict[str, Any]:
+def losses(texts: list[str] | None, targets: list[str], tasks: Sequence[str] = ()) -> dict[str, Any]:
     """Turn ``--loss`` options into overrides.
 
     Parameters
     ----------
     texts
-        Each is ``Loss``, ``Loss,Loss`` (for every target) or ``target=Loss,Loss``.
+        Each is ``Loss``, ``Loss,Loss`` or ``[Loss, Loss]`` (for every target), or the same after
+        ``target=``. The terms of several options add up; a target that is named gets its own only.
     targets
         Names of the targets.
+    tasks
+        Names of the auxiliary tasks, which keep their losses unless they are named.
 
     Returns
     -------
     dict
-        ``dataset_config.targets.<target>.losses`` to a list of names.
+        ``dataset_config.targets.<target>.losses`` or ``auxiliary_tasks.<task>.losses`` to a list of names.
 
     Raises
     ------
     ConfigError
         When a target does not exist.
     """
-    result: dict[str, Any] = {}
+    everywhere: list[str] = []
+    named: dict[str, list[str]] = {}
     for text in texts or []:
-        target, equals, names = text.rpartition("=")
-        chosen = [name.strip() for name in names.split(",") if name.strip()]
+        target, equals, names = (part.strip() for part in text.rpartition("="))
+        chosen = [name for part in names.strip("[]() ").split(",") if (name := part.strip(" '\""))]
         if not chosen:
             raise ConfigError(f"--loss {text!r} names no loss: give Loss, or target=Loss")
-        if equals and target not in targets:
+        if equals and target not in (*targets, *tasks):
             raise ConfigError(
-                f"--loss {text!r}: there is no target {target!r}. {did_you_mean(target, targets)}"
+                f"--loss {text!r}: there is no target {target!r}. {did_you_mean(target, [*targets, *tasks])}"
             )
-        for name in [target] if equals else targets:
-            result[f"dataset_config.targets.{name}.losses"] = chosen
-    return result
+        (named.setdefault(target, []) if equals else everywhere).extend(chosen)
+    general = {name: everywhere for name in targets if everywhere}
+    return {
+        f"{'dataset_config.targets' if name in targets else 'auxiliary_tasks'}.{name}.losses": chosen
+        for name, chosen in {**general, **named}.items()
+    }
 
 
 def assignments(texts: list[str] | None) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from napari_segtrain.config import ConfigError
 
-from .options import PREDICT_KEYS, flag, given, sizes
+from .options import PREDICT_KEYS, READING_KEYS, flag, given, run_flag, sizes
 
 MIRRORING = "--mirroring/--no-mirroring"
 INSTANCES = "--instances/--no-instances"
@@ -23,29 +23,37 @@ def predict(
     output: Annotated[
         Path,
         typer.Option(
-            "-o", "--output-path", help="Folder for <image>_<target>.tif; for a Zarr input a Zarr store."
+            "-o",
+            "--output-path",
+            help="Folder for <image>_<target>.tif. For a Zarr store, or where the name ends in .zarr, a Zarr "
+            "store.",
         ),
     ],
-    checkpoint: Annotated[str | None, flag("inference_config.checkpoint", "--checkpoint")] = None,
-    tile_size: Annotated[str | None, flag("inference_config.tile_size", "--tile-size")] = None,
-    overlap: Annotated[float | None, flag("inference_config.overlap", "--overlap")] = None,
-    blending: Annotated[str | None, flag("inference_config.blending", "--blending")] = None,
-    batch_size: Annotated[int | None, flag("inference_config.batch_size", "--batch-size")] = None,
-    mirroring: Annotated[bool | None, flag("inference_config.mirroring", MIRRORING)] = None,
+    checkpoint: Annotated[str | None, run_flag("inference_config.checkpoint", "--checkpoint")] = None,
+    tile_size: Annotated[str | None, run_flag("inference_config.tile_size", "--tile-size")] = None,
+    overlap: Annotated[float | None, run_flag("inference_config.overlap", "--overlap")] = None,
+    blending: Annotated[str | None, run_flag("inference_config.blending", "--blending")] = None,
+    batch_size: Annotated[int | None, run_flag("inference_config.batch_size", "--batch-size")] = None,
+    mirroring: Annotated[bool | None, run_flag("inference_config.mirroring", MIRRORING)] = None,
     skip_empty: Annotated[
-        bool | None, flag("inference_config.skip_empty", "--skip-empty/--no-skip-empty")
+        bool | None, run_flag("inference_config.skip_empty", "--skip-empty/--no-skip-empty")
     ] = None,
-    targets: Annotated[str | None, flag("inference_config.targets", "--targets")] = None,
-    output_kind: Annotated[str | None, flag("inference_config.output", "--output")] = None,
-    instances: Annotated[bool | None, flag("inference_config.instances", INSTANCES)] = None,
-    threshold: Annotated[float | None, flag("inference_config.threshold", "--threshold")] = None,
+    targets: Annotated[str | None, run_flag("inference_config.targets", "--targets")] = None,
+    output_kind: Annotated[str | None, run_flag("inference_config.output", "--output")] = None,
+    instances: Annotated[bool | None, run_flag("inference_config.instances", INSTANCES)] = None,
+    threshold: Annotated[float | None, run_flag("inference_config.threshold", "--threshold")] = None,
     seed_threshold: Annotated[
-        float | None, flag("inference_config.seed_threshold", "--seed-threshold")
+        float | None, run_flag("inference_config.seed_threshold", "--seed-threshold")
     ] = None,
-    min_size: Annotated[int | None, flag("inference_config.min_size", "--min-size")] = None,
+    min_size: Annotated[int | None, run_flag("inference_config.min_size", "--min-size")] = None,
+    channel_axis: Annotated[int | None, run_flag("dataset_config.channel_axis", "--channel-axis")] = None,
+    level: Annotated[int | None, run_flag("dataset_config.level", "--level")] = None,
     device: Annotated[str, flag("tr_setup.device", "--device")] = "auto",
 ) -> None:
-    """Predict an image, a folder of images, or a Zarr store of any size."""
+    """Predict an image, a folder of images, or a Zarr store of any size.
+
+    Settings that are not given are those of the run.
+    """
     from napari_segtrain import workflow
     from napari_segtrain.runs.control import Control
 
@@ -65,6 +73,7 @@ def predict(
             input,
             output,
             overrides=given(PREDICT_KEYS, values),
+            reading=given(READING_KEYS, values),
             device=device,
             emit=progress,
             control=control,
@@ -79,20 +88,23 @@ def predict(
 def evaluate(
     run: Annotated[Path, typer.Argument(help="Run folder.")],
     split: Annotated[str, typer.Option("--split", help="Part of the data: train, val or test.")] = "test",
-    checkpoint: Annotated[str | None, flag("inference_config.checkpoint", "--checkpoint")] = None,
+    checkpoint: Annotated[str | None, run_flag("inference_config.checkpoint", "--checkpoint")] = None,
     input: Annotated[
         Path | None, typer.Option("-i", "--input", help="Data folder, when it was moved since training.")
     ] = None,
-    overlap: Annotated[float | None, flag("inference_config.overlap", "--overlap")] = None,
-    mirroring: Annotated[bool | None, flag("inference_config.mirroring", MIRRORING)] = None,
-    threshold: Annotated[float | None, flag("inference_config.threshold", "--threshold")] = None,
+    overlap: Annotated[float | None, run_flag("inference_config.overlap", "--overlap")] = None,
+    mirroring: Annotated[bool | None, run_flag("inference_config.mirroring", MIRRORING)] = None,
+    threshold: Annotated[float | None, run_flag("inference_config.threshold", "--threshold")] = None,
     seed_threshold: Annotated[
-        float | None, flag("inference_config.seed_threshold", "--seed-threshold")
+        float | None, run_flag("inference_config.seed_threshold", "--seed-threshold")
     ] = None,
-    min_size: Annotated[int | None, flag("inference_config.min_size", "--min-size")] = None,
+    min_size: Annotated[int | None, run_flag("inference_config.min_size", "--min-size")] = None,
     device: Annotated[str, flag("tr_setup.device", "--device")] = "auto",
 ) -> None:
-    """Score a run on a part of its data; writes evaluation/<split>.json and prints a table."""
+    """Score a run on a part of its data; writes evaluation/<split>.json and prints a table.
+
+    Settings that are not given are those of the run.
+    """
     from napari_segtrain import workflow
     from napari_segtrain.runs.control import Control
 

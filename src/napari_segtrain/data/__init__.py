@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 from .check import CheckReport
 from .dataset import Dataset
-from .folder import open_folder, open_images
+from .folder import find_images, open_folder
 from .layers import open_layers
 from .opening import open_dataset
 from .records import PARTS, Part, Record, Region, Split
-from .sources import FORMATS, Format, Source, full_region, open_source, open_sources
+from .sources import FORMATS, Format, Source, full_region, is_store, open_source, open_sources
 
 if TYPE_CHECKING:
     from .augmentation import Augmenter
@@ -54,11 +54,12 @@ __all__ = [
     "Source",
     "Split",
     "coins",
+    "find_images",
     "full_region",
+    "is_store",
     "labels_changed",
     "open_dataset",
     "open_folder",
-    "open_images",
     "open_layers",
     "open_source",
     "open_sources",

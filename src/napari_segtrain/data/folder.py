@@ -11,9 +11,7 @@ from ..config import DataError, DatasetConfig
 from .assembly import Item, assemble
 from .dataset import Dataset
 from .naming import match_names
-from .napari_folder import napari_items
-from .sources.array import ArraySource
-from .sources.opening import open_sources
+from .napari_folder import MASK, napari_items
 from .sources.table import FILE_FORMATS, ZARR, file_format, stem
 
 SPLIT_FILE = "split.json"
@@ -60,57 +58,57 @@ def open_folder(path: str | Path, config: DatasetConfig | None = None) -> Datase
     return assemble(items, config, origin=str(root), faults=faults, notes=notes, split_file=split_file)
 
 
-def open_images(path: str | Path, config: DatasetConfig | None = None) -> dict[str, ArraySource]:
-    """Open images without labels, for prediction.
+def find_images(
+    path: str | Path,
+    config: DatasetConfig | None = None,
+    outputs: Iterable[str] = (),
+    notes: list[str] | None = None,
+) -> dict[str, Path]:
+    """Find the images that a path means, for prediction; none is opened.
 
     Parameters
     ----------
     path
-        A file, a Zarr store, a folder of images, or a data folder with ``images/``.
+        A file, a Zarr store, a data folder, whose ``images/`` are taken, or any other folder. There,
+        ``<image>_<target>`` and ``<image>_mask`` are taken for labels and masks that napari saved, when
+        the image they are called after is there too.
     config
-        Dimension, channel axis, level and spacing.
+        Its targets are the names of labels.
+    outputs
+        Further names of labels: what a network outputs may have been written beside its images.
+    notes
+        Gets a sentence about files that are passed over.
 
     Returns
     -------
-    dict of str to Source
-        By name, in the order of names; the images of a stack are called ``<name>[<index>]``.
+    dict
+        Path by name, in the order of names.
 
     Raises
     ------
     DataError
-        Lists every file that cannot be opened; when there is no image at all, or two of one name.
+        When there is no image at all, or two have one name.
     """
-    config = config or DatasetConfig()
     place = Path(path).expanduser()
     if not place.exists():
-        raise DataError(f"{place} does not exist. Check the path.")
-    if place.is_dir() and file_format(place) is None:
-        folder = place / "images"
-        files = _data_files(folder if folder.is_dir() else place, None)
-    else:
-        files = [place]
+        raise DataError(f"{place}: there is nothing here. Give an image, a folder of images or a Zarr store.")
+    if place.is_file() or file_format(place) is not None:
+        return {stem(place): place}
     faults: list[str] = []
-    images: dict[str, ArraySource] = {}
-    for name, file in _unique(files, faults).items():
-        try:
-            opened = open_sources(
-                file,
-                ndim=config.ndim,
-                channel_axis=config.channel_axis,
-                level=config.level,
-                spacing=config.spacing,
-            )
-        except DataError as error:
-            faults.append(str(error))
-            continue
-        for source in opened:
-            place_text = ",".join(map(str, source.position))
-            images[name if len(opened) == 1 else f"{name}[{place_text}]"] = source
+    if (place / "images").is_dir():
+        found = _unique(_data_files(place / "images", None), faults)
+    else:
+        files = _data_files(place, None)
+        items = napari_items(files, config or DatasetConfig(), faults, (*outputs, MASK))
+        found = {item.id: item.image for item in items}
+        passed = [file.name for file in files if file not in found.values()]
+        if passed and notes is not None:
+            notes.append(f"{place}: taken for labels or masks and not predicted: {', '.join(passed)}")
     if faults:
         raise DataError("\n".join(faults))
-    if not images:
+    if not found:
         raise DataError(f"{place}: no image was found. Files end in {_endings()}.")
-    return images
+    return dict(sorted(found.items()))
 
 
 def _layout_items(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ..config import DataError, DatasetConfig
@@ -15,7 +15,9 @@ from .sources.table import stem
 MASK = "mask"
 
 
-def napari_items(files: Sequence[Path], config: DatasetConfig, faults: list[str]) -> list[Item]:
+def napari_items(
+    files: Sequence[Path], config: DatasetConfig, faults: list[str], also: Iterable[str] = ()
+) -> list[Item]:
     """Sort saved layers into images, labels and masks by their names.
 
     ``<image>_mask`` is a mask of all targets, ``<image>_<target>_mask`` of one. ``<image>_<target>`` are
@@ -30,6 +32,8 @@ def napari_items(files: Sequence[Path], config: DatasetConfig, faults: list[str]
         Its targets are looked for.
     faults
         Gets a sentence for every name that two files have.
+    also
+        Further names of labels.
     """
     paths: dict[str, Path] = {}
     for file in files:
@@ -38,7 +42,7 @@ def napari_items(files: Sequence[Path], config: DatasetConfig, faults: list[str]
             faults.append(f"{file.parent}: {paths[name].name} and {file.name} have one name. Remove one.")
         else:
             paths[name] = file
-    expected = {t.labels or name for name, t in config.targets.items()}
+    expected = {t.labels or name for name, t in config.targets.items()} | set(also)
     masks = {t.mask for t in config.targets.values() if t.mask} | {MASK}
     items: dict[str, Item] = {}
     # Shortest first: an image is known before the names that begin with its own.

@@ -10,7 +10,14 @@ from typing import Any, Literal
 from pydantic import ValidationError
 from torch import nn
 
-from napari_segtrain.config import DataFacts, ExperimentConfig, InferenceConfig, RunError, SegtrainError
+from napari_segtrain.config import (
+    DataFacts,
+    DatasetConfig,
+    ExperimentConfig,
+    InferenceConfig,
+    RunError,
+    SegtrainError,
+)
 from napari_segtrain.data.normalisation import Normalisation
 from napari_segtrain.network import NetworkPlan, build_network
 from napari_segtrain.runs import find_checkpoint, load_checkpoint
@@ -32,6 +39,8 @@ class Trained:
         What the network is, what it outputs, and how images are brought to the range it knows.
     inference
         Settings of the run.
+    dataset
+        How the run read its data: channel axis, resolution level, targets.
     spacing, unit
         Size of a voxel in the training data; None when not known.
     values
@@ -45,6 +54,7 @@ class Trained:
     heads: tuple[Head, ...]
     normalisation: Normalisation
     inference: InferenceConfig = field(default_factory=InferenceConfig)
+    dataset: DatasetConfig = field(default_factory=DatasetConfig)
     spacing: tuple[float, ...] | None = None
     unit: str = "pixel"
     values: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
@@ -97,11 +107,12 @@ def _rebuild(path: Path) -> Trained:
         plan,
         heads,
         normalisation,
-        config.inference_config,
-        tuple(float(s) for s in spacing) if spacing else None,
-        str(checkpoint.get("unit") or "pixel"),
-        label_values(config, facts, heads),
-        {
+        inference=config.inference_config,
+        dataset=config.dataset_config,
+        spacing=tuple(float(s) for s in spacing) if spacing else None,
+        unit=str(checkpoint.get("unit") or "pixel"),
+        values=label_values(config, facts, heads),
+        source={
             "file": path.name,
             "epoch": checkpoint.get("epoch"),
             "timestamp": str(checkpoint.get("timestamp", "")),

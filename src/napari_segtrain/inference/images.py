@@ -14,7 +14,9 @@ from napari_segtrain.network import NetworkPlan
 _SPACING_TOLERANCE = 0.1
 
 
-def as_source(image: Any, plan: NetworkPlan, spacing: Sequence[float] | None = None) -> Source:
+def as_source(
+    image: Any, plan: NetworkPlan, spacing: Sequence[float] | None = None, unit: str | None = None
+) -> Source:
     """Return an array, path or source as an image that fits the network's dimension and channels.
 
     Parameters
@@ -26,9 +28,18 @@ def as_source(image: Any, plan: NetworkPlan, spacing: Sequence[float] | None = N
         The network.
     spacing
         Size of a voxel, (z,) y, x; None to take the stored one.
+    unit
+        Unit of `spacing`, where that is given.
     """
     if isinstance(image, Source):
         return image
+    source = _open(image, plan, spacing)
+    if spacing is not None and unit is not None:
+        source.unit = unit
+    return source
+
+
+def _open(image: Any, plan: NetworkPlan, spacing: Sequence[float] | None) -> Source:
     if not hasattr(image, "shape") or not hasattr(image, "dtype"):
         return open_source(image, ndim=plan.ndim, spacing=spacing)
     shape = tuple(int(n) for n in image.shape)
@@ -75,7 +86,7 @@ def check_source(source: Source, plan: NetworkPlan, spacing: Sequence[float] | N
         raise DataError(
             f"the image has {source.channels} channel(s), but the network was trained on "
             f"{plan.in_channels}; give an image with {plan.in_channels} channel(s), or say which axis "
-            "holds them (dataset_config.channel_axis)"
+            "holds them (channel_axis)"
         )
     dimension = len(source.shape)
     if dimension != plan.ndim and not (plan.ndim == 2 and dimension == 3):

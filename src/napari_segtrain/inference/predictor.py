@@ -52,6 +52,8 @@ class Predictor:
         What the network is, what it outputs, and how images are brought to the range it knows.
     inference
         Tiles, blending, what is written.
+    dataset
+        How the run read its data: channel axis, resolution level, targets.
     device
         Where it predicts.
     spacing, unit
@@ -73,6 +75,7 @@ class Predictor:
         self.heads = trained.heads
         self.normalisation = trained.normalisation
         self.inference = inference if inference is not None else trained.inference
+        self.dataset = trained.dataset
         self.device = device
         self.spacing = trained.spacing
         self.unit = trained.unit

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
 
-from napari_segtrain.config import ConfigError, DataError, InferenceConfig, RunError
+from napari_segtrain.config import ConfigError, InferenceConfig
+from napari_segtrain.data import is_store
 from napari_segtrain.data.sources import Source, open_source
 from napari_segtrain.inference import (
     MemorySink,
@@ -35,7 +37,7 @@ from napari_segtrain.runs import (
     ignore,
 )
 
-IMAGE_ENDINGS = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".npy", ".zarr")
+from .images import ImageReader
 
 
 @dataclass(frozen=True)
@@ -75,19 +77,12 @@ def load_predictor(
     ConfigError
         When a key or value is not valid.
     """
-    which = (overrides or {}).get("checkpoint")
-    if which not in (None, "best", "last"):
-        raise ConfigError(f"checkpoint {which!r} is not a valid value. Allowed: best, last.")
     if not overrides:
         return Predictor.from_checkpoint(run, device)
-    settings = load_trained(run, which).inference
-    known = type(settings).model_fields
-    unknown = [key for key in overrides if key not in known]
-    if unknown:
-        raise ConfigError(
-            f"inference_config: unknown keys {', '.join(unknown)}. Allowed: {', '.join(known)}."
-        )
-    return Predictor.from_checkpoint(run, device, settings.replace(**overrides))
+    # Mistakes are said before a checkpoint is read, which may take a moment.
+    asked = InferenceConfig().amended(overrides, "inference_config")
+    trained = load_trained(run, asked.checkpoint if "checkpoint" in overrides else None)
+    return Predictor.from_checkpoint(run, device, trained.inference.replace(**overrides))
 
 
 def predict(
@@ -108,9 +103,11 @@ def predict(
         Run folder or checkpoint file.
     image
         Array ``(*spatial)``, ``(C, *spatial)`` or ``(*spatial, C)``, spatial axes in array order (z,) y, x;
-        a stack of planes for a 2D network; or the path of an image.
+        a stack of planes for a 2D network; or the path of an image, read as the run read its data.
     spacing
-        Size of a voxel in the same order; it is compared with that of the training data.
+        Size of a voxel in the same order and in the unit of the training data. Where that had a unit, a
+        warning says when the network was trained on another size: objects then look larger or smaller than
+        those it knows.
     device
         Where to predict, as in ``tr_setup.device``.
     progress
@@ -124,8 +121,11 @@ def predict(
     Returns
     -------
     dict
-        Name to array: label maps, or what ``output`` says, ``(*spatial)``; with several channels
-        ``(C, *spatial)``, vectors with their components in array order.
+        Name to array, for every target and auxiliary task. ``(*spatial)`` uint8: 0 and 1 of a binary
+        target, the label values of classes (uint16 or int32 where they need it). ``(*spatial)`` int32:
+        object numbers, with ``instances=True``. ``(*spatial)`` float32: distances and measured values, and
+        with ``output="probabilities"`` probabilities. ``(C, *spatial)`` where there are several channels:
+        probabilities of classes, vectors with their components in array order.
 
     Raises
     ------
@@ -133,14 +133,28 @@ def predict(
         When settings, image or checkpoint cannot work.
     PredictionCancelledError
         When `cancel` returned True.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_segtrain import predict
+    >>> volume = np.random.rand(40, 256, 256).astype("float32")
+    >>> found = predict("project/runs/base", volume, spacing=(2.0, 0.5, 0.5), overlap=0.25)  # doctest: +SKIP
+    >>> found["nuclei"].shape  # doctest: +SKIP
+    (40, 256, 256)
     """
     predictor = load_predictor(run, settings, device)
+    if isinstance(image, str | Path):
+        reader = ImageReader(predictor, None if spacing is None else {"spacing": tuple(spacing)})
+        source, messages = reader.open(image), reader.messages
+    else:
+        source, messages = as_source(image, predictor.plan, spacing, predictor.unit), []
     sink = MemorySink()
-    result = predictor.predict_source(
-        as_source(image, predictor.plan, spacing), sink, progress=progress, cancel=cancel
-    )
+    result = predictor.predict_source(source, sink, progress=progress, cancel=cancel)
     if result.outcome is Outcome.CANCELLED:
         raise PredictionCancelledError("the prediction was cancelled; there is no result")
+    for message in (*messages, *predictor.messages):
+        warnings.warn(message, stacklevel=2)
     return {name: array[0] if len(array) == 1 else array for name, array in sink.arrays.items()}
 
 
@@ -150,6 +164,7 @@ def predict_files(
     output: str | Path,
     *,
     overrides: Mapping[str, Any] | None = None,
+    reading: Mapping[str, Any] | None = None,
     device: str = "auto",
     emit: Emit = ignore,
     control: Control | None = None,
@@ -161,12 +176,17 @@ def predict_files(
     run
         Run folder or checkpoint file.
     data
-        An image; a folder of images, or a data folder, whose ``images/`` are taken; a Zarr store.
+        An image; a folder of images, or a data folder, whose ``images/`` are taken (see `find_images`); a
+        Zarr store.
     output
-        A folder, in which ``<image>_<target>.tif`` appears for each image and target; for a Zarr store a
-        Zarr store with an array a target, continued when it was interrupted.
+        A folder, in which ``<image>_<target>.tif`` appears for each image and target. For a Zarr store, and
+        for a single image where the name ends in .zarr, a Zarr store with an array a target, continued
+        when it was interrupted.
     overrides
         Keys of ``inference_config`` that differ from the run's own.
+    reading
+        Keys of ``dataset_config`` (``channel_axis``, ``level``, ``spacing``) where the images are stored in
+        another way than those that the run was trained on.
     device
         Where to predict.
     emit
@@ -181,18 +201,20 @@ def predict_files(
     """
     control = control if control is not None else Control()
     predictor = load_predictor(run, overrides, device)
-    files = _image_files(Path(data))
+    reader = ImageReader(predictor, reading)
+    images = reader.find(data)
+    to_store = _to_store(Path(data), Path(output), len(images))
+    tell = _Messages(emit, predictor.messages, reader.messages)
+    part = _Part(count=len(images))
     paths: list[Path] = []
-    for number, file in enumerate(files):
-        name = _stem(file)
-        to_store = _is_store(file) and len(files) == 1
+    for name, file in images.items():
+        tell()
         sink: TiffSink | ZarrSink = ZarrSink(output) if to_store else TiffSink(output, name)
-        source = open_source(file, ndim=_dimension(predictor, file))
-        if not _run(predictor, source, sink, None, emit, control, name, number, len(files)):
+        if not _run(predictor, reader.open(file), sink, None, emit, control, name, part):
             return Written(tuple(paths), cancelled=True)
         paths += [sink.path] if isinstance(sink, ZarrSink) else sorted(sink.paths.values())
-    for message in predictor.messages:
-        emit(Warned(message=message))
+        part = part.next()
+    tell()
     return Written(tuple(paths))
 
 
@@ -255,7 +277,7 @@ def predict_layer(
     if start is not None and stop is not None:
         region = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
     sink = ZarrSink(path)
-    done = _run(predictor, source, sink, region, emit, control, None, 0, 1)
+    done = _run(predictor, source, sink, region, emit, control)
     for message in predictor.messages:
         emit(Warned(message=message))
     if not done:
@@ -283,6 +305,40 @@ def _stored_outputs(path: Path) -> dict[str, bool]:
     return {name: array.attrs["axes"][0] == "c" for name, array in group.arrays()}
 
 
+@dataclass(frozen=True)
+class _Part:
+    """Which of several images is predicted, and since when."""
+
+    count: int = 1
+    number: int = 0
+    began: float = field(default_factory=time.monotonic)
+
+    def next(self) -> _Part:
+        """Return the part after this one."""
+        return replace(self, number=self.number + 1)
+
+    def progress(self, fraction: float, seconds: float | None) -> tuple[float, float | None]:
+        """Return share and seconds left of the whole, from those of this image."""
+        share = min(1.0, (self.number + fraction) / self.count)
+        if self.count == 1 or share == 0.0:
+            return share, seconds if self.count == 1 else None
+        return share, (time.monotonic() - self.began) * (1.0 - share) / share
+
+
+class _Messages:
+    """Emits what is new in lists of messages, each once."""
+
+    def __init__(self, emit: Emit, *lists: list[str]) -> None:
+        self._emit, self._lists = emit, lists
+        self._said: set[str] = set()
+
+    def __call__(self) -> None:
+        for message in (message for found in self._lists for message in found):
+            if message not in self._said:
+                self._said.add(message)
+                self._emit(Warned(message=message))
+
+
 def _run(
     predictor: Predictor,
     source: Source,
@@ -290,15 +346,14 @@ def _run(
     region: tuple[slice, ...] | None,
     emit: Emit,
     control: Control,
-    record: str | None,
-    number: int,
-    count: int,
+    record: str | None = None,
+    part: _Part | None = None,
 ) -> bool:
     """Predict one of several images; False when the user ended it."""
+    place = part if part is not None else _Part()
 
     def progress(fraction: float, seconds: float | None) -> None:
-        left = None if seconds is None or count > 1 else seconds
-        share = min(1.0, (number + fraction) / count)
+        share, left = place.progress(fraction, seconds)
         emit(PredictProgress(fraction=share, seconds_left=left, record=record))
 
     def cancelled() -> bool:
@@ -308,42 +363,18 @@ def _run(
     return result.outcome is Outcome.COMPLETED
 
 
-def _dimension(predictor: Predictor, file: Path) -> int | None:
-    """Return the spatial axes to open a file with: a stack is a volume for a network of either kind."""
-    if predictor.plan.ndim == 3:
-        return 3
-    spatial = len(open_source(file).shape)
-    return spatial if spatial in (2, 3) else 2
-
-
 def _spec_dimension(predictor: Predictor, spec: Mapping[str, Any]) -> int:
     if predictor.plan.ndim == 3:
         return 3
     return len(open_source(spec).shape)
 
 
-def _image_files(data: Path) -> list[Path]:
-    if not data.exists():
-        raise DataError(f"{data}: there is nothing here; give an image, a folder of images or a Zarr store")
-    if data.is_file() or _is_store(data):
-        return [data]
-    folder = data / "images" if (data / "images").is_dir() else data
-    files = sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_ENDINGS and p.name[0] != ".")
-    if not files:
-        raise DataError(f"{folder}: holds no image; images end in {', '.join(IMAGE_ENDINGS)}")
-    names = [_stem(file) for file in files]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise RunError(
-            f"{folder}: {', '.join(twice)} is there with several endings, and the results would have the "
-            "same names; predict them one by one"
+def _to_store(data: Path, output: Path, count: int) -> bool:
+    """Return whether a prediction is written as a Zarr store: where it is read from one, or called so."""
+    named = output.suffix.lower() == ".zarr"
+    if named and count > 1:
+        raise ConfigError(
+            f"{output}: a Zarr store takes one image, and {data} holds {count}; give a folder for "
+            "<image>_<target>.tif, or one image"
         )
-    return files
-
-
-def _is_store(path: Path) -> bool:
-    return any((path / name).is_file() for name in ("zarr.json", ".zarray", ".zgroup"))
-
-
-def _stem(path: Path) -> str:
-    return path.name.removesuffix(".zarr").removesuffix(path.suffix) if path.suffix else path.name
+    return named or is_store(data)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from napari_segtrain.config import DataError, DatasetConfig
-from napari_segtrain.data import Dataset, open_dataset, open_folder, open_images
+from napari_segtrain.data import Dataset, find_images, open_dataset, open_folder
 
 
 def config(**values) -> DatasetConfig:
@@ -246,20 +246,29 @@ def test_opening_reads_no_voxels(make_folder, noise, blobs, monkeypatch) -> None
     assert open_folder(root).faults == ()
 
 
-def test_images_without_labels_can_be_opened_alone(make_folder, noise) -> None:
-    root = make_folder({"a.tif": noise(8, 9), "a_1.tif": noise(8, 9), "s.zarr": noise(3, 8, 9)})
-    assert {k: v.shape for k, v in open_images(root).items()} == {"a": (8, 9), "a_1": (8, 9), "s": (3, 8, 9)}
-    assert list(open_images(root, config(ndim=2))) == ["a", "a_1", "s[0]", "s[1]", "s[2]"]
-    assert list(open_images(root / "s.zarr")) == ["s"]
+def test_images_are_found_without_their_labels(make_folder, noise, blobs) -> None:
+    root = make_folder({"a.ome.tif": noise(8, 9), "a_1.tif": noise(8, 9), "s.zarr": noise(3, 8, 9)})
+    assert list(find_images(root)) == ["a", "a_1", "s"]
+    assert find_images(root / "s.zarr") == {"s": root / "s.zarr"}
+    assert find_images(root / "a.ome.tif") == {"a": root / "a.ome.tif"}
     data = make_folder({"images/b.tif": noise(8, 9), "labels/b_c.tif": noise(8, 9)}, "layout")
-    assert list(open_images(data)) == ["b"]
-    (root / "x.tif").write_bytes(b"")
-    (root / "y.tif").write_bytes(b"")
-    with pytest.raises(DataError, match=r"(?s)x\.tif.*y\.tif"):
-        open_images(root)
-    empty = make_folder({}, "empty")
+    assert find_images(data) == {"b": data / "images" / "b.tif"}
+    make_folder({"images/b.png.npy": noise(8, 9), "images/b.npy": noise(8, 9)}, "layout")
+    with pytest.raises(DataError, match=r"b\.npy and b\.tif are both the image b"):
+        find_images(data)
     with pytest.raises(DataError, match="no image was found"):
-        open_images(empty)
+        find_images(make_folder({}, "empty"))
+    with pytest.raises(DataError, match="there is nothing here"):
+        find_images(root / "missing.tif")
+
+
+def test_images_of_a_folder_of_saved_layers_are_found(make_folder, noise, blobs) -> None:
+    names = ("a", "a_cell", "a_mask", "a_cell_mask", "a_depth", "a_b", "lonely_cell")
+    root = make_folder({f"{name}.tif": noise(8, 9) for name in names})
+    notes: list[str] = []
+    found = find_images(root, config(targets={"cell": {}}), ["cell", "depth"], notes)
+    assert list(found) == ["a", "a_b", "lonely_cell"]
+    assert len(notes) == 1 and "a_cell.tif, a_cell_mask.tif, a_depth.tif, a_mask.tif" in notes[0]
 
 
 def test_split_file_is_kept(make_folder, noise, blobs) -> None:

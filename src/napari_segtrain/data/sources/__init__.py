@@ -2,6 +2,6 @@
 
 from .base import Regions, Source, full_region
 from .opening import open_source, open_sources
-from .table import FORMATS, Format
+from .table import FORMATS, Format, is_store
 
-__all__ = ["FORMATS", "Format", "Regions", "Source", "full_region", "open_source", "open_sources"]
+__all__ = ["FORMATS", "Format", "Regions", "Source", "full_region", "is_store", "open_source", "open_sources"]

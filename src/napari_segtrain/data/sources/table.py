@@ -98,6 +98,11 @@ def file_format(path: Path) -> Format | None:
     return next((f for f in FILE_FORMATS if path.suffix.lower() in f.suffixes), None)
 
 
+def is_store(path: Path) -> bool:
+    """Return whether a path is a Zarr store, or an array or group inside of one."""
+    return path.is_dir() and file_format(path) is ZARR
+
+
 def object_format(spec: Any) -> Format | None:
     """Return the format of an array object by its kind, without importing the library it is from."""
     kind = type(spec).__module__.partition(".")[0]
