@@ -1,4 +1,7 @@
 import json
+import subprocess
+import sys
+from importlib.metadata import entry_points
 
 import numpy as np
 import pytest
@@ -7,7 +10,7 @@ import yaml
 
 from napari_segtrain.cli import main, options
 from napari_segtrain.config import ConfigError, ExperimentConfig
-from napari_segtrain.runs import RunFolder
+from napari_segtrain.runs import RunFolder, load_checkpoint, save_checkpoint
 
 SMALL = {
     "tr_setup": {"device": "cpu", "num_workers": 0},
@@ -137,6 +140,11 @@ def test_doctor_says_why_there_is_no_gpu(run):
         (["train", "-i", "DATA", "-o", "P", "--set", "tr_config.ema_decy=1"], "Did you mean 'ema_decay'?"),
         (["train", "-i", "DATA", "-o", "P", "--set", "nothing"], "section.key=value"),
         (["train", "-i", "DATA", "-o", "P", "--config-path", "no.yaml"], "no.yaml"),
+        (["train", "-i", "DATA", "-o", "P", "--set", "tr_setup.seed.x=1"], "tr_setup.seed is a value"),
+        (
+            ["train", "-i", "DATA", "-o", "P", "--format", "tiff"],
+            "command line: dataset_config.format: 'tiff'",
+        ),
         (["train", "--resume", "P", "--loss", "DiceLoss"], "its own configuration"),
         (["train", "--resume", "nowhere"], "nowhere"),
         (["predict", "nowhere", "-i", "DATA", "-o", "out"], "nowhere"),
@@ -156,6 +164,161 @@ def test_a_mistake_is_one_clear_message_and_exit_code_2(
     assert not list(tmp_path.glob("P/runs/[a-z]*"))
 
 
+EVERY_FLAG = {
+    "--format": "tif",
+    "--batch-size": 3,
+    "--patch-size": "24,32",
+    "--loss": "[SoftDiceLoss, BCEWithLogitsLoss]",
+    "--train-split": 0.5,
+    "--loss-on-label-only": None,
+    "--lr": 0,
+    "--num-epochs": 1,
+    "--steps-per-epoch": 2,
+    "--max-time": 5,
+    "--seed": 7,
+    "--model-name": "mine",
+    "--run-name": "every",
+    "--device": "cpu",
+    "--num-workers": 0,
+}
+
+
+def check_every_flag(folder):
+    config = RunFolder.open(folder).read_config()
+    setup, training, data = config.tr_setup, config.tr_config, config.dataset_config
+    assert (data.format, training.batch_size, training.patch_size) == ("tif", 3, (24, 32))
+    names = [loss.name for loss in data.targets["cells"].losses]
+    assert names == ["SoftDiceLoss", "BCEWithLogitsLoss"]
+    assert (setup.train_split, training.loss_on_label_only, training.optimizer.lr) == (0.5, True, 0.0)
+    assert (training.num_epochs, training.steps_per_epoch, training.max_time) == (1, 2, 5.0)
+    assert (setup.seed, setup.model_name, setup.run_name) == (7, "mine", "every")
+    assert (setup.device, setup.num_workers) == ("cpu", 0)
+    assert (folder / "checkpoints" / "mine_1.pth").is_file()
+    split = json.loads((folder / "split.json").read_text())
+    assert (len(split["train"]), len(split["val"])) == (2, 2)
+
+
+def flags(values):
+    return [str(part) for flag, value in values.items() for part in (flag, value) if part is not None]
+
+
+def test_every_flag_of_train_reaches_the_run(run, small, disc_folder, tmp_path):
+    code, out, err = run(
+        "train", "-i", disc_folder(count=4), "-o", tmp_path / "P", "--config-path", small, *flags(EVERY_FLAG)
+    )
+    assert code == 0, out + err
+    check_every_flag(tmp_path / "P" / "runs" / "every")
+
+
+@pytest.mark.slow
+def test_the_module_is_the_same_command(small, disc_folder, tmp_path):
+    arguments = ["train", "-i", str(disc_folder(count=4)), "-o", str(tmp_path / "P"), "--config-path"]
+    command = [sys.executable, "-m", "napari_segtrain", *arguments, str(small), *flags(EVERY_FLAG)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    check_every_flag(tmp_path / "P" / "runs" / "every")
+    done = subprocess.run([*command[:3], "train"], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 2
+    assert "give the data with -i" in done.stderr
+
+
+def test_the_installed_command_is_main():
+    (found,) = [e for e in entry_points(group="console_scripts") if e.name == "segtrain"]
+    assert found.load() is main
+
+
+def test_every_command_has_a_line_that_fits_and_a_help_of_its_own(run, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    _, out, _ = run("--help")
+    lines = out.split("Commands:")[1].strip().splitlines()
+    assert [line.split()[0] for line in lines] == COMMANDS
+    assert not [line for line in lines if "..." in line or "…" in line]
+    for command in COMMANDS:
+        code, out, _ = run(command, "--help")
+        assert code == 0
+        assert f"Usage: segtrain {command} [OPTIONS]" in out
+
+
+COMMANDS = ["train", "predict", "evaluate", "plan", "check", "doctor", "demo"]
+
+
+def test_an_epoch_that_does_not_exist_is_no_place_to_stop(run, disc_folder, tmp_path):
+    code, _, err = run("train", "-i", disc_folder(), "-o", tmp_path / "P", "--stop-after", 0)
+    assert code == 2
+    assert "--stop-after" in err
+    assert not (tmp_path / "P").exists()
+
+
+@pytest.fixture
+def finished(run, small, disc_folder, tmp_path):
+    """A run that the command line made."""
+    arguments = ("--config-path", small, "--run-name", "r")
+    assert run("train", "-i", disc_folder(count=2), "-o", tmp_path / "P", *arguments)[0] == 0
+    return tmp_path / "P" / "runs" / "r"
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--overlap", 2),
+        ("--output", "labls"),
+        ("--checkpoint", "first"),
+        ("--blending", "gausian"),
+        ("--batch-size", 0),
+        ("--tile-size", "0,16"),
+        ("--targets", "cell"),
+        ("--min-size", -1),
+    ],
+)
+def test_a_setting_of_predict_that_is_not_valid_is_refused(run, finished, tmp_path, option, value):
+    arguments = ("-i", tmp_path / "data", "-o", tmp_path / "out", option, value)
+    code, _, err = run("predict", finished, *arguments)
+    assert code == 2
+    assert err.startswith("Error: inference_config")
+    assert option.removeprefix("--").replace("-", "_") in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_that_was_moved_is_scored_and_predicts(run, finished, tmp_path):
+    run("evaluate", finished, "--split", "val")
+    scores = json.loads((finished / "evaluation" / "val.json").read_text())
+    _, data = finished.parents[1].rename(tmp_path / "Q"), (tmp_path / "data").rename(tmp_path / "elsewhere")
+    moved = tmp_path / "Q" / "runs" / "r"
+    code, _, err = run("evaluate", moved, "--split", "val")
+    assert code == 2
+    assert str(tmp_path / "data") in err
+    for checkpoint in (moved, moved / "checkpoints" / "last.ckpt"):
+        code, out, err = run("evaluate", checkpoint, "--split", "val", "-i", data)
+        assert code == 0, err
+        assert "cells" in out
+        assert json.loads((moved / "evaluation" / "val.json").read_text()) == scores
+    assert run("predict", moved, "-i", data, "-o", tmp_path / "out", "--checkpoint", "last")[0] == 0
+    assert len(list((tmp_path / "out").glob("*_cells.tif"))) == 2
+    assert run("train", "--resume", moved, "--num-epochs", 2, "-i", data)[0] == 0
+    assert run("evaluate", moved, "--split", "val")[0] == 0, "the run knows now where its data is"
+
+
+def test_the_checkpoint_that_is_named_is_scored(run, finished):
+    last = finished / "checkpoints" / "last.ckpt"
+    checkpoint = load_checkpoint(last)
+    zero = {name: value * 0 for name, value in checkpoint["model"].items()}
+    save_checkpoint(last, {**checkpoint, "model": zero})
+    recalls = []
+    for arguments in ((finished,), (finished, "--checkpoint", "last"), (last,)):
+        assert run("evaluate", *arguments, "--split", "val", "--threshold", 0.45)[0] == 0
+        recalls.append(json.loads((finished / "evaluation" / "val.json").read_text())["cells"]["recall"])
+    assert recalls[0] < 1.0
+    assert recalls[1:] == [1.0, 1.0], "a network of zeros says 0.5 everywhere"
+
+
+def test_a_share_that_a_split_file_overrules_is_said(run, small, disc_folder, tmp_path):
+    data = disc_folder(count=2)
+    (data / "split.json").write_text(json.dumps({"train": ["im0"], "val": ["im1"]}))
+    arguments = ("train", "-i", data, "-o", tmp_path / "P", "--config-path", small)
+    assert "the split.json of the data decides" in run(*arguments, "--train-split", 0.5)[1]
+    assert "split.json" not in run(*arguments)[1]
+
+
 def test_every_train_flag_has_the_schemas_text():
     for dotted in options.TRAIN_KEYS.values():
         assert options.schema_help(dotted).startswith(options.field_at(dotted).description)
@@ -170,14 +333,26 @@ def test_flags_override_only_when_given_and_also_with_zero():
     }
 
 
-def test_losses_for_all_targets_or_one():
-    assert options.losses(["A,B"], ["x", "y"]) == {
-        "dataset_config.targets.x.losses": ["A", "B"],
-        "dataset_config.targets.y.losses": ["A", "B"],
-    }
-    assert options.losses(["y=A"], ["x", "y"]) == {"dataset_config.targets.y.losses": ["A"]}
-    with pytest.raises(ConfigError, match="names no loss"):
-        options.losses(["x="], ["x"])
+BOTH = {"dataset_config.targets.x.losses": ["A", "B"], "dataset_config.targets.y.losses": ["A", "B"]}
+
+
+@pytest.mark.parametrize(
+    "written", [["A,B"], ["[A, B]"], ["['A', \"B\"]"], ["A", "B"], [" A , B ,"]], ids=lambda w: " ".join(w)
+)
+def test_losses_are_a_list_or_given_one_by_one(written):
+    assert options.losses(written, ["x", "y"]) == BOTH
+
+
+def test_a_named_target_or_task_has_its_own_losses():
+    x, y = "dataset_config.targets.x.losses", "dataset_config.targets.y.losses"
+    assert options.losses(["y=A"], ["x", "y"]) == {y: ["A"]}
+    for written in (["A", "y=[B,C]"], ["y=B", "A", "y=C"]):
+        assert options.losses(written, ["x", "y"]) == {x: ["A"], y: ["B", "C"]}
+    found = options.losses(["A", "d=L1Loss"], ["x"], ["d"])
+    assert found == {x: ["A"], "auxiliary_tasks.d.losses": ["L1Loss"]}
+    for wrong in ("x=", "", "[]"):
+        with pytest.raises(ConfigError, match="names no loss"):
+            options.losses([wrong], ["x"])
 
 
 def test_any_key_can_be_set():

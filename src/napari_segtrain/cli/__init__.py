@@ -22,13 +22,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.command("train")(train)
-app.command("predict")(predict)
-app.command("evaluate")(evaluate)
-app.command("plan")(plan)
-app.command("check")(check)
-app.command("doctor")(doctor)
-app.command("demo")(demo)
+for command, summary in (
+    (train, "Train a network on labelled images."),
+    (predict, "Predict images, folders, Zarr stores of any size."),
+    (evaluate, "Score a run on a part of its data."),
+    (plan, "Show the network, its memory and time."),
+    (check, "Look for every fault in the data."),
+    (doctor, "Say what hardware torch sees."),
+    (demo, "Train on an embedded picture, predict, score."),
+):
+    app.command(command.__name__, short_help=summary)(command)
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells use it."""

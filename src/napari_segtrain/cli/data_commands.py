@@ -20,7 +20,8 @@ ConfigPath = Annotated[Path | None, typer.Option("--config-path", help="Experime
 
 def _config(config_path: Path | None, overrides: dict[str, Any]) -> ExperimentConfig:
     config = load_config(config_path) if config_path is not None else ExperimentConfig()
-    return config.with_overrides({key: value for key, value in overrides.items() if value is not None})
+    given = {key: value for key, value in overrides.items() if value is not None}
+    return config.with_overrides(given, "command line")
 
 
 def plan(

@@ -32,7 +32,11 @@ def train(
     patch_size: Annotated[str | None, flag("tr_config.patch_size", "--patch-size")] = None,
     loss: Annotated[
         list[str] | None,
-        typer.Option("--loss", help="Loss,Loss for every target, or target=Loss,Loss; may be given again."),
+        typer.Option(
+            "--loss",
+            help="Loss, Loss,Loss or [Loss, Loss] for every target, or target=Loss,Loss. Given again, terms "
+            "add up; a target that is named has its own only.",
+        ),
     ] = None,
     train_split: Annotated[float | None, flag("tr_setup.train_split", "--train-split")] = None,
     loss_on_label_only: Annotated[
@@ -43,7 +47,7 @@ def train(
     steps_per_epoch: Annotated[int | None, flag("tr_config.steps_per_epoch", "--steps-per-epoch")] = None,
     stop_after: Annotated[
         int | None,
-        typer.Option("--stop-after", help="Interrupt the run after this epoch; it can be resumed."),
+        typer.Option("--stop-after", min=1, help="Interrupt the run after this epoch; it can be resumed."),
     ] = None,
     max_time: Annotated[float | None, flag("tr_config.max_time", "--max-time")] = None,
     seed: Annotated[int | None, flag("tr_setup.seed", "--seed")] = None,
@@ -74,7 +78,7 @@ def train(
         _finish(result, console)
         return
     config = load_config(config_path) if config_path is not None else ExperimentConfig()
-    config = config.with_overrides(overrides)
+    config = config.with_overrides(overrides, "command line")
     with _flags_that_fit():
         result = _start(config, overrides, loss, input, output, stop_after, console)
     _finish(result, console)
@@ -111,7 +115,7 @@ def _start(
 
     dataset = open_dataset(str(data), config.dataset_config)
     config = workflow.complete_targets(config, dataset)
-    loss_overrides = losses(loss, list(config.dataset_config.targets))
+    loss_overrides = losses(loss, list(config.dataset_config.targets), list(config.auxiliary_tasks))
     if loss_overrides:
         config = config.with_overrides(loss_overrides, "--loss")
     control = Control()

@@ -134,10 +134,10 @@ class Experiment:
             restore_rows(run, module)
         control = control if control is not None else Control()
         experiment = cls(config, resolved, run, module, data, emit, control)
-        experiment._write(data)
+        experiment._write(data, dataset)
         return experiment
 
-    def _write(self, data: SegtrainDataModule) -> None:
+    def _write(self, data: SegtrainDataModule, dataset: Dataset) -> None:
         """Write what the run starts from, and say what the user should know."""
         self.run.write_config(self.config)
         self.run.write_json("resolved.json", self.resolved.to_dict())
@@ -150,6 +150,9 @@ class Experiment:
             split=sizes,
         )
         messages = list(self.resolved.messages)
+        setup = self.config.tr_setup
+        if dataset.split_file is not None and setup.train_split != type(setup)().train_split:
+            messages.append("the training share is not used: the split.json of the data decides")
         if not data.validates:
             messages.append(
                 "there is nothing to validate on, so the training loss decides which checkpoint is best; "

@@ -81,7 +81,7 @@ def evaluate(
     Parameters
     ----------
     run
-        The run folder.
+        The run folder, or one of its checkpoints.
     split
         ``"train"``, ``"val"`` or ``"test"``, as the run split its data.
     data
@@ -109,7 +109,8 @@ def evaluate(
     config = folder.read_config()
     dataset = open_data(read_data(folder) if data is None else data, config)
     regions = _regions(folder, dataset, split)
-    predictor = load_predictor(folder.path, overrides, device)
+    # A checkpoint of the run that is named is the one that is scored.
+    predictor = load_predictor(run if Path(run).is_file() else folder.path, overrides, device)
     for message in predictor.messages:
         emit(Warned(message=message))
     scorer = _Scorer(predictor, _resolved(folder), complete_targets(config, dataset))
