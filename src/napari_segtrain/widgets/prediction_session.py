@@ -7,7 +7,7 @@ from typing import Any
 
 from qtpy.QtCore import QObject, Signal
 
-from ..config import InferenceConfig, SegtrainError
+from ..config import ExperimentConfig, InferenceConfig, SegtrainError
 from ..engine.protocol import Predict, Stop
 from ..runs import Event, Finished, PredictDone, PredictProgress, Refused, RunState, Warned
 from ..runs.scratch import Scratch
@@ -44,6 +44,7 @@ class PredictionSession(QObject):
         self._viewer = viewer
         self._engine = engine
         self._data: PredictionData | None = None
+        self._config: ExperimentConfig | None = None
         self._command: Predict | None = None
         self._scratch: Scratch | None = None
         self._store: Path | None = None
@@ -64,6 +65,7 @@ class PredictionSession(QObject):
         device: str,
         project: Path,
         store: Path | None,
+        config: ExperimentConfig | None = None,
     ) -> None:
         """Predict; returns at once.
 
@@ -81,6 +83,8 @@ class PredictionSession(QObject):
             Folder that may hold shared files meanwhile.
         store
             Zarr store to write to and open lazily; None for layers in memory.
+        config
+            The experiment of the model, where it is known.
 
         Raises
         ------
@@ -90,7 +94,7 @@ class PredictionSession(QObject):
         if self.busy:
             return
         self._scratch = Scratch.create(project)
-        self._data, self._store = data, store
+        self._data, self._store, self._config = data, store, config
         self._sent = self._reading = False
         self._command = Predict(
             model=str(model),
@@ -173,7 +177,7 @@ class PredictionSession(QObject):
             self._end(False, str(found))
             return
         as_numbers = (command.inference or {}).get("output") == "uint8"
-        layers = add_results(self._viewer, event, data, found, as_numbers=as_numbers)
+        layers = add_results(self._viewer, event, data, found, as_numbers=as_numbers, config=self._config)
         names = ", ".join(layer.name for layer in layers)
         self._end(True, f"Predicted in {event.seconds:.0f} s: {names}")
 

@@ -14,13 +14,11 @@ from ..config import ExperimentConfig, RunError
 from ..runs.events import PreviewReady
 from ..runs.scratch import open_memmap
 from .beat import Beat
+from .colours import foreground_colours
 from .data_spec import TrainedImage
 
 _LARGEST = 2**31
 """Bytes up to which a preview has the size of its image; of larger ones only the newest block is shown."""
-
-_FOREGROUND = "#38d39f"
-"""Colour of predicted foreground."""
 
 Show = Literal["labels", "scalar", "vector"]
 
@@ -142,7 +140,8 @@ class PreviewLayers:
         # Zeros take no memory until they are written to: what was never predicted costs nothing.
         data = np.zeros((*shape, *trailing), values.dtype)
         if show == "labels":
-            return self._viewer.add_labels(data, opacity=0.5, colormap=self._colours(head), **options)
+            colours = foreground_colours(self._config, head)
+            return self._viewer.add_labels(data, opacity=0.5, colormap=colours, **options)
         if show == "vector":
             return self._viewer.add_image(data, rgb=True, opacity=0.7, **options)
         limits = (float(values.min()), max(float(values.max()), float(values.min()) + 1e-6))
@@ -153,15 +152,6 @@ class PreviewLayers:
             contrast_limits=limits,
             **options,
         )
-
-    def _colours(self, head: str) -> Any:
-        """Return one colour for what is foreground or not: it is no label of anybody's."""
-        target = self._config.dataset_config.targets.get(head)
-        if target is None or target.kind not in ("binary", "instances"):
-            return None
-        from napari.utils.colormaps import DirectLabelColormap
-
-        return DirectLabelColormap(color_dict={None: _FOREGROUND, 0: "transparent", 1: _FOREGROUND})
 
     def _write(self, layer: Any, place: _Place, values: npt.NDArray[Any]) -> None:
         ours = layer.metadata[_OURS]

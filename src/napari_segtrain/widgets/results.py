@@ -7,12 +7,20 @@ from typing import Any
 
 import numpy as np
 
+from ..config import ExperimentConfig
 from ..runs import PredictDone
+from .colours import foreground_colours
 from .prediction_data import PredictionData
 
 
 def add_results(
-    viewer: Any, event: PredictDone, data: PredictionData, arrays: dict[str, Any], *, as_numbers: bool
+    viewer: Any,
+    event: PredictDone,
+    data: PredictionData,
+    arrays: dict[str, Any],
+    *,
+    as_numbers: bool,
+    config: ExperimentConfig | None = None,
 ) -> list[Any]:
     """Add a layer for every output, for one with several channels a layer for each channel.
 
@@ -31,6 +39,8 @@ def add_results(
         The result of each output, in memory or lazy.
     as_numbers
         Whole numbers are probabilities from 0 to 255 and not labels, except for instances.
+    config
+        The experiment that the network is of, where it is known; it decides about colours.
     """
     parts = [part for name in arrays for part in _channels(name, arrays[name], event.outputs[name])]
     kinds = {name: _is_labels(array, as_numbers=as_numbers) for name, array in parts}
@@ -43,7 +53,9 @@ def add_results(
             "metadata": {"napari_segtrain": {"result": True}},
         }
         if kinds[name]:
-            added.append(viewer.add_labels(array, **options))
+            # Separated objects have wider numbers than a mask, and a colour each.
+            colours = foreground_colours(config, name) if array.dtype == np.uint8 else None
+            added.append(viewer.add_labels(array, colormap=colours, **options))
         else:
             shown = not any(kinds.values())
             added.append(viewer.add_image(array, visible=shown, opacity=0.7, colormap="magma", **options))

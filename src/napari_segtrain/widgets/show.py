@@ -6,8 +6,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from qtpy.QtCore import QTimer
+from qtpy.QtGui import QGuiApplication
+
 from ..config import RunError
 from ..runs import RunFolder
+from .colours import foreground_colours
+
+_SIZE = (1500, 950)
+"""Width and height of the window in pixels, where the screen is as large."""
 
 
 def add_run_layers(viewer: Any, run: str | Path) -> None:
@@ -28,6 +35,7 @@ def add_run_layers(viewer: Any, run: str | Path) -> None:
     import tifffile
 
     folder = RunFolder.open(run)
+    config = folder.read_config()
     data = Path(str(folder.read_json("data.json")))
     predictions = sorted((folder.path / "predictions").glob("*.tif"))
     if not predictions:
@@ -37,7 +45,9 @@ def add_run_layers(viewer: Any, run: str | Path) -> None:
     for labels in sorted((data / "labels").glob("*.tif")):
         viewer.add_labels(tifffile.imread(labels), name=labels.stem, opacity=0.4)
     for prediction in predictions:
-        layer = viewer.add_labels(tifffile.imread(prediction), name=f"{prediction.stem} · predicted")
+        colours = foreground_colours(config, prediction.stem)
+        array, name = tifffile.imread(prediction), f"{prediction.stem} · predicted"
+        layer = viewer.add_labels(array, name=name, colormap=colours)
         layer.contour = 2 if prediction.stem == "instances" else 0
         layer.visible = prediction.stem == "instances"
 
@@ -47,8 +57,11 @@ def main(arguments: list[str]) -> None:
     import napari
 
     viewer = napari.Viewer(title="napari-segtrain")
-    add_run_layers(viewer, arguments[0])
+    screen = QGuiApplication.primaryScreen().availableGeometry()
+    viewer.window.resize(min(_SIZE[0], screen.width()), min(_SIZE[1], screen.height()))
     viewer.window.add_plugin_dock_widget("napari-segtrain", "Train")
+    add_run_layers(viewer, arguments[0])
+    QTimer.singleShot(0, viewer.reset_view)  # the canvas has its size when the window is drawn
     napari.run()
 
 
