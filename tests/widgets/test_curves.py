@@ -52,6 +52,19 @@ def test_curves_per_target_and_part(qtbot: Any) -> None:
     curves.close()
 
 
+def test_epochs_are_plain_numbers_from_the_first_step_on(qtbot: Any) -> None:
+    curves = Curves(Beat())
+    curves.show()
+    curves.begin(started())
+    curves.add_batch(BatchDone(epoch=1, step=3, loss=2.0))
+    qtbot.waitUntil(lambda: curves._plot is not None and curves._lines["train"].getData()[0] is not None)
+    low, high = curves._plot.getAxis("bottom").range
+    assert low == 0.0
+    assert high >= 1.0, "no thousandths of an epoch"
+    assert "x0.001" not in curves._plot.getAxis("bottom").labelString()
+    curves.close()
+
+
 def test_a_new_run_begins_empty_and_a_resumed_one_goes_on() -> None:
     curves = Curves(Beat())
     curves.begin(started())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from ..runs.events import BatchDone, EpochDone, RunStarted
@@ -145,6 +146,7 @@ class Curves(QWidget):
         plot = pyqtgraph.PlotWidget(background=None)
         plot.setObjectName("plot")
         plot.setFixedHeight(150)
+        plot.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         plot.setMouseEnabled(x=False, y=False)
         plot.hideButtons()
         plot.setMenuEnabled(False)
@@ -153,11 +155,13 @@ class Curves(QWidget):
             plot.getAxis(side).setTextPen(foreground)
             plot.getAxis(side).setPen(pyqtgraph.mkPen(foreground, width=0.5))
         plot.setLabel("bottom", "epoch")
+        plot.getAxis("bottom").enableAutoSIPrefix(False)
+        plot.setLimits(xMin=0.0, minXRange=1.0)
         plot.addLegend(offset=(-8, 4), labelTextColor=foreground, verSpacing=-4)
         self._lines = {
             "train": plot.plot(pen=pyqtgraph.mkPen(_TRAIN, width=1.5), name="training"),
             "val": plot.plot(
-                pen=pyqtgraph.mkPen(_VAL, width=1.5, style=pyqtgraph.QtCore.Qt.PenStyle.DashLine),
+                pen=pyqtgraph.mkPen(_VAL, width=1.5, style=Qt.PenStyle.DashLine),
                 symbol="o",
                 symbolSize=5,
                 symbolBrush=_VAL,

@@ -50,8 +50,11 @@ class PathEdit(QWidget):
         return Path(text).expanduser() if text else None
 
     def set_value(self, value: Path | str | None) -> None:
-        """Show a path."""
-        self.line.setText("" if value is None else str(value))
+        """Show a path, the home folder as ``~``."""
+        path = None if value is None else Path(value)
+        if path is not None and path.is_relative_to(Path.home()):
+            path = "~" / path.relative_to(Path.home())
+        self.line.setText("" if path is None else str(path))
 
     def _browse(self) -> None:
         start = str(self.value() or Path.home())
