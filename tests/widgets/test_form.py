@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QLineEdit, QSpinBox, QWidget
+from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QLabel, QLineEdit, QSpinBox, QWidget
 
 from napari_segtrain.config import (
     SGD,
@@ -203,9 +203,24 @@ def test_a_bad_value_is_refused_in_words_and_marked(key: str, text: str, expecte
     with pytest.raises(ConfigError, match=expected):
         form.value()
     assert form.editors[key].toolTip().count("\n") >= 1, "the tooltip says what is wrong"
+    marked = [label.text() for label in form.findChildren(QLabel) if "⚠" in label.text()]
+    assert marked == ["⚠ Patch size"], "not by colour alone"
     form.editors[key].setText("32, 32")
     assert not form.editors[key].styleSheet()
+    assert form.editors[key].toolTip().endswith("In px.")
     assert form.value().patch_size == (32, 32)
+
+
+@pytest.mark.parametrize(
+    ("key", "number", "text"),
+    [("num_epochs", 1, "1 epoch"), ("num_epochs", 2, "2 epochs"), ("accumulate", 1, "1 batch")],
+)
+def test_units_agree_with_their_number(key: str, number: int, text: str) -> None:
+    form = Form(TrConfig)
+    editor = form.editors[key]
+    editor.set_value(number)
+    assert editor.text() == text
+    assert editor.value() == number
 
 
 def test_a_change_is_announced_once() -> None:

@@ -90,12 +90,12 @@ def test_runs_of_the_project_are_offered_with_their_outputs(
     RunFolder.create(run.project, "never_trained")
     dock.run.refresh()
     assert dock.run.value() == run.path
-    assert "first (pending, epoch 0" in dock.run.choice.currentText()
+    assert dock.run.choice.currentText() == "first · epoch 0"
     assert dock.value().overlap == 0.25, "the run's own settings are the start"
-    assert [dock.outputs.item(i).text() for i in range(4)] == ["all outputs", "mask", "distance", "normals"]
-    dock.outputs.item(1).setCheckState(Qt.CheckState.Checked)
+    assert [box.text() for box in dock.outputs.boxes] == ["all outputs", "mask", "distance", "normals"]
+    dock.outputs.boxes[1].click()
     assert dock.value().targets == ("mask",)
-    dock.outputs.item(1).setCheckState(Qt.CheckState.Unchecked)
+    dock.outputs.boxes[1].click()
     assert dock.value().targets is None
     dock.project.set_value(tmp_path / "elsewhere")
     assert dock.run.value() is None

@@ -7,8 +7,9 @@ from unittest.mock import patch
 
 import numpy as np
 import pytest
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QLineEdit, QProgressBar, QPushButton, QSpinBox, QWidget
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtWidgets import QLabel, QLineEdit, QProgressBar, QPushButton, QSpinBox, QWidget
+from superqt import QCollapsible
 
 from napari_segtrain.config import (
     SGD,
@@ -25,6 +26,8 @@ from napari_segtrain.config import (
     TrSetup,
 )
 from napari_segtrain.runs import list_runs
+from napari_segtrain.widgets.focus import tab_stops
+from napari_segtrain.widgets.predict_dock import PredictDock
 from napari_segtrain.widgets.sample_layers import as_layers
 from napari_segtrain.widgets.train_dock import TrainDock
 from napari_segtrain.widgets.training_session import State
@@ -33,6 +36,7 @@ pytestmark = pytest.mark.gui
 
 Until = Callable[[Callable[[], Any]], None]
 Notes = list[tuple[str, str]]
+TABLES = ("targets", "auxiliary_tasks")
 
 
 @pytest.fixture
@@ -255,9 +259,11 @@ def test_pause_resume_and_stop(qtbot: Any, dock: Any, cells: Any, until: Until) 
     assert dock.panel.buttons["pause"].text() == "Resume"
     press(qtbot, dock, "pause")
     until(lambda: dock.session.state is State.RUNNING)
+    assert dock.panel.status.text() != "Paused"
     press(qtbot, dock, "stop")
     assert dock.session.state is State.STOPPING
     until(lambda: dock.session.state is State.IDLE)
+    assert "Run base keeps what it learned" in dock.panel.status.text()
     assert list((Path(dock.project.value()) / ".scratch").iterdir()), "an interrupted run keeps its data"
 
 
@@ -465,6 +471,56 @@ print([name for name in ("torch", "lightning", "albumentations") if name in sys.
     )
     assert done.stdout.strip() == "[]", done.stderr
     assert done.returncode == 0, done.stderr
+
+
+def test_empty_tables_say_what_they_are_for(qtbot: Any, viewer: Any, dock: Any) -> None:
+    hints = {name: dock.findChild(QWidget, name).findChild(QLabel, "hint") for name in TABLES}
+    assert "labels layer" in hints["targets"].text()
+    assert not any(hint.isHidden() for hint in hints.values())
+    assert "No image layer is ticked" in dock.form.facts.text()
+    press(qtbot, dock, "add_target")
+    assert hints["targets"].isHidden()
+    qtbot.mouseClick(dock.form.targets.cards[0].remove, Qt.MouseButton.LeftButton)
+    assert not hints["targets"].isHidden()
+
+
+def test_the_tabulator_walks_as_one_reads(qtbot: Any, viewer: Any, dock: Any, cells: Any) -> None:
+    viewer.window.show()
+    qtbot.waitUntil(dock.isVisible)
+    order = [stop.objectName() for stop in tab_stops(dock)]
+    landmarks = ("open_config", "ndim", "labels", "add_target", "num_epochs", "project", "start")
+    assert [name for name in order if name in landmarks] == list(landmarks)
+    dock.form.targets.cards[0].name.setFocus()
+    for widget in ("remove", "labels", "kind"):
+        qtbot.keyClick(dock.focusWidget(), Qt.Key.Key_Tab)
+        assert dock.focusWidget().objectName() == widget
+    dock.form.targets.add.setFocus()
+    qtbot.keyClick(dock.focusWidget(), Qt.Key.Key_Backtab)
+    assert dock.form.targets.cards[0].isAncestorOf(dock.focusWidget()), "the row was made after the button"
+
+
+def test_editors_stand_in_one_column(qtbot: Any, viewer: Any, dock: Any, cells: Any) -> None:
+    viewer.window.show()
+    qtbot.waitUntil(dock.isVisible)
+    for section in dock.findChildren(QCollapsible):
+        section.expand(animate=False)
+    qtbot.waitUntil(dock.findChild(QWidget, "compile").isVisible)
+    names = ("ndim", "format", "normalisation", "flip", "kind", "activation", "patch_size", "optimizer", "lr",
+             "decoders", "pooling", "compile")  # fmt: skip
+    places = {name: dock.findChild(QWidget, name).mapTo(dock, QPoint(0, 0)).x() for name in names}
+    assert max(places.values()) - min(places.values()) <= 2, places
+
+
+def test_both_docks_share_a_place(
+    qtbot: Any, viewer: Any, make_dock: Callable[[type], Any], dock: Any
+) -> None:
+    viewer.window.show()
+    qtbot.waitUntil(dock.isVisible)
+    other = make_dock(PredictDock)
+    window, frame = dock.window(), other.parent()
+    qtbot.waitUntil(lambda: bool(window.tabifiedDockWidgets(frame)))
+    assert window.tabifiedDockWidgets(frame) == [dock.parent()]
+    qtbot.waitUntil(other.isVisible)
 
 
 def test_nothing_is_cut_off_at_the_side(viewer: Any, dock: Any, cells: Any, until: Until) -> None:

@@ -60,9 +60,7 @@ class AugmentationConfig(Config):
     )
     scale: float = key(0.25, "Scaling", "Probability of a change of size.", ge=0.0, le=1.0)
     scaling: float = key(0.25, "Largest scaling", "Sizes change by up to this share.", ge=0.0, le=0.8)
-    elastic: float = key(
-        0.1, "Elastic deformation", "Probability of a smooth random deformation.", ge=0.0, le=1.0
-    )
+    elastic: float = key(0.1, "Elastic", "Probability of a smooth random deformation.", ge=0.0, le=1.0)
     noise: float = key(0.15, "Noise", "Probability of gaussian noise.", ge=0.0, le=1.0)
     blur: float = key(0.15, "Blur", "Probability of a gaussian blur.", ge=0.0, le=1.0)
     brightness: float = key(0.2, "Brightness", "Probability of a change of brightness.", ge=0.0, le=1.0)
@@ -131,7 +129,7 @@ class DatasetConfig(Config):
     )
     min_labeled_ratio: float = key(
         0.0,
-        "Least labelled share",
+        "Least labelled",
         "Patches with a smaller share of labelled voxels are not trained on; 0 keeps every patch with "
         "at least one.",
         ge=0.0,
@@ -139,7 +137,7 @@ class DatasetConfig(Config):
     )
     min_bbox_percent: float = key(
         0.0,
-        "Least box share",
+        "Least box",
         "Patches whose labelled voxels span a smaller share of the patch (bounding box) are not trained on.",
         ge=0.0,
         le=1.0,

@@ -55,7 +55,7 @@ class InferenceConfig(Config):
     )
     output: Literal["labels", "probabilities", "uint8"] = key(
         "labels",
-        "Output",
+        "Write as",
         "labels: class numbers. probabilities: after the activation. uint8: probabilities as 0 … 255. "
         "Outputs that are not classes are always written as numbers.",
         level="common",

@@ -63,7 +63,7 @@ class NetworkConfig(Config):
         unit="px",
     )
     norm: Literal["instance", "batch", "group", "none"] = key(
-        "instance", "Normalisation layer", "What normalises the features after a convolution."
+        "instance", "Norm layer", "What normalises the features after a convolution."
     )
     nonlinearity: Literal["leaky_relu", "relu", "gelu", "silu", "mish"] = key(
         "leaky_relu", "Nonlinearity", "The activation between convolutions."
@@ -72,7 +72,7 @@ class NetworkConfig(Config):
         0.0, "Dropout", "Share of feature maps that is switched off while training.", ge=0.0, lt=1.0
     )
     squeeze_excitation: bool = key(
-        False, "Squeeze and excitation", "Weigh the channels of a block by a small gate (Hu et al. 2018)."
+        False, "Squeeze-excitation", "Weigh the channels of a block by a small gate (Hu et al. 2018)."
     )
     stochastic_depth: float = key(
         0.0, "Stochastic depth", "Chance to skip a residual block while training.", ge=0.0, lt=1.0

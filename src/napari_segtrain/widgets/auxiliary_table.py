@@ -9,7 +9,8 @@ from typing import Any
 from ..config import AuxiliaryTask, Config, ConfigError
 from .choice_editors import Combo
 from .form import Form
-from .rows import Card, CardList, check_names
+from .form_rows import FormRows
+from .rows import INSET, Card, CardList, check_names
 from .schema import tag_of
 
 TASKS: dict[str, type[Config]] = {
@@ -48,18 +49,19 @@ class TaskCard(Card):
         super().__init__(name, "What the task is called in the run's files and layers.")
         self._targets = targets
         self.type = Combo("type")
-        self.type.setAccessibleName("Type")
         self.type.set_items([(tag.replace("_", " "), tag) for tag in TASKS])
         for index, model in enumerate(TASKS.values()):
             self.type.setItemData(index, (model.__doc__ or "").strip(), 3)
-        self.head.insertWidget(1, self.type, 1)
+        head = FormRows(INSET)
+        head.add_row("Type", self.type)
+        self.body.addWidget(head)
         self.form: Form = self._new_form()
         self.type.changed.connect(self._retype)
 
     def _new_form(self) -> Form:
         self.source = SourceChoice()
         self.source.offer(self._targets)
-        form = Form(TASKS[self.type.value()], editors={"source_target": self.source})
+        form = Form(TASKS[self.type.value()], editors={"source_target": self.source}, inset=INSET)
         form.setObjectName("task")
         form.changed.connect(self.changed)
         self.body.addWidget(form)
@@ -105,7 +107,9 @@ class AuxiliaryTable(CardList):
             "auxiliary_tasks",
             "add_auxiliary",
             "+ Add auxiliary task",
-            "Let the network also learn distances or normals of a target; they are derived from its labels.",
+            "Let the network also learn distances or normals of a target",
+            "None. Distances to a target's surface, or its normals, teach the network about shape; "
+            "they are derived from the target's labels.",
             lambda: self.append_new(),
         )
         self._targets = targets

@@ -6,19 +6,20 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from qtpy.QtCore import QEvent, Qt
-from qtpy.QtWidgets import QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtCore import QEvent, Qt, QTimer
+from qtpy.QtWidgets import QDockWidget, QScrollArea, QVBoxLayout, QWidget
 
 from ..config import SegtrainError
 from . import notify
 from .beat import Beat
 from .engine_session import EngineSession
+from .focus import tab_stops
 from .layer_choice import LayerWatch
 from .run_panel import RunPanel
 from .style import STYLE
 
-_WIDEST = 480
-"""Pixels beyond which a dock does not grow by itself; a screen of 1200 needs room for the canvas."""
+_NARROWEST, _WIDEST = 370, 480
+"""Pixels between which a form takes what it needs; a screen of 1200 has room for the canvas then."""
 
 
 class Dock(QWidget):
@@ -43,7 +44,7 @@ class Dock(QWidget):
         self.watch = LayerWatch(napari_viewer)
         self.engine = EngineSession(engine_arguments)
         self.beat = Beat(self)
-        self._docked = self._closed = False
+        self._docked = self._closed = self._placed = False
         self.destroyed.connect(partial(_let_go, self.watch, self.engine))
 
     def _stack(self, head: Any, body: QWidget, *foot: QWidget) -> None:
@@ -51,6 +52,7 @@ class Dock(QWidget):
         self.setStyleSheet(STYLE)
         scroll = _Scroll()
         scroll.setObjectName("scroll")
+        scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         scroll.setWidget(body)
         scroll.setWidgetResizable(True)
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
@@ -65,7 +67,6 @@ class Dock(QWidget):
         layout.addWidget(scroll, 1)
         for widget in foot:
             layout.addWidget(widget)
-        self.setMinimumWidth(330)
 
     def _warm(self) -> None:
         """Start the engine's process, so that it has everything imported when it is needed."""
@@ -78,6 +79,35 @@ class Dock(QWidget):
         """Say in words why something cannot be done."""
         self.panel.say(message)
         notify.error(message)
+
+    def focusNextPrevChild(self, forward: bool) -> bool:
+        """Move the focus to the next or the previous control, as they are read."""
+        stops = list(tab_stops(self))
+        here = self.focusWidget()
+        place = stops.index(here) + (1 if forward else -1) if here in stops else -1
+        if not 0 <= place < len(stops):
+            return bool(super().focusNextPrevChild(forward))
+        reason = Qt.FocusReason.TabFocusReason if forward else Qt.FocusReason.BacktabFocusReason
+        stops[place].setFocus(reason)
+        return True
+
+    def showEvent(self, event: Any) -> None:
+        """Find a place beside the other dock, once; the user may put it elsewhere."""
+        super().showEvent(event)
+        if not self._placed:
+            self._placed = True
+            QTimer.singleShot(0, self._share_place)
+
+    def _share_place(self) -> None:
+        """Become a tab beside the other dock: one above the other, both would be too low."""
+        own = _frame(self)
+        if self._closed or own is None or own.isFloating():
+            return
+        window = own.parentWidget()
+        for other in map(_frame, window.findChildren(Dock)):
+            if other not in (None, own) and window.dockWidgetArea(other) == window.dockWidgetArea(own):
+                window.tabifyDockWidget(other, own)
+                own.raise_()
 
     def changeEvent(self, event: Any) -> None:
         """Notice being taken out of the window."""
@@ -107,8 +137,17 @@ class _Scroll(QScrollArea):
         """Follow the content when it becomes wider, as a list with a new row does."""
         if event.type() in (QEvent.Type.LayoutRequest, QEvent.Type.Resize) and watched is self.widget():
             bar = self.verticalScrollBar().sizeHint().width()
-            self.setMinimumWidth(min(watched.minimumSizeHint().width() + bar, _WIDEST))
+            needed = watched.minimumSizeHint().width() + bar
+            self.setMinimumWidth(min(max(needed, _NARROWEST), _WIDEST))
         return bool(super().eventFilter(watched, event))
+
+
+def _frame(dock: QWidget) -> QDockWidget | None:
+    """Return the frame that napari put a dock into."""
+    frame = dock.parentWidget()
+    while frame is not None and not isinstance(frame, QDockWidget):
+        frame = frame.parentWidget()
+    return frame
 
 
 def _let_go(watch: LayerWatch, engine: EngineSession, *_: Any) -> None:

@@ -25,7 +25,9 @@ QPushButton:hover, QPushButton:focus { text-decoration: underline; }
 """
 
 
-def fold(title: str, content: QWidget, *, opened: bool = False, heading: bool = False) -> QCollapsible:
+def fold(
+    title: str, content: QWidget, *, opened: bool = False, heading: bool = False, indent: int = 0
+) -> QCollapsible:
     """Return a foldable section.
 
     Parameters
@@ -38,12 +40,14 @@ def fold(title: str, content: QWidget, *, opened: bool = False, heading: bool = 
         Whether it is shown at first.
     heading
         Whether the line is a heading of the dock, with a rule below it.
+    indent
+        Pixels by which the content is moved in.
     """
     section = QCollapsible(title, expandedIcon=_arrow(down=True), collapsedIcon=_arrow(down=False))
     section.setDuration(0)  # superqt's animation would show half-drawn forms
     section.layout().setContentsMargins(0, 0, 0, 0)
     section.layout().setSpacing(2)
-    section.content().layout().setContentsMargins(0 if heading else 12, 2, 0, 2)
+    section.content().layout().setContentsMargins(indent, 2, 0, 2)
     section.toggleButton().setAccessibleName(title)
     section.toggleButton().setStyleSheet(_HEADING if heading else _MORE)
     section.addWidget(content)

@@ -7,12 +7,13 @@ from typing import Any, Protocol
 
 from pydantic import ValidationError
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QSizePolicy, QStackedWidget, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QSizePolicy, QStackedWidget, QVBoxLayout, QWidget
 
 from ..config import Config, ConfigError
 from ..config.validation import describe_errors
 from .choice_editors import BoolEdit, ChoiceEdit, Combo
 from .folding import fold
+from .form_rows import INDENT, FormRows
 from .losses_editor import LossesEdit
 from .number_editors import FloatEdit, IntEdit
 from .schema import Key, Shape, keys_of, tag_of
@@ -46,8 +47,8 @@ class Form(QWidget):
         Keys that are edited elsewhere; `value()` gives them their default unless `set_value` said more.
     first
         Keys that are visible at the top, in this order, whatever level the schema gives them.
-    pairs
-        Keys that stand in one row with the key they are mapped from.
+    inset
+        Pixels by which the form stands further right than others, whose editors it shall be in line with.
     """
 
     changed = Signal()
@@ -59,7 +60,7 @@ class Form(QWidget):
         editors: Mapping[str, QWidget] | None = None,
         skip: Iterable[str] = (),
         first: Sequence[str] = (),
-        pairs: Mapping[str, str] | None = None,
+        inset: int = 0,
     ) -> None:
         super().__init__()
         self.model = model
@@ -70,7 +71,8 @@ class Form(QWidget):
         self.editors: dict[str, Any] = {
             name: given[name] if name in given else editor_for(key) for name, key in self._keys.items()
         }
-        self._pairs = dict(pairs or {})
+        self._inset = inset
+        self._labels: dict[str, QLabel] = {}
         common = [key for key in self._keys.values() if key.level == "common" and key.name not in first]
         self._lay_out([*(self._keys[name] for name in first), *common])
         self._show_defaults()
@@ -97,50 +99,23 @@ class Form(QWidget):
             outer.addWidget(self._rows(folded))
 
     def _rows(self, keys: list[Key]) -> QWidget:
-        box = QWidget()
-        rows = QFormLayout(box)
-        rows.setContentsMargins(0, 0, 0, 0)
-        rows.setHorizontalSpacing(8)
-        rows.setVerticalSpacing(4)
-        rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        rows.setLabelAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+        box = FormRows(self._inset)
         for key in keys:
-            self._explain(key)
+            editor = self.editors[key.name]
+            editor.setToolTip(self._tip(key))
+            editor.setAccessibleName(key.title)
             if key.shape is Shape.GROUP:
-                rows.addRow(fold(key.title, self.editors[key.name]))
-            elif key.name not in self._pairs.values():
-                rows.addRow(self._label(key), self._field(key))
+                box.add(fold(key.title, editor, indent=INDENT))
+            elif key.shape is Shape.UNION:
+                box.add(editor)
+            else:
+                self._labels[key.name] = box.add_row(key.title, editor)
         return box
 
-    def _explain(self, key: Key) -> None:
-        editor = self.editors[key.name]
-        tip = key.description
-        if key.unit and f" {key.unit}" != getattr(editor, "suffix", str)():
-            tip = f"{tip} In {key.unit}."
-        editor.setToolTip(tip)
-        editor.setAccessibleName(key.title)
-
-    def _label(self, key: Key) -> QLabel:
-        editor = self.editors[key.name]
-        label = QLabel(key.title)
-        label.setToolTip(editor.toolTip())
-        label.setBuddy(editor)
-        return label
-
-    def _field(self, key: Key) -> QWidget:
-        """Return what stands next to a key's label: its editor, and that of the key it is paired with."""
-        editor: QWidget = self.editors[key.name]
-        partner = self._keys.get(self._pairs.get(key.name, ""))
-        if partner is None:
-            return editor
-        both = QWidget()
-        row = QHBoxLayout(both)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(8)
-        row.addWidget(editor, 3)
-        row.addWidget(self._label(partner))
-        row.addWidget(self.editors[partner.name], 2)
-        return both
+    def _tip(self, key: Key) -> str:
+        """Return a key's description, with its unit where the editor does not show it."""
+        shown = getattr(self.editors[key.name], "suffix", str)()
+        return f"{key.description} In {key.unit}." if key.unit and not shown else key.description
 
     def value(self) -> Any:
         """Return the model.
@@ -199,15 +174,27 @@ class Form(QWidget):
             for item in error.errors(include_url=False):
                 if item["loc"] and item["loc"][0] in values:
                     faults.setdefault(str(item["loc"][0]), str(item["msg"]).removeprefix("Value error, "))
-        for name, editor in self.editors.items():
-            mark_fault(editor, self._keys[name].description, faults.get(name, ""))
+        for name, label in self._labels.items():
+            self._mark(label, self._keys[name], faults.get(name, ""))
+
+    def _mark(self, label: QLabel, key: Key, fault: str) -> None:
+        """Give an editor and its label the look and the tooltip of a faulty value, or take them away."""
+        editor = self.editors[key.name]
+        if (editor.property("fault") or "") == fault:
+            return
+        editor.setProperty("fault", fault)
+        editor.setStyleSheet("border: 1px solid #d9534f;" if fault else "")
+        label.setText(f"⚠ {key.title}" if fault else key.title)
+        for widget in (label, editor):
+            widget.setToolTip(f"{fault}\n\n{self._tip(key)}" if fault else self._tip(key))
 
 
 class GroupEdit(Form):
     """A configuration class inside another one."""
 
     def __init__(self, key: Key) -> None:
-        super().__init__(key.models[0])
+        model = key.models[0]
+        super().__init__(model, first=[inner.name for inner in keys_of(model)], inset=INDENT)
         self.setObjectName(key.name)
 
 
@@ -228,10 +215,13 @@ class UnionEdit(QWidget):
         self.setFocusProxy(self.choice)
         self._pages = QStackedWidget()
         self._pages.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Maximum)
+        self._pages.setContentsMargins(INDENT, 0, 0, 0)
+        rows = FormRows()
+        rows.add_row(key.title, self.choice)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
-        layout.addWidget(self.choice)
+        layout.addWidget(rows)
         layout.addWidget(self._pages)
         self.choice.changed.connect(self._show)
         self._show()
@@ -239,7 +229,8 @@ class UnionEdit(QWidget):
     def _form(self, tag: str) -> Form:
         """Make the form of a class when it is first needed: docks open faster."""
         if tag not in self._forms:
-            form = Form(self._models[tag])
+            model = self._models[tag]
+            form = Form(model, first=[key.name for key in keys_of(model)], inset=INDENT)
             form.changed.connect(self.changed)
             self._forms[tag] = form
             self._pages.addWidget(form)
@@ -283,15 +274,6 @@ _EDITORS: dict[Shape, Any] = {
     Shape.UNION: UnionEdit,
     Shape.GROUP: GroupEdit,
 }
-
-
-def mark_fault(editor: QWidget, description: str, fault: str) -> None:
-    """Give an editor the look and the tooltip of a faulty value, or take them away."""
-    if bool(editor.property("fault")) == bool(fault) and not fault:
-        return
-    editor.setProperty("fault", fault)
-    editor.setToolTip(f"{fault}\n\n{description}" if fault else description)
-    editor.setStyleSheet("border: 1px solid #d9534f;" if fault else "")
 
 
 def _words(tag: str) -> str:

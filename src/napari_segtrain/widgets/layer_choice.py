@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from qtpy.QtCore import QObject, Qt, Signal
-from qtpy.QtWidgets import QListWidget, QListWidgetItem
+from qtpy.QtCore import QObject, Signal
 
 from .choice_editors import Combo
+from .ticks import Ticks
 
 
 class LayerWatch(QObject):
@@ -114,6 +114,7 @@ class LayerCombo(Combo):
         self._watch = watch
         self._accepts = accepts
         self._empty = empty
+        self.setPlaceholderText("no layer yet")
         watch.changed.connect(self.refresh)
         self.refresh()
 
@@ -153,21 +154,16 @@ class LayerCombo(Combo):
         self._offer(offered, next((layer for layer in offered if layer.name == value), str(value)))
 
 
-class LayerList(QListWidget):
+class LayerList(Ticks):
     """A list of layers to tick; its value is the names of the ticked ones, in the viewer's order."""
 
-    changed = Signal()
-
     def __init__(self, name: str, watch: LayerWatch, accepts: Callable[[Any], bool]) -> None:
-        super().__init__()
-        self.setObjectName(name)
+        super().__init__(name)
         self._watch = watch
         self._accepts = accepts
         self._layers: list[Any] = []
         self._touched = False
-        self.setSelectionMode(QListWidget.SelectionMode.NoSelection)
-        self.setVerticalScrollMode(QListWidget.ScrollMode.ScrollPerPixel)
-        self.itemChanged.connect(self._on_item)
+        self.clicked.connect(self._on_row)
         watch.changed.connect(self.refresh)
         self.refresh()
 
@@ -177,29 +173,19 @@ class LayerList(QListWidget):
         self._layers = self._watch.of_kind(self._accepts)
         if not self._touched and not [layer for layer in ticked if layer in self._layers]:
             ticked = self._layers[:1]
-        self.blockSignals(True)
-        self.clear()
-        for layer in self._layers:
-            item = QListWidgetItem(layer.name)
-            item.setFlags(Qt.ItemFlag.ItemIsUserCheckable | Qt.ItemFlag.ItemIsEnabled)
-            item.setCheckState(Qt.CheckState.Checked if layer in ticked else Qt.CheckState.Unchecked)
-            self.addItem(item)
-        self.blockSignals(False)
-        rows = min(max(len(self._layers), 1), 4)
-        self.setFixedHeight(rows * max(self.sizeHintForRow(0), 17) + 8)
+        self._tick([layer in ticked for layer in self._layers])
+
+    def _tick(self, ticked: list[bool]) -> None:
+        self.show_boxes([layer.name for layer in self._layers], ticked)
         self.changed.emit()
 
-    def _on_item(self, _: QListWidgetItem) -> None:
+    def _on_row(self, _: int) -> None:
         self._touched = True
         self.changed.emit()
 
     def layers(self) -> list[Any]:
         """Return the ticked layers."""
-        return [
-            layer
-            for row, layer in enumerate(self._layers)
-            if self.item(row).checkState() == Qt.CheckState.Checked
-        ]
+        return [layer for layer, box in zip(self._layers, self.boxes, strict=True) if box.isChecked()]
 
     def value(self) -> tuple[str, ...]:
         """Return the names of the ticked layers."""
@@ -208,6 +194,4 @@ class LayerList(QListWidget):
     def set_value(self, value: tuple[str, ...]) -> None:
         """Tick the layers of these names and no others."""
         self._touched = True
-        for row, layer in enumerate(self._layers):
-            ticked = Qt.CheckState.Checked if layer.name in value else Qt.CheckState.Unchecked
-            self.item(row).setCheckState(ticked)
+        self._tick([layer.name in value for layer in self._layers])

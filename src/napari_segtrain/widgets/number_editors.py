@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 from qtpy.QtCore import Qt, Signal
@@ -24,9 +25,16 @@ def _prepare(spin: Any, key: Key) -> None:
     spin.setKeyboardTracking(False)
     spin.setAlignment(Qt.AlignmentFlag.AlignRight)
     spin.setMinimumWidth(84)  # napari's own buttons stand on both sides of the number
-    spin.setSuffix(f" {key.unit}" if len(key.unit) in range(1, 9) else "")
+    spin.setSuffix(_suffix(key.unit))
     if key.optional:
         spin.setSpecialValueText(key.empty)
+
+
+def _suffix(unit: str, number: float = 0.0) -> str:
+    """Return what stands behind a number: ``" epochs"``, behind 1 ``" epoch"``; long units have no room."""
+    if len(unit) not in range(1, 9):
+        return ""
+    return f" {re.sub('(?<=ch)es$|s$', '', unit) if number == 1 else unit}"
 
 
 def _bare(spin: Any, text: str) -> str:
@@ -52,7 +60,13 @@ class IntEdit(QSpinBox):
         # The step below the lowest number is the one that stands for None.
         self.setRange(lowest - 1 if self._optional else lowest, highest)
         self.setStepType(QAbstractSpinBox.StepType.AdaptiveDecimalStepType)
-        self.valueChanged.connect(lambda _: self.changed.emit())
+        self._unit = key.unit
+        self.setSuffix(_suffix(key.unit, super().value()))
+        self.valueChanged.connect(self._on_value)
+
+    def _on_value(self, number: int) -> None:
+        self.setSuffix(_suffix(self._unit, number))
+        self.changed.emit()
 
     def value(self) -> int | None:
         """Return the number, None for auto."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from qtpy.QtWidgets import QFormLayout, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from ..config import ConfigError, ExperimentConfig, InferenceConfig, SegtrainError
 from . import notify
@@ -13,6 +13,7 @@ from .choice_editors import Combo, DeviceEdit
 from .dock import Dock
 from .folding import fold
 from .form import Form
+from .form_rows import FormRows
 from .layer_choice import LayerCombo, is_image
 from .outputs_edit import OutputsEdit, output_names
 from .path_edit import PathEdit
@@ -90,9 +91,14 @@ class PredictDock(Dock):
         column = QVBoxLayout(body)
         column.setContentsMargins(4, 4, 8, 4)
         column.setSpacing(6)
-        network = _rows(("Project", self.project), ("Run", self.run), ("Device", self.device))
-        image = _rows(("Layer", self.image), ("Predict", self.scope))
-        self._result = _rows(("Result", self.destination), ("Store", self.store))
+        network, image, self._result = FormRows(), FormRows(), FormRows()
+        network.add_row("Project", self.project)
+        network.add_row("Run", self.run)
+        network.add_row("Device", self.device)
+        image.add_row("Layer", self.image)
+        image.add_row("Predict", self.scope)
+        self._result.add_row("Write to", self.destination)
+        self._result.add_row("Store", self.store)
         for heading, content in (
             ("Network", network),
             ("Image", image),
@@ -134,7 +140,7 @@ class PredictDock(Dock):
         dataset = None if config is None else config.dataset_config
         data = prediction_data(self.viewer, layer, Scope(self.scope.value()), dataset)
         project = self.project.value() or DEFAULT_PROJECT
-        self.session.start(model, data, inference, self.device.value(), project, store)
+        self.session.start(model, data, inference, self.device.value(), project, store, config)
         self.panel.wait("Preparing …")
         self.panel.enable(predict=False, cancel=True)
 
@@ -153,9 +159,7 @@ class PredictDock(Dock):
             self._shown = self.form.value()
 
     def _on_destination(self) -> None:
-        chosen = self.destination.value() == "store"
-        self.store.setVisible(chosen)
-        self._result.layout().labelForField(self.store).setVisible(chosen)
+        self._result.show_row(self.store, self.destination.value() == "store")
 
     def _on_idle(self) -> None:
         self.panel.reset()
@@ -176,16 +180,3 @@ class PredictDock(Dock):
         """Look for runs that were trained meanwhile."""
         super().showEvent(event)
         self.run.refresh()
-
-
-def _rows(*rows: tuple[str, QWidget]) -> QWidget:
-    box = QWidget()
-    layout = QFormLayout(box)
-    layout.setContentsMargins(0, 0, 0, 0)
-    layout.setVerticalSpacing(4)
-    for text, editor in rows:
-        label = QLabel(text)
-        label.setBuddy(editor)
-        editor.setAccessibleName(text)
-        layout.addRow(label, editor)
-    return box

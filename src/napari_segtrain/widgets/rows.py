@@ -6,7 +6,19 @@ from collections.abc import Callable
 from typing import Any
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QFrame, QHBoxLayout, QLineEdit, QPushButton, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+INSET = 10
+"""Pixels from a card's edge to what is in it."""
 
 
 class Card(QFrame):
@@ -37,13 +49,13 @@ class Card(QFrame):
         self.remove.setToolTip("Remove this row")
         self.remove.setAccessibleName("Remove this row")
         self.remove.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-        self.head = QHBoxLayout()
-        self.head.addWidget(self.name, 1)
-        self.head.addWidget(self.remove)
+        head = QHBoxLayout()
+        head.addWidget(self.name, 1)
+        head.addWidget(self.remove)
         self.body = QVBoxLayout(self)
-        self.body.setContentsMargins(8, 6, 8, 6)
+        self.body.setContentsMargins(INSET - 2, 6, INSET - 2, 6)  # within a frame of two
         self.body.setSpacing(4)
-        self.body.addLayout(self.head)
+        self.body.addLayout(head)
         self.name.textChanged.connect(lambda _: self.changed.emit())
 
 
@@ -58,13 +70,17 @@ class CardList(QWidget):
         `objectName` of the button, such as ``"add_target"``.
     text, tip
         The button's text and tooltip.
+    hint
+        Sentence that stands in the list while it is empty.
     append_new
         Adds a card with a fitting start value, when the button is pressed.
     """
 
     changed = Signal()
 
-    def __init__(self, name: str, action: str, text: str, tip: str, append_new: Callable[[], Any]) -> None:
+    def __init__(
+        self, name: str, action: str, text: str, tip: str, hint: str, append_new: Callable[[], Any]
+    ) -> None:
         super().__init__()
         self.setObjectName(name)
         self.cards: list[Any] = []
@@ -75,6 +91,10 @@ class CardList(QWidget):
         self._layout = QVBoxLayout(self)
         self._layout.setContentsMargins(0, 0, 0, 0)
         self._layout.setSpacing(6)
+        self._hint = QLabel(hint)
+        self._hint.setObjectName("hint")
+        self._hint.setWordWrap(True)
+        self._layout.addWidget(self._hint)
         self._layout.addWidget(self.add)
 
     def append(self, card: Card) -> None:
@@ -83,6 +103,7 @@ class CardList(QWidget):
         card.remove.clicked.connect(lambda: self.take(card))
         self.cards.append(card)
         self._layout.insertWidget(self._layout.count() - 1, card)
+        self._hint.hide()
         self.changed.emit()
 
     def take(self, card: Card) -> None:
@@ -91,6 +112,7 @@ class CardList(QWidget):
         self._layout.removeWidget(card)
         card.hide()
         card.deleteLater()
+        self._hint.setVisible(not self.cards)
         self.changed.emit()
 
     def clear(self) -> None:

@@ -60,7 +60,7 @@ class RunChoice(QWidget):
                     found.append((_describe(run), run.path))
         found += [(str(path), path) for path in self._browsed]
         self.choice.set_items(found)
-        self.choice.setPlaceholderText("no trained network yet")
+        self.choice.setPlaceholderText("no run yet")
 
     def value(self) -> Path | None:
         """Return the chosen run folder or checkpoint."""
@@ -118,5 +118,5 @@ def _describe(run: RunFolder) -> str:
         return run.name
     best = ""
     if info.best is not None and info.best.value is not None:
-        best = f", {info.best.monitor} {info.best.value:.3g}"
-    return f"{run.name} ({info.status}, epoch {info.epoch}{best})"
+        best = f" · {info.best.monitor} {info.best.value:.3g}"
+    return f"{run.name} · epoch {info.epoch}{best}"

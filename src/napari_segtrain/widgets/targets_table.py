@@ -11,7 +11,7 @@ import numpy as np
 from ..config import ConfigError, TargetConfig
 from .form import Form
 from .layer_choice import LayerCombo, LayerWatch, can_be_labels, is_labels
-from .rows import Card, CardList, check_names
+from .rows import INSET, Card, CardList, check_names
 
 _LOOK = 1 << 18
 """Voxels that are looked at to tell scribbles from complete labels."""
@@ -28,8 +28,8 @@ class TargetCard(Card):
         self.form = Form(
             TargetConfig,
             editors={"labels": self.labels, "mask": self.mask},
-            first=("labels", "kind", "unlabelled", "weight", "losses", "mask"),
-            pairs={"unlabelled": "weight"},
+            first=("labels", "kind", "unlabelled", "mask", "losses", "weight"),
+            inset=INSET,
         )
         self.form.setObjectName("target")
         self.body.addWidget(self.form)
@@ -78,7 +78,9 @@ class TargetsTable(CardList):
             "targets",
             "add_target",
             "+ Add target",
-            "Learn what is painted on a labels layer.",
+            "Learn what is painted on a labels layer",
+            "A target is what is painted on a labels layer: make one with the tag above the layer list, "
+            "and paint.",
             lambda: self.append_new(),
         )
         self._watch = watch

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from qtpy.QtWidgets import QFileDialog, QFormLayout, QHBoxLayout, QLabel, QPushButton, QWidget
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QPushButton
 
 from ..config import ExperimentConfig, SegtrainError, dump_config, load_config
 from ..runs import BatchDone, EpochDone, Event, Finished, Progress, RunFolder, RunStarted, RunState, Warned
 from . import notify
 from .curves import Curves
 from .dock import Dock
+from .form_rows import FormRows
 from .path_edit import PathEdit
 from .run_panel import RunPanel
 from .style import DEFAULT_PROJECT
@@ -72,14 +73,13 @@ class TrainDock(Dock):
     # -------------------------------------------------------------------------------- layout
 
     def _lay_out(self) -> None:
-        project = QWidget()
-        row = QFormLayout(project)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.addRow("Project", self.project)
+        project = FormRows()
+        project.add_row("Project", self.project)
+        project.setContentsMargins(6, 0, 0, 0)  # as far in as the form
         self._stack(self._header(), self.form, project, self.panel, self.curves)
 
     def _header(self) -> QHBoxLayout:
-        title = QLabel("Train a network on painted layers")
+        title = QLabel("Train on painted layers")
         title.setObjectName("title")
         self.open = QPushButton("Open…")
         self.open.setObjectName("open_config")
@@ -142,6 +142,8 @@ class TrainDock(Dock):
         self.project.setEnabled(idle)
         if state in (State.PREPARING, State.STARTING):
             self.panel.wait(_SAYS[state])
+        elif state is State.RUNNING:
+            self.panel.say("Training …")
         elif state in _SAYS:
             self.panel.hold()
             self.panel.say(_SAYS[state])
@@ -165,14 +167,20 @@ class TrainDock(Dock):
             self._on_finished(event)
 
     def _on_finished(self, event: Finished) -> None:
-        if event.status is RunState.COMPLETED and event.path:
-            name = Path(event.path).name
-            self._result = f"{name} is trained{_best(event.path)}"
+        if not event.path or event.status is RunState.FAILED:
+            return
+        name = Path(event.path).name
+        if event.status is RunState.INTERRUPTED:
+            self._result = (
+                f"Stopped. Run {name} keeps what it learned: predict with it, or paint more and start again."
+            )
+        else:
+            self._result = "; ".join(filter(None, (f"{name} is trained", _best(event.path), event.message)))
             notify.info(f"{name} is trained; use it in the Predict dock.")
 
     def _on_end(self, well: bool, message: str) -> None:
         self.panel.reset()
-        self.panel.say(message or self._result)
+        self.panel.say(self._result or message)
         self._result = ""
         if not well:
             notify.error(message)
@@ -191,4 +199,4 @@ def _best(path: str) -> str:
         return ""
     if best is None or best.value is None:
         return ""
-    return f"; best after epoch {best.epoch}: {best.monitor} {best.value:.3g}"
+    return f"best after epoch {best.epoch}: {best.monitor} {best.value:.3g}"

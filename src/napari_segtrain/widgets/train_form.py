@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QFormLayout, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from ..config import (
     ConfigError,
@@ -24,6 +24,7 @@ from .data_spec import TrainingData, training_data
 from .facts import describe_image
 from .folding import fold
 from .form import Form
+from .form_rows import FormRows
 from .layer_choice import LayerList, LayerWatch, is_image
 from .layers import layer_axes
 from .targets_table import TargetsTable
@@ -66,17 +67,14 @@ class TrainForm(QWidget):
         self._on_layers()
 
     def _lay_out(self) -> None:
-        choice = QWidget()
-        rows = QFormLayout(choice)
-        rows.setContentsMargins(0, 0, 0, 0)
-        rows.setVerticalSpacing(4)
         self.images.setToolTip("Tick the layers to train on")
+        self.images.setAccessibleName("Image layers")
         self.several.setToolTip("What several ticked layers are to each other")
-        self._several_label = QLabel("They are")
-        rows.addRow(self.images)
-        rows.addRow(self._several_label, self.several)
-        rows.addRow(self.facts)
-        image = _column(choice, self.dataset)
+        self._choice = FormRows()
+        self._choice.add(self.images)
+        self._choice.add_row("They are", self.several)
+        self._choice.add(self.facts)
+        image = _column(self._choice, self.dataset)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 4, 8, 4)
         layout.setSpacing(6)
@@ -102,8 +100,7 @@ class TrainForm(QWidget):
 
     def _on_layers(self) -> None:
         chosen = self.images.layers()
-        for widget in (self._several_label, self.several):
-            widget.setVisible(len(chosen) > 1)
+        self._choice.show_row(self.several, len(chosen) > 1)
         if chosen:
             self._prefill_channel_axis(chosen[0])
         self._describe()
