@@ -9,11 +9,13 @@ from pydantic import BaseModel, ValidationError
 from napari_segtrain.config import (
     AdamW,
     ConfigError,
+    DataError,
     ExperimentConfig,
     TargetConfig,
     did_you_mean,
     dump_config,
     load_config,
+    wrong_axes,
 )
 from napari_segtrain.config.validation import _flatten
 
@@ -169,25 +171,26 @@ def target(**changes):
         ),
         ({"tr_config": {"num_epochs": 0}}, ["tr_config.num_epochs: 0 is not allowed", "greater than"]),
         ({"tr_config": {"patch_size": [64]}}, ["tr_config.patch_size", "two (2D) or three (3D)"]),
-        ({"tr_setup": {"device": "gpuu"}}, ["tr_setup.device", "'gpuu'"]),
+        ({"tr_setup": {"device": "gpuu"}}, ["tr_setup.device: 'gpuu'", "auto takes the first GPU"]),
+        ({"inference_config": {"tile_size": [64]}}, ["inference_config.tile_size", "two (2D) or three (3D)"]),
         (target(kind="binry"), ["targets.cells.kind", "Did you mean 'binary'?"]),
         (target(losses=[{"nam": "x"}]), ["targets.cells.losses.0.nam", "Did you mean 'name'?"]),
         (target(activation="softmax", channels=1), ["softmax needs at least 2"]),
         ({"dataset_config": {"targets": {"a_mask": {}}}}, ["cannot be called 'a_mask'"]),
         (
             {**target(), "auxiliary_tasks": {"d": {"type": "distance_transform", "source_target": "cell"}}},
-            ["source_target 'cell' is not a target", "Did you mean 'cells'?"],
+            ["auxiliary_tasks.d.source_target: 'cell' is not a target", "Did you mean 'cells'?"],
         ),
         (
             {**target(), "auxiliary_tasks": {"cells": {"type": "surface_normals", "source_target": "cells"}}},
-            ["has the name of a target"],
+            ["auxiliary_tasks.cells: a target has this name"],
         ),
         (
             {
                 **target(kind="regression"),
                 "auxiliary_tasks": {"d": {"type": "surface_normals", "source_target": "cells"}},
             },
-            ["regression target, which has no surface"],
+            ["'cells' holds measured values, which have no surface"],
         ),
         ({"tr_config": {"lr": 1}}, ["tr_config.lr: unknown key", "It is a key of tr_config.optimizer."]),
         (target(chanels=2), ["targets.cells.chanels: unknown key", "Did you mean 'out_channels'?"]),
@@ -256,12 +259,21 @@ def test_channels_is_another_word_for_out_channels():
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [(":\n- [", "not valid YAML"), ("- 1\n- 2\n", "holds a list"), (None, "cannot be read")],
+    [
+        (":\n- [", "not valid YAML"),
+        (
+            "tr_config: {num_epochs: 3\n  x: ]",
+            r"not valid YAML, line 2, column 4: expected ',' or '}', but got",
+        ),
+        ("- 1\n- 2\n", "holds a list, but an experiment has sections with keys: tr_setup"),
+        (b"\xff\xfe\x00", "is not a text file"),
+        (None, "cannot be read"),
+    ],
 )
 def test_a_file_that_is_no_experiment_is_named(tmp_path, text, words):
     path = tmp_path / "e.yaml"
     if text is not None:
-        path.write_text(text)
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(ConfigError, match=words) as caught:
         load_config(path)
     assert str(path) in str(caught.value)
@@ -275,3 +287,29 @@ def test_an_empty_file_is_the_default_experiment(tmp_path):
 
 def test_did_you_mean_says_nothing_where_nothing_is_near():
     assert did_you_mean("zzzz", ["alpha", "beta"]) == "Allowed: alpha, beta."
+
+
+def test_of_many_faults_the_first_are_listed_and_the_others_counted():
+    error = DataError.listing([f"image {n} is empty" for n in range(25)], "data")
+    lines = str(error).splitlines()
+    assert lines[:2] == ["data: 25 faults", "- image 0 is empty"]
+    assert lines[-1] == "- and 5 more"
+    assert len(error.faults) == 25
+    assert str(DataError.listing(["a"], "data")) == "data: a"
+    assert DataError("a").faults == ("a",)
+
+
+def test_every_fault_of_the_auxiliary_tasks_is_listed():
+    task = {"type": "distance_transform", "source_target": "cels"}
+    with pytest.raises(ConfigError, match=r"mine.yaml: 3 faults\n") as caught:
+        ExperimentConfig.parse({**target(), "auxiliary_tasks": {"a": task, "cells": task}}, "mine.yaml")
+    assert caught.value.faults[0].startswith("auxiliary_tasks.a.source_target: 'cels' is not a target. Did")
+
+
+def test_a_size_needs_a_number_for_each_axis():
+    assert wrong_axes("tr_config.patch_size", (8, 8), 2) is None
+    sentence = wrong_axes("tr_config.patch_size", (64, 64), 3)
+    assert (
+        sentence
+        == "tr_config.patch_size: 64,64 has 2 numbers, but the data is 3D; give 3 in array order z,y,x"
+    )

@@ -84,13 +84,13 @@ def test_heads_are_checked_all_at_once(make_head):
     text = str(raised.value)
     assert text.startswith("4 faults")
     for part in (
-        "- a: CrossEntropyLoss cannot be used",
-        "- b: loss 'SoftDiceLos'",
-        "- b: SoftDiceLoss has no",
-        "- c: has no loss",
+        "- auxiliary_tasks.a.losses: CrossEntropyLoss cannot be used",
+        "- auxiliary_tasks.b.losses: loss 'SoftDiceLos'",
+        "- auxiliary_tasks.b.losses: SoftDiceLoss has no",
+        "- auxiliary_tasks.c.losses: c has no loss",
     ):
         assert part in text
-    with pytest.raises(ConfigError, match=r"^a: CrossEntropyLoss"):
+    with pytest.raises(ConfigError, match=r"^auxiliary_tasks.a.losses: CrossEntropyLoss"):
         check_heads(bad[:1], 2)
 
 

@@ -207,7 +207,10 @@ def test_a_multiscale_image_is_trained_on_at_its_level(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("shape", "expected"),
-    [((40, 51), "40 × 51, but the image 'a' has 40 × 50"), ((3, 40, 51), "labels and masks must cover")],
+    [
+        ((40, 51), r"image 'a' has the shape \(40, 50\), but its layer 'cells' \(40, 51\)"),
+        ((3, 40, 51), "labels and masks must cover"),
+    ],
 )
 def test_labels_of_another_shape_are_refused(shape: Any, expected: str) -> None:
     layer, paint = image(random(40, 50), name="a"), labels(random(*shape), name="cells")

@@ -152,7 +152,7 @@ def test_rows_are_added_named_and_removed(qtbot: Any, viewer: Any, dock: Any, ce
     assert dock.value().auxiliary_tasks["nuclei_distance"].source_target == "nuclei"
     card = dock.form.targets.cards[0]
     qtbot.mouseClick(card.remove, Qt.MouseButton.LeftButton)
-    with pytest.raises(ConfigError, match="source_target 'nuclei' is not a target"):
+    with pytest.raises(ConfigError, match="source_target: 'nuclei' is not a target"):
         dock.value()
 
 

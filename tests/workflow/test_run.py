@@ -153,7 +153,7 @@ def test_bad_data_is_refused_before_there_is_a_run(disc_folder, tiny_experiment,
     ("overrides", "words"),
     [
         ({"dataset_config.targets.cells.losses": ["BCEDicLoss"]}, "BCEDiceLoss"),
-        ({"tr_config.patch_size": [8, 8, 8]}, "Give 2 numbers"),
+        ({"tr_config.patch_size": [8, 8, 8]}, "give 2 in array order"),
         ({"tr_config.monitor": "val_cell_dice"}, "val_cells_dice"),
         (
             {
@@ -161,7 +161,7 @@ def test_bad_data_is_refused_before_there_is_a_run(disc_folder, tiny_experiment,
                     "d": {"type": "distance_transform", "source_target": "cells", "out_channels": 3}
                 }
             },
-            "out_channels is 3",
+            "out_channels: 3 was given",
         ),
     ],
 )

@@ -160,6 +160,8 @@ def assignments(texts: list[str] | None) -> dict[str, Any]:
     """
     import yaml
 
+    from napari_segtrain.config.files import describe_yaml_error
+
     result: dict[str, Any] = {}
     for text in texts or []:
         dotted, equals, value = text.partition("=")
@@ -168,5 +170,7 @@ def assignments(texts: list[str] | None) -> dict[str, Any]:
         try:
             result[dotted.strip()] = yaml.safe_load(value)
         except yaml.YAMLError as error:
-            raise ConfigError(f"--set {text!r}: the value is not YAML: {error}") from None
+            raise ConfigError(
+                f"--set {text!r}: the value is not valid YAML{describe_yaml_error(error)}"
+            ) from None
     return result

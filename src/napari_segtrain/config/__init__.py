@@ -18,6 +18,8 @@ from .errors import (
     SegtrainError,
     TrainingError,
     did_you_mean,
+    shapes_differ,
+    wrong_axes,
 )
 from .experiment import ExperimentConfig
 from .facts import DataFacts, TargetFacts
@@ -87,4 +89,6 @@ __all__ = [
     "did_you_mean",
     "dump_config",
     "load_config",
+    "shapes_differ",
+    "wrong_axes",
 ]

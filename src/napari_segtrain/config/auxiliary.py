@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
 from .base import Config
+from .errors import did_you_mean
 from .fields import key
 from .model import Interpolation, LossConfig
-from .targets import loss_list
+from .targets import TargetConfig, loss_list
 
 
 class _AuxiliaryTask(Config):
@@ -82,3 +84,29 @@ class SurfaceNormalsTask(_AuxiliaryTask):
 
 
 AuxiliaryTask = Annotated[DistanceTransformTask | SurfaceNormalsTask, Field(discriminator="type")]
+
+
+def task_faults(tasks: Mapping[str, AuxiliaryTask], targets: Mapping[str, TargetConfig]) -> list[str]:
+    """Return a sentence for each task whose name is taken, or whose source has no surface or is missing.
+
+    Parameters
+    ----------
+    tasks
+        Auxiliary tasks by name.
+    targets
+        The primary targets by name.
+    """
+    faults = []
+    for name, task in tasks.items():
+        where, source = f"auxiliary_tasks.{name}", targets.get(task.source_target)
+        if name in targets:
+            faults.append(f"{where}: a target has this name; give the task another one")
+        if source is None:
+            advice = did_you_mean(task.source_target, targets)
+            faults.append(f"{where}.source_target: {task.source_target!r} is not a target. {advice}")
+        elif source.kind == "regression":
+            faults.append(
+                f"{where}.source_target: {task.source_target!r} holds measured values, which have no "
+                "surface; choose a binary, classes or instances target"
+            )
+    return faults

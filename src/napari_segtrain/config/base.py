@@ -57,7 +57,7 @@ class Config(BaseModel):
         try:
             return self.replace(**changes)
         except ValidationError as error:
-            raise ConfigError(describe_errors(error, type(self), origin)) from None
+            raise ConfigError.listing(describe_errors(error, type(self)), origin) from None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON-able values under the names that the YAML file uses."""

@@ -7,10 +7,10 @@ from typing import Any, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from .auxiliary import AuxiliaryTask
+from .auxiliary import AuxiliaryTask, task_faults
 from .base import Config
 from .dataset import DatasetConfig
-from .errors import ConfigError, did_you_mean
+from .errors import ConfigError
 from .inference import InferenceConfig
 from .model import NetworkConfig
 from .setup import TrSetup
@@ -42,19 +42,10 @@ class ExperimentConfig(Config):
     @model_validator(mode="after")
     def _tasks_have_sources(self) -> Self:
         targets = self.dataset_config.targets
-        for name, task in self.auxiliary_tasks.items():
-            if name in targets:
-                raise ValueError(f"auxiliary task {name!r} has the name of a target; give it another one")
-            if targets and task.source_target not in targets:
-                raise ValueError(
-                    f"auxiliary task {name!r}: source_target {task.source_target!r} is not a target. "
-                    + did_you_mean(task.source_target, targets)
-                )
-            if targets and targets[task.source_target].kind == "regression":
-                raise ValueError(
-                    f"auxiliary task {name!r}: source_target {task.source_target!r} is a regression "
-                    "target, which has no surface; choose a binary, classes or instances target"
-                )
+        # Without targets, those that the data has are trained; they are compared when the data is known.
+        faults = task_faults(self.auxiliary_tasks, targets) if targets else []
+        if faults:
+            raise ValueError("\n".join(faults))
         return self
 
     @classmethod
@@ -76,7 +67,7 @@ class ExperimentConfig(Config):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            raise ConfigError(describe_errors(error, cls, origin)) from None
+            raise ConfigError.listing(describe_errors(error, cls), origin) from None
 
     def with_overrides(self, overrides: Mapping[str, Any], origin: str = "option") -> Self:
         """Return a copy in which single keys are replaced.

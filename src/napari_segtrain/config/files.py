@@ -26,13 +26,25 @@ def load_config(path: str | Path) -> ExperimentConfig:
         raise ConfigError(
             f"{path}: cannot be read ({error.strerror}); give the path of a YAML file"
         ) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: is not valid YAML: {error}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: is not a text file; give the path of a YAML file") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: is not valid YAML{describe_yaml_error(error)}") from None
     if values is None:
         values = {}
     if not isinstance(values, dict):
-        raise ConfigError(f"{path}: holds a {type(values).__name__}, not sections such as tr_config")
+        raise ConfigError(
+            f"{path}: holds a {type(values).__name__}, but an experiment has sections with keys: "
+            f"{', '.join(field.alias or name for name, field in ExperimentConfig.model_fields.items())}"
+        )
     return ExperimentConfig.parse(values, str(path))
+
+
+def describe_yaml_error(error: yaml.YAMLError) -> str:
+    """Return place and reason on one line, such as ``", line 2, column 4: expected ',' or '}'"``."""
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None) or str(error)
+    place = "" if mark is None else f", line {mark.line + 1}, column {mark.column + 1}"
+    return f"{place}: {' '.join(str(problem).split())}"
 
 
 def dump_config(config: ExperimentConfig) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import PositiveInt
+from pydantic import PositiveInt, field_validator
 
 from .base import Config
 from .fields import key
@@ -75,3 +75,13 @@ class InferenceConfig(Config):
         le=1.0,
     )
     min_size: int = key(16, "Smallest object", "Objects with fewer voxels are dropped.", unit="px", ge=0)
+
+    @field_validator("tile_size")
+    @classmethod
+    def _two_or_three_axes(cls, value: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if value is not None and len(value) not in (2, 3):
+            raise ValueError(
+                f"tile size {','.join(map(str, value))} is not usable: give two (2D) or three (3D) numbers, "
+                "such as 256,256 or 64,64,64"
+            )
+        return value

@@ -12,8 +12,8 @@ from pydantic import BaseModel, ValidationError
 from .errors import did_you_mean
 
 
-def describe_errors(error: ValidationError, root: type[BaseModel], origin: str) -> str:
-    """Return one line a fault.
+def describe_errors(error: ValidationError, root: type[BaseModel], within: str = "") -> list[str]:
+    """Return a sentence for each fault.
 
     Parameters
     ----------
@@ -21,18 +21,16 @@ def describe_errors(error: ValidationError, root: type[BaseModel], origin: str) 
         What pydantic raised for `root`.
     root
         The model that was validated.
-    origin
-        File or option that the values came from.
+    within
+        Key that the model is the value of, such as ``"tr_config"``; empty for the whole experiment.
     """
-    lines = [_describe(item, root) for item in error.errors(include_url=False)]
-    if len(lines) == 1:
-        return f"{origin}: {lines[0]}"
-    return "\n".join([f"{origin}: {len(lines)} faults", *(f"- {line}" for line in lines)])
+    found = error.errors(include_url=False)
+    return [line for item in found for line in _describe(item, root, within).splitlines()]
 
 
-def _describe(item: Any, root: type[BaseModel]) -> str:
+def _describe(item: Any, root: type[BaseModel], within: str) -> str:
     location = [part for part in item["loc"] if not _is_union_tag(part, root, item["loc"])]
-    dotted = ".".join(str(part) for part in location)
+    dotted = ".".join(str(part) for part in ([within] if within else []) + location)
     given = item["input"]
     kind = item["type"]
     if kind == "extra_forbidden":
@@ -58,6 +56,8 @@ def _describe(item: Any, root: type[BaseModel]) -> str:
     if kind == "value_error":
         message = str(item["ctx"]["error"])
         return f"{dotted}: {message}" if dotted else message
+    if kind == "string_pattern_mismatch":
+        return f"{dotted}: {given!r} is not allowed. {_description(root, item['loc'])}".rstrip()
     return f"{dotted}: {given!r} is not allowed: {item['msg'][:1].lower()}{item['msg'][1:]}"
 
 
@@ -122,6 +122,15 @@ def _tagged(model: type[BaseModel]) -> tuple[str, str | None]:
         if field is not None and isinstance(field.default, str):
             return name, field.default
     return "", None
+
+
+def _description(root: type[BaseModel], loc: tuple[Any, ...]) -> str:
+    """Return what the schema says of the key at a location."""
+    for model in _models_at(root, loc[:-1]):
+        for name, field in model.model_fields.items():
+            if loc[-1] in (name, field.alias) and field.description:
+                return field.description
+    return ""
 
 
 def _keys_at(root: type[BaseModel], loc: tuple[Any, ...]) -> set[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..config import DataError, DatasetConfig, TargetConfig
+from ..config import DataError, DatasetConfig, TargetConfig, shapes_differ
 from .dataset import Dataset
 from .records import Record
 from .sources.array import ArraySource
@@ -185,15 +185,8 @@ class _Opener:
             return None
         image, first = self._images[0], opened[0]
         if (len(opened), first.shape) != (len(self._images), image.shape):
-            verb = "have" if kind == "labels" else "has"
             given, wanted = (*first.stack, *first.shape), (*image.stack, *image.shape)
-            faults.append(
-                f"{self._item.id}: {title} {verb} the shape {given}, but the image has {wanted}. Labels and "
-                "masks "
-                "must cover their image voxel by voxel: export them again, or check "
-                "dataset_config.channel_axis "
-                "and level."
-            )
+            faults.append(shapes_differ(title, given, self._item.id, wanted))
             return None
         return opened
 

@@ -6,7 +6,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..config import DataError, ExperimentConfig, TargetConfig, did_you_mean
+from ..config import DataError, ExperimentConfig, did_you_mean, wrong_axes
+from ..config.auxiliary import task_faults
 from .check_labels import check_labels
 from .facts import mixed_dimensions
 from .records import Record
@@ -53,11 +54,8 @@ class CheckReport:
         DataError
             When there is an error.
         """
-        if len(self.errors) == 1:
-            raise DataError(self.errors[0])
         if self.errors:
-            listed = "\n".join(f"- {text}" for text in self.errors)
-            raise DataError(f"{len(self.errors)} faults in the data:\n{listed}")
+            raise DataError.listing(self.errors)
 
 
 def check_dataset(dataset: Dataset, config: ExperimentConfig | None = None) -> CheckReport:
@@ -98,6 +96,7 @@ def _check_targets(dataset: Dataset, errors: list[str], warnings: list[str]) -> 
         errors.append(
             f"{dataset.origin}: no labels were found. Paint some and save them as labels/<image>_<target>."
         )
+        errors.extend(dataset.notes)  # which may tell of labels under a wrong name
         return
     for name, target in dataset.targets.items():
         if name == "image" or name.endswith("_mask"):
@@ -131,8 +130,8 @@ def _check_images(records: list[Record], errors: list[str], warnings: list[str])
             continue
         if not scan.finite:
             errors.append(
-                f"image {record.id!r} holds values that are not numbers (NaN or infinite). Replace them by a "
-                "number, such as 0, and mask the place if it shall not be learned."
+                f"image {record.id!r} holds values that are not numbers (NaN, infinite, or too large for 32 "
+                "bits). Replace them by a number, such as 0, and mask the place if it shall not be learned."
             )
             continue
         constant = [
@@ -189,32 +188,28 @@ def _check_config(
     warnings: list[str],
 ) -> None:
     patch, ndim = config.tr_config.patch_size, records[0].ndim
-    if patch is not None and len(patch) != ndim:
-        errors.append(
-            f"the patch size {patch} has {len(patch)} numbers, but the images have {ndim} axes. Give {ndim} "
-            "numbers."
-        )
-    elif patch is not None:
+    sizes = {"tr_config.patch_size": patch, "inference_config.tile_size": config.inference_config.tile_size}
+    for key, size in sizes.items():
+        fault = None if size is None else wrong_axes(key, size, ndim)
+        if fault:
+            errors.append(fault)
+    if patch is not None and len(patch) == ndim:
         small = [
             r.id
             for r in records
             if r.ndim == ndim and any(p > n for p, n in zip(patch, r.shape, strict=True))
         ]
         if small:
-            warnings.append(f"smaller than the patch {patch}, and padded: {_names(small)}.")
+            edges = ",".join(map(str, patch))
+            warnings.append(f"smaller than the patch size {edges}, and padded to it: {_names(small)}.")
     wanted, given = config.network.in_channels, records[0].image.channels
     if wanted is not None and wanted != given:
         errors.append(
             f"model_config.in_channels is {wanted}, but the images have {given} channel(s). Set "
             f"dataset_config.channel_axis, or leave in_channels empty."
         )
-    targets: dict[str, TargetConfig] = dataset.targets
-    for name, task in config.auxiliary_tasks.items():
-        if task.source_target not in targets:
-            errors.append(
-                f"auxiliary task {name!r}: its source target {task.source_target!r} is missing. "
-                + did_you_mean(task.source_target, targets)
-            )
+    if dataset.targets:
+        errors.extend(task_faults(config.auxiliary_tasks, dataset.targets))
 
 
 def _names(ids: list[str]) -> str:

@@ -48,9 +48,22 @@ def _wrong_values(record: str, name: str, target: TargetConfig, scan: LabelScan)
             "Number "
             "the objects anew, for example with skimage.segmentation.relabel_sequential."
         )
+    negative = [v for v in scan.values if v < 0 and v != target.unlabelled and v not in (target.values or ())]
     if scan.minimum < -LARGEST_ID:
         faults.append(f"{where} hold the value {scan.minimum:.0f}; the smallest allowed is {-LARGEST_ID}.")
-    if target.kind is not None and not (scan.integer and scan.finite):
+    elif negative:
+        key = f"dataset_config.targets.{name}"
+        faults.append(
+            f"{where} hold the value {negative[0]}, which is neither background nor an object. If it means "
+            f"unlabelled, set {key}.unlabelled to it; if it is a class, list it in {key}.values; if these "
+            f"are measured values, set {key}.kind to regression."
+        )
+    if not scan.finite and (target.kind is not None or scan.integer):
+        faults.append(
+            f"{where} hold values that are not numbers (NaN or infinite). Replace them, for example by the "
+            f"value that means unlabelled (dataset_config.targets.{name}.unlabelled)."
+        )
+    if target.kind is not None and not scan.integer:
         faults.append(
             f"{where} are not whole numbers, which kind {target.kind} needs. Round them, or set the kind to "
             "regression."
@@ -94,6 +107,12 @@ def _check_amount(
             "values."
         )
         return
+    values = {value for scan in scans.values() for value in scan.values}
+    if len(values - {target.unlabelled}) == 1:
+        warnings.append(
+            f"target {name!r}: every labelled voxel is foreground, so that there is nothing to tell it from. "
+            "Paint background too."
+        )
     bare = [record for record, scan in scans.items() if scan.labelled and not scan.foreground]
     if bare:
         warnings.append(f"target {name!r}: empty labels (background only) on {_names(bare)}.")

@@ -105,7 +105,7 @@ def find_images(
         if passed and notes is not None:
             notes.append(f"{place}: taken for labels or masks and not predicted: {', '.join(passed)}")
     if faults:
-        raise DataError("\n".join(faults))
+        raise DataError.listing(faults)
     if not found:
         raise DataError(f"{place}: no image was found. Files end in {_endings()}.")
     return dict(sorted(found.items()))
@@ -205,7 +205,8 @@ def _existing_folder(path: str | Path) -> Path:
     if not root.exists():
         raise DataError(f"{root} does not exist. Give a folder with images/ and labels/.")
     if not root.is_dir() or file_format(root) is not None:
-        raise DataError(f"{root} is a single image. Give the folder that holds images/ and labels/.")
+        what = "a single image" if file_format(root) is not None else "a file"
+        raise DataError(f"{root} is {what}. Give the folder that holds images/ and labels/.")
     return root
 
 

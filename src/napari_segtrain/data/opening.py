@@ -29,8 +29,6 @@ def open_dataset(spec: str | Path | Mapping[str, Any], config: DatasetConfig | N
     """
     if isinstance(spec, str | Path):
         return open_folder(spec, config)
-    if set(spec) != {"layers"}:
-        raise DataError(
-            f'a data set is a folder or {{"layers": […]}}, not a mapping with {", ".join(map(repr, spec))}.'
-        )
+    if not isinstance(spec, Mapping) or set(spec) != {"layers"}:
+        raise DataError(f'a data set is a folder or {{"layers": […]}}, not {str(spec)[:80]!r}.')
     return open_layers(spec["layers"], config)

@@ -23,6 +23,7 @@ MOST_LABEL_VOXELS = 2**30
 MOST_IMAGE_VOXELS = 2**27
 """Image voxels that are looked at, over all records."""
 MOST_VALUES = 256
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class ImageScan:
     Attributes
     ----------
     finite
-        Whether no voxel is NaN or infinite.
+        Whether no voxel is NaN, infinite, or infinite as a 32-bit number.
     minimum, maximum
         Over the finite voxels, a number a channel.
     """
@@ -172,6 +173,9 @@ def scan_image(source: Source, *, shares: int = 1) -> ImageScan:
         block = source.read(box).reshape(source.channels, -1)
         if block.dtype.kind == "f":
             good = np.isfinite(block)
+            if block.dtype.itemsize > 4:
+                # The network computes in 32 bits, in which larger numbers are infinite.
+                good &= np.abs(block) <= _LARGEST
             if not good.all():
                 finite = False
                 block = np.where(good, block, np.nan)

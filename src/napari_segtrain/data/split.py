@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..config import DataError
+from ..config import DataError, wrong_axes
 from .block_split import split_by_blocks
 from .records import Record, Region, Split
 from .split_file import read_split
@@ -55,7 +55,7 @@ def make_split(
     if dataset.split_file is not None:
         split, faults = read_split(dataset, dataset.split_file)
         if faults:
-            raise DataError("\n".join(faults))
+            raise DataError.listing(faults)
         return split
     if not 0 < train_split < 1:
         raise DataError(f"the training share is {train_split}, but must lie between 0 and 1, such as 0.8.")
@@ -71,11 +71,9 @@ def make_split(
     if len(records) > 1:
         return _by_planes(records, train_split, rng)
     size = tuple(patch_size) if patch_size is not None else (64,) * records[0].ndim
-    if len(size) != records[0].ndim:
-        raise DataError(
-            f"the patch size {size} has {len(size)} numbers, but the images have {records[0].ndim} axes. "
-            f"Give {records[0].ndim} numbers."
-        )
+    fault = wrong_axes("tr_config.patch_size", size, records[0].ndim)
+    if fault:
+        raise DataError(fault)
     return split_by_blocks(dataset, records[0], train_split, size, rng)
 
 

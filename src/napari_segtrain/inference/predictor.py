@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from napari_segtrain.config import ConfigError, DataError, InferenceConfig, RunError
+from napari_segtrain.config import ConfigError, DataError, InferenceConfig, RunError, wrong_axes
 from napari_segtrain.data.normalisation import Normalisation
 from napari_segtrain.data.sources import Source
 from napari_segtrain.network import MultiTaskUNet, NetworkPlan, maybe_compile, round_up
@@ -151,11 +151,9 @@ class Predictor:
         wanted = self.inference.tile_size
         if wanted is None:
             return round_up(self.plan.patch_size, self.plan)
-        if len(wanted) != self.plan.ndim:
-            raise ConfigError(
-                f"inference_config.tile_size: {','.join(map(str, wanted))} has {len(wanted)} numbers, but "
-                f"the network is {self.plan.ndim}D; give {self.plan.ndim}"
-            )
+        fault = wrong_axes("inference_config.tile_size", wanted, self.plan.ndim, "the network")
+        if fault:
+            raise ConfigError(fault)
         return round_up(wanted, self.plan)
 
     def grid(self, shape: Sequence[int], region: Slices | None = None) -> TileGrid:

@@ -93,23 +93,28 @@ def check_heads(heads: Sequence[HeadLike], ndim: int) -> None:
     """
     faults: list[str] = []
     for head in heads:
+        key = _losses_key(head)
         if not head.losses:
-            faults.append(f"{head.name}: has no loss; a head without one would not learn")
+            faults.append(f"{key}: {head.name} has no loss; an output without one would not learn")
         for loss in head.losses:
             reason = check_loss(loss.name, head.encoding, head.out_channels, ndim)
             if reason:
-                faults.append(f"{head.name}: {reason}")
+                faults.append(f"{key}: {reason}")
                 continue
             try:
                 create(loss.name, **loss.kwargs)
             except ConfigError as error:
-                faults.append(f"{head.name}: {error}")
-    if len(faults) == 1:
-        raise ConfigError(faults[0])
+                faults.append(f"{key}: {error}")
     if faults:
-        raise ConfigError(
-            "\n".join([f"{len(faults)} faults in the losses", *(f"- {line}" for line in faults)])
-        )
+        # The parts of an instance target share its losses, and their faults.
+        raise ConfigError.listing(list(dict.fromkeys(faults)))
+
+
+def _losses_key(head: HeadLike) -> str:
+    """Return where the configuration has the losses of a head."""
+    if head.name == head.target or head.encoding in ("boundary", "centre_distance"):
+        return f"dataset_config.targets.{head.target}.losses"
+    return f"auxiliary_tasks.{head.name}.losses"
 
 
 class MultiTaskLoss(nn.Module):

@@ -12,8 +12,8 @@ from ..config import (
     DistanceTransformTask,
     ExperimentConfig,
     TargetConfig,
-    did_you_mean,
 )
+from ..config.auxiliary import task_faults
 from .auxiliary import task_type
 from .head import Head
 from .kinds import resolve_targets
@@ -48,40 +48,29 @@ def resolve_heads(config: ExperimentConfig, facts: DataFacts) -> tuple[Head, ...
         try:
             heads += primary_heads(name, target, facts)
         except ConfigError as error:
-            faults.append(str(error))
+            faults += error.faults
     for name, task in config.auxiliary_tasks.items():
-        fault = _task_fault(name, task, targets, facts.ndim)
-        if fault:
-            faults.append(fault)
-        else:
+        found = _task_faults(name, task, targets, facts.ndim)
+        faults += found
+        if not found:
             heads.append(_task_head(name, task, config, facts))
     faults += _name_clashes(heads)
     if faults:
-        raise ConfigError("\n".join(faults))
+        raise ConfigError.listing(faults)
     if config.network.decoders == "shared":
         heads = [replace(head, decoder="shared") for head in heads]
     return tuple(heads)
 
 
-def _task_fault(name: str, task: AuxiliaryTask, targets: Mapping[str, TargetConfig], ndim: int) -> str | None:
-    source = targets.get(task.source_target)
-    if source is None:
-        return (
-            f"auxiliary task {name!r}: source_target {task.source_target!r} is not a target. "
-            + did_you_mean(task.source_target, targets)
-        )
-    if source.kind == "regression":
-        return (
-            f"auxiliary task {name!r}: the labels of {task.source_target!r} are measured values, which have "
-            "no surface; choose a binary, classes or instances target"
-        )
+def _task_faults(name: str, task: AuxiliaryTask, targets: Mapping[str, TargetConfig], ndim: int) -> list[str]:
+    faults = task_faults({name: task}, targets)
     channels = task_type(task.type).channels(ndim)
     if task.out_channels not in (None, channels):
-        return (
-            f"auxiliary task {name!r}: out_channels is {task.out_channels}, but {task.type} has {channels} "
-            f"in {ndim}D. Leave out_channels empty"
+        faults.append(
+            f"auxiliary_tasks.{name}.out_channels: {task.out_channels} was given, but {task.type} has "
+            f"{channels} in {ndim}D. Leave it empty"
         )
-    return None
+    return faults
 
 
 def _task_head(name: str, task: AuxiliaryTask, config: ExperimentConfig, facts: DataFacts) -> Head:

@@ -126,7 +126,7 @@ def resolve_targets(config: ExperimentConfig, facts: DataFacts) -> dict[str, Tar
             faults.append(fault)
         resolved[name] = target.replace(kind=_kind(target, known, facts))
     if faults:
-        raise ConfigError("\n".join(faults))
+        raise ConfigError.listing(faults)
     return resolved
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
-from napari_segtrain.config import ConfigError, DataFacts, ExperimentConfig
+from napari_segtrain.config import ConfigError, DataFacts, ExperimentConfig, wrong_axes
 from napari_segtrain.data.loader import default_workers
 from napari_segtrain.data.normalisation import Normalisation
 from napari_segtrain.losses import check_heads
@@ -161,7 +161,7 @@ def resolve(
         When there is nothing to learn from.
     """
     facts = data if isinstance(data, DataFacts) else data.facts(config)
-    _check_axes(config.tr_config.patch_size, facts.ndim)
+    _check_axes(config, facts.ndim)
     heads = resolve_heads(config, facts)
     check_heads(heads, facts.ndim)
     # Before the split is known, a value of the validation is taken to be possible.
@@ -188,13 +188,11 @@ def resolve(
     )
 
 
-def _check_axes(patch_size: tuple[int, ...] | None, ndim: int) -> None:
-    if patch_size is not None and len(patch_size) != ndim:
-        given = ",".join(map(str, patch_size))
-        raise ConfigError(
-            f"tr_config.patch_size {given} has {len(patch_size)} numbers, but the data is {ndim}D: "
-            f"give {ndim} in array order {'z,y,x' if ndim == 3 else 'y,x'}"
-        )
+def _check_axes(config: ExperimentConfig, ndim: int) -> None:
+    patch_size = config.tr_config.patch_size
+    fault = None if patch_size is None else wrong_axes("tr_config.patch_size", patch_size, ndim)
+    if fault:
+        raise ConfigError(fault)
 
 
 def plan_network(

@@ -6,11 +6,11 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..config import AuxiliaryTask, Config, ConfigError
+from ..config import AuxiliaryTask, Config
 from .choice_editors import Combo
 from .form import Form
 from .form_rows import FormRows
-from .rows import INSET, Card, CardList, check_names
+from .rows import INSET, Card, CardList
 from .schema import tag_of
 
 TASKS: dict[str, type[Config]] = {
@@ -84,7 +84,9 @@ class TaskCard(Card):
 
     def value(self) -> tuple[str, Any]:
         """Return the task's name and settings."""
-        return str(self.name.text()).strip(), self.form.value()
+        name = str(self.name.text()).strip()
+        self.form.within = f"auxiliary_tasks.{name}"
+        return name, self.form.value()
 
     def set_value(self, name: str, task: Any) -> None:
         """Show a task."""
@@ -135,10 +137,7 @@ class AuxiliaryTable(CardList):
         ConfigError
             When a name is missing or used twice, or a row's settings are not valid.
         """
-        fault = check_names(self.names(), "task")
-        if fault:
-            raise ConfigError(fault)
-        return dict(card.value() for card in self.cards)
+        return self.values("task")
 
     def set_value(self, value: Mapping[str, Any]) -> None:
         """Show these tasks."""

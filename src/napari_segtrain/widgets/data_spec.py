@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..config import DataError, DatasetConfig, TargetConfig
+from ..config import DataError, DatasetConfig, TargetConfig, shapes_differ
 from .geometry import Geometry
 from .layers import Copies, LayerAxes, array_spec, layer_axes, level_data, level_geometry, painted_in_place
 
@@ -213,9 +213,7 @@ class _Builder:
                 return None
         if not _fits(chosen, shape):
             raise DataError(
-                f"layer {chosen.name!r} has the shape {_text(level_data(chosen).shape)}, but the image "
-                f"{image.name!r} has {_text(shape)}; labels and masks must cover their image voxel by voxel. "
-                "Choose another layer, or check the channel axis"
+                shapes_differ(f"layer {chosen.name!r}", level_data(chosen).shape, image.name, shape)
             )
         return chosen
 

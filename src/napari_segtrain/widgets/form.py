@@ -66,6 +66,8 @@ class Form(QWidget):
         self.model = model
         self._keys = {key.name: key for key in keys_of(model) if key.name not in set(skip)}
         self._kept: dict[str, Any] = {}
+        self.within = ""
+        """Where the experiment has these keys, for messages; the object's name when empty."""
         self._skip = frozenset(skip)
         given = editors or {}
         self.editors: dict[str, Any] = {
@@ -132,14 +134,14 @@ class Form(QWidget):
             except ValueError as error:
                 faults.append(f"{self._keys[name].title}: {error}")
             except ConfigError as error:
-                faults.append(str(error))
+                faults.extend(error.faults)
         if faults:
-            raise ConfigError("\n".join(faults))
+            raise ConfigError.listing(faults)
         try:
             return self.model.model_validate(values)
         except ValidationError as error:
-            origin = self.objectName() or "form"
-            raise ConfigError(describe_errors(error, self.model, origin)) from None
+            faults = describe_errors(error, self.model, self.within or self.objectName())
+            raise ConfigError.listing(faults) from None
 
     def set_value(self, value: Any) -> None:
         """Show a model."""

@@ -17,6 +17,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from ..config import ConfigError
+
 INSET = 10
 """Pixels from a card's edge to what is in it."""
 
@@ -126,6 +128,34 @@ class CardList(QWidget):
     def names(self) -> list[str]:
         """Return the names of the cards, in order."""
         return [str(card.name.text()).strip() for card in self.cards]
+
+    def values(self, what: str) -> dict[str, Any]:
+        """Return what the cards hold, by name.
+
+        Parameters
+        ----------
+        what
+            What a row is, for messages.
+
+        Raises
+        ------
+        ConfigError
+            When a name is missing or used twice; else lists every setting that is not valid.
+        """
+        fault = check_names(self.names(), what)
+        if fault:
+            raise ConfigError(fault)
+        found: dict[str, Any] = {}
+        faults: list[str] = []
+        for card in self.cards:
+            try:
+                name, value = card.value()
+                found[name] = value
+            except ConfigError as error:
+                faults.extend(error.faults)
+        if faults:
+            raise ConfigError.listing(faults)
+        return found
 
     def free_name(self, wish: str) -> str:
         """Return `wish`, with a number behind it when a card has that name already."""

@@ -11,7 +11,7 @@ import numpy as np
 from ..config import ConfigError, TargetConfig
 from .form import Form
 from .layer_choice import LayerCombo, LayerWatch, can_be_labels, is_labels
-from .rows import INSET, Card, CardList, check_names
+from .rows import INSET, Card, CardList
 
 _LOOK = 1 << 18
 """Voxels that are looked at to tell scribbles from complete labels."""
@@ -43,6 +43,7 @@ class TargetCard(Card):
         such an experiment finds the labels of other images, too.
         """
         name = str(self.name.text()).strip()
+        self.form.within = f"dataset_config.targets.{name}"
         config: TargetConfig = self.form.value()
         if config.labels in self._own_names(name) and not self.spelt_out:
             config = config.replace(labels=None)
@@ -134,10 +135,7 @@ class TargetsTable(CardList):
         ConfigError
             When a name is missing or used twice, or a row's settings are not valid.
         """
-        fault = check_names(self.names(), "target")
-        if fault:
-            raise ConfigError(fault)
-        return dict(card.value() for card in self.cards)
+        return self.values("target")
 
     def set_value(self, value: Mapping[str, TargetConfig]) -> None:
         """Show these targets."""

@@ -143,18 +143,28 @@ class TrainForm(QWidget):
         ConfigError
             Lists what is not valid.
         """
-        dataset = self.dataset.value().replace(targets=self.targets.value())
+        parts: dict[str, Any] = {
+            "dataset_config": self.dataset,
+            "targets": self.targets,
+            "auxiliary_tasks": self.auxiliary,
+            "tr_config": self.training,
+            "network": self.network,
+            "tr_setup": self.setup,
+        }
+        values: dict[str, Any] = {"inference_config": self._inference}
+        faults: list[str] = []
+        for name, part in parts.items():
+            try:
+                values[name] = part.value()
+            except ConfigError as error:
+                faults.extend(error.faults)
+        if faults:
+            raise ConfigError.listing(faults)
+        values["dataset_config"] = dict(values["dataset_config"]) | {"targets": values.pop("targets")}
         try:
-            return ExperimentConfig(
-                tr_setup=self.setup.value(),
-                tr_config=self.training.value(),
-                network=self.network.value(),
-                dataset_config=dataset,
-                inference_config=self._inference,
-                auxiliary_tasks=self.auxiliary.value(),
-            )
+            return ExperimentConfig.model_validate(values)
         except ValidationError as error:
-            raise ConfigError(describe_errors(error, ExperimentConfig, "Train")) from None
+            raise ConfigError.listing(describe_errors(error, ExperimentConfig)) from None
 
     def set_value(self, value: ExperimentConfig) -> None:
         """Show an experiment."""

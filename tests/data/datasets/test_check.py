@@ -38,9 +38,9 @@ def test_good_data_has_no_faults(noise, blobs) -> None:
 
 def test_shapes(noise, blobs) -> None:
     report = check(noise(16, 20), blobs(16, 21))
-    only(report, "i: labels 'a' have the shape (16, 21), but the image has (16, 20)")
-    only(check(noise(16, 20), blobs(16, 20), blobs(15, 20)), "i: mask 'a' has the shape (15, 20)")
-    only(check(noise(5, 16, 20), blobs(4, 16, 20), settings=config(ndim=2)), "have the shape (4, 16, 20)")
+    only(report, "image 'i' has the shape (16, 20), but its labels 'a' (16, 21)")
+    only(check(noise(16, 20), blobs(16, 20), blobs(15, 20)), "its mask 'a' (15, 20)")
+    only(check(noise(5, 16, 20), blobs(4, 16, 20), settings=config(ndim=2)), "its labels 'a' (4, 16, 20)")
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -50,6 +50,11 @@ def test_intensities_that_are_no_numbers(noise, blobs, dtype, bad) -> None:
     image[3, 4] = bad
     only(check(image, blobs(16, 20)), "image 'i' holds values that are not numbers")
     only(check(np.full((16, 20), bad, dtype), blobs(16, 20)), "not numbers")
+
+
+def test_intensities_beyond_32_bits(noise, blobs) -> None:
+    only(check(noise(16, 20).astype(np.float64) * 1e300, blobs(16, 20)), "too large for 32 bits")
+    assert check(noise(16, 20).astype(np.float64) * 1e30, blobs(16, 20)).ok
 
 
 def test_constant_images(noise, blobs) -> None:
@@ -62,6 +67,45 @@ def test_constant_images(noise, blobs) -> None:
 
 def test_no_labels_at_all(noise) -> None:
     only(check(noise(16, 20)), "no labels were found")
+
+
+def test_labels_under_a_wrong_name_are_told_with_the_missing_ones(make_folder, noise, blobs) -> None:
+    root = make_folder({"images/a.npy": noise(16, 20), "labels/painted_a.npy": blobs(16, 20)})
+    errors = open_folder(root).check().errors
+    assert "no labels were found" in errors[0]
+    assert "painted_a.npy: belongs to no image" in errors[1]
+
+
+def test_negative_labels_have_to_be_explained(noise, blobs) -> None:
+    labels = blobs(16, 20).astype(np.int16)
+    labels[0, 0] = -1
+    for kind in (None, "binary", "classes", "instances"):
+        report = check(noise(16, 20), labels, settings=config(targets={"a": {"kind": kind}}))
+        only(report, "hold the value -1, which is neither background nor an object")
+        assert "dataset_config.targets.a.unlabelled" in report.errors[0]
+    for words in (
+        {"unlabelled": -1},
+        {"kind": "classes", "values": [-1, 0, 1, 2, 3]},
+        {"kind": "regression"},
+    ):
+        assert check(noise(16, 20), labels, settings=config(targets={"a": words})).ok
+
+
+def test_labels_that_are_no_numbers(noise, blobs) -> None:
+    labels = blobs(16, 20).astype(np.float32)
+    labels[0, 0] = np.nan
+    for kind in (None, "binary", "instances"):
+        report = check(noise(16, 20), labels, settings=config(targets={"a": {"kind": kind}}))
+        only(report, "i: labels 'a' hold values that are not numbers")
+    # Of measured values they are the unlabelled ones.
+    assert check(noise(16, 20), labels, settings=config(targets={"a": {"kind": "regression"}})).ok
+
+
+def test_labels_without_background_are_noted(noise, blobs) -> None:
+    ones = np.ones((16, 20), np.uint8)
+    report = check(noise(16, 20), ones)
+    assert report.ok and "every labelled voxel is foreground" in report.warnings[0]
+    assert check(noise(16, 20), (blobs(16, 20) > 0).astype(np.uint8)).warnings == ()
 
 
 def test_nothing_is_painted(noise) -> None:
@@ -130,7 +174,7 @@ def test_a_folder_with_many_faults_lists_all_of_them(make_folder, noise, blobs) 
     text = "\n".join(report.errors)
     for part in (
         "broken.tif: not a readable TIFF",
-        "shape: labels 'x' have the shape (20, 16)",
+        "image 'shape' has the shape (16, 20), but its labels 'x' (20, 16)",
         "image 'nan' holds values that are not numbers",
         "is a plane (16, 20) and 'deep' a volume (6, 16, 20)",
         "image 'colour' has 3 channel(s), the others have 1",
@@ -141,7 +185,7 @@ def test_a_folder_with_many_faults_lists_all_of_them(make_folder, noise, blobs) 
     assert len(report.errors) == 7
     assert "without labels: bare, shape; not trained on" in "\n".join(report.warnings)
     assert "empty labels (background only) on empty" in "\n".join(report.warnings)
-    with pytest.raises(DataError, match="7 faults in the data:\n- "):
+    with pytest.raises(DataError, match="7 faults\n- "):
         report.raise_for_errors()
 
 
@@ -164,12 +208,12 @@ def test_what_the_experiment_asks_of_the_data(noise, blobs) -> None:
     }
     report = open_layers([spec]).check(ExperimentConfig.model_validate(values))
     assert "model_config.in_channels is 2, but the images have 1" in report.errors[0]
-    assert "its source target 'cells' is missing. Did you mean 'cell'" in report.errors[1]
-    assert report.warnings == ("smaller than the patch (32, 16), and padded: i.",)
+    assert "'cells' is not a target. Did you mean 'cell'" in report.errors[1]
+    assert report.warnings == ("smaller than the patch size 32,16, and padded to it: i.",)
     values = {"tr_config": {"patch_size": [8, 8, 8]}}
     only(
         open_layers([spec]).check(ExperimentConfig.model_validate(values)),
-        "has 3 numbers, but the images have 2",
+        "has 3 numbers, but the data is 2D",
     )
 
 

@@ -194,9 +194,9 @@ def test_every_opening_fault_is_in_one_list(make_folder, noise, blobs) -> None:
     text = "\n".join(dataset.faults)
     for part in (
         "a.npy and a.tif are both the image a",
-        "a: labels 'cell' have the shape (16, 21), but the image has (16, 20)",
+        "image 'a' has the shape (16, 20), but its labels 'cell' (16, 21)",
         "b_cell.npy and b_cell.tif both hold the labels 'cell' of b",
-        "b: mask has the shape (15, 20), but the image has (16, 20)",
+        "image 'b' has the shape (16, 20), but its mask (15, 20)",
         "broken.tif: not a readable TIFF file",
         "c_cell.tif: ",
         "split.json: not readable as JSON",

@@ -64,7 +64,7 @@ def test_faults_of_layers_are_listed(noise, blobs) -> None:
         {"id": "b", "image": {"kind": "memmap", "path": "gone", "shape": [4, 4], "dtype": "u1"}},
     ]
     faults = "\n".join(open_layers(specs).faults)
-    assert "a: labels 'x' have the shape (16, 21), but the image has (16, 20)" in faults
+    assert "image 'a' has the shape (16, 20), but its labels 'x' (16, 21)" in faults
     assert "a: two images have this name" in faults
     assert "a, labels 'y': array (7,): an array of shape (7) is not an image" in faults
     assert "b: gone: the file of this layer does not exist" in faults

@@ -122,7 +122,7 @@ def test_without_labels_there_is_nothing_to_split() -> None:
         layers(None).split()
     with pytest.raises(DataError, match="must lie between 0 and 1"):
         layers(painted(8, 9)).split(1.0)
-    with pytest.raises(DataError, match="has 3 numbers, but the images have 2 axes"):
+    with pytest.raises(DataError, match="has 3 numbers, but the data is 2D"):
         layers(painted(8, 9)).split(0.8, 0, (4, 4, 4))
 
 

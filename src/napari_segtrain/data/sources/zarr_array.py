@@ -84,7 +84,9 @@ def _member(group: Any, path: str, title: str) -> Any:
     try:
         return group[path]
     except KeyError as error:
-        raise DataError(f"{title}: the array {path!r} that its metadata names is missing.") from error
+        raise DataError(
+            f"{title}: the array {path!r} that its metadata names is missing. Export it again."
+        ) from error
 
 
 def _axes(multiscale: Mapping[str, Any], rank: int) -> tuple[str, dict[str, str]]:
