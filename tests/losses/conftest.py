@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from napari_segtrain.config import LossConfig
-from napari_segtrain.losses import LOSSES
+from napari_segtrain.losses import ENCODINGS, LOSSES
 
 torch.set_num_threads(1)
 
@@ -41,7 +41,7 @@ def sample():
         def normal(*shape):
             return torch.randn(*shape, generator=generator, dtype=dtype)
 
-        channels = channels or {"classes": 3, "surface_normals": ndim, "regression": 2}.get(encoding, 1)
+        channels = channels or channels_of(None, encoding, ndim)
         prediction = normal(batch, channels, *space).requires_grad_()
         if encoding == "classes":
             target = torch.randint(0, channels, (batch, 1, *space), generator=generator)
@@ -49,7 +49,7 @@ def sample():
             target = (normal(batch, channels, *space) > 0.3).to(dtype)
         elif encoding == "centre_distance":
             target = torch.rand(batch, channels, *space, generator=generator, dtype=dtype)
-        elif encoding == "surface_normals":
+        elif encoding in ("surface_normals", "inplane_direction", "flows"):
             target = torch.nn.functional.normalize(normal(batch, channels, *space), dim=1)
         else:
             target = normal(batch, channels, *space) * 3
@@ -59,7 +59,15 @@ def sample():
     return make
 
 
-CASES = [(name, encoding) for name, spec in LOSSES.items() for encoding in sorted(spec.encodings)]
+def channels_of(name, encoding, ndim):
+    """Channels of an output that a loss can serve."""
+    known = ENCODINGS[encoding]
+    wanted = known.channels(ndim) if known.channels else {"classes": 3, "regression": 2}.get(encoding, 1)
+    fewest, most = LOSSES[name].channels(ndim) if name else (1, wanted)
+    return min(max(wanted, fewest), most)
+
+
+CASES = [(name, encoding) for name, spec in LOSSES.items() for encoding in spec.encodings]
 SETTINGS = {
     "SignedDistanceLoss": {"rho": 3.0, "eikonal": True},
     "WeightedSmoothL1Loss": {"surface_weight": 1.5},
@@ -70,6 +78,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run every test that asks for `loss_case` for each loss and each encoding that it serves."""
     if "loss_case" in metafunc.fixturenames:
         metafunc.parametrize("loss_case", CASES, ids=["-".join(case) for case in CASES])
+
+
+@pytest.fixture(name="channels_of")
+def _channels_of():
+    return channels_of
 
 
 @pytest.fixture

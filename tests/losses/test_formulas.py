@@ -1,5 +1,7 @@
 """Each loss against its formula, written once more by hand or taken from torch."""
 
+import itertools
+
 import pytest
 import torch
 from torch.nn import functional
@@ -194,13 +196,44 @@ def test_signed_distance(sample, ndim, rho):
     near = mask if rho is None else mask & (target.abs() < rho)
     assert near.sum() < mask.numel()
     first = functional.smooth_l1_loss(prediction[near], target[near], beta=0.7)
-    slopes = torch.gradient(prediction[:, 0], spacing=spacing, dim=tuple(range(1, ndim + 1)))
-    length = sum(slope**2 for slope in slopes).sqrt()
-    second = ((length - 1) ** 2)[mask[:, 0]].mean()
+    slopes = [slope for slope in slopes_by_loops(prediction, mask, spacing) if slope is not None]
+    lengths = [sum(part**2 for part in slope) ** 0.5 for slope in slopes]
+    assert 0 < len(lengths) < mask.sum()
+    second = ((torch.stack(lengths) - 1) ** 2).mean()
     loss = create("SignedDistanceLoss", rho=rho, beta=0.7, eikonal=True, eikonal_weight=0.4)
     close(loss(prediction, target, mask, spacing=spacing), first + 0.4 * second)
     plain = create("SignedDistanceLoss", rho=rho, beta=0.7)
     close(plain(prediction, target, mask, spacing=spacing), first)
+
+
+def slopes_by_loops(field, mask, spacing):
+    """The slopes at every voxel: the mean of the steps to its known neighbours; None where one lacks."""
+    for place in itertools.product(*(range(n) for n in (len(field), *field.shape[2:]))):
+        at = (place[0], 0, *place[1:])
+        slopes = []
+        for axis, step in enumerate(spacing, start=2):
+            near = []
+            for way in (-1, 1):
+                other = list(at)
+                other[axis] += way
+                if 0 <= other[axis] < field.shape[axis] and mask[tuple(other)]:
+                    near.append(way * (field[tuple(other)] - field[at]) / step)
+            if near:
+                slopes.append(sum(near) / len(near))
+        yield slopes if mask[at] and len(slopes) == len(spacing) else None
+
+
+@NDIM
+def test_the_eikonal_term_of_a_whole_patch_is_that_of_central_differences(sample, ndim):
+    prediction, target, mask = sample("distance_transform", ndim)
+    spacing = (3.0, 0.5, 1.0)[:ndim]
+    slopes = torch.gradient(prediction[:, 0], spacing=spacing, dim=tuple(range(1, ndim + 1)))
+    length = sum(slope**2 for slope in slopes).sqrt()
+    with_term = create("SignedDistanceLoss", eikonal=True, eikonal_weight=0.4)
+    without = create("SignedDistanceLoss")
+    mask = torch.ones_like(mask)
+    difference = with_term(prediction, target, mask, spacing=spacing) - without(prediction, target, mask)
+    close(difference, 0.4 * ((length - 1) ** 2).mean())
 
 
 def test_a_true_distance_has_no_eikonal_error_in_physical_units_only():

@@ -161,6 +161,37 @@ def test_losses_that_want_it_get_the_prediction_of_the_source(make_head, sample,
     close(seen[0], torch.sigmoid(predictions["a"]))
 
 
+@pytest.mark.parametrize("encoding", ["binary", "classes"])
+def test_a_source_without_activation_gives_probabilities_all_the_same(make_head, sample, encoding):
+    predictions, batch = batch_of(sample, a=encoding, n="surface_normals")
+    channels = predictions["a"].shape[1]
+    heads = [
+        make_head(
+            name="a",
+            encoding=encoding,
+            out_channels=channels,
+            activation="none",
+            losses=(LossConfig(name="FocalLoss"),),
+        ),
+        make_head(
+            name="n",
+            target="a",
+            encoding="surface_normals",
+            out_channels=2,
+            activation="none",
+            losses=(LossConfig(name="NormalSmoothnessLoss", kwargs={"sigma": 1.0}),),
+        ),
+    ]
+    raw = predictions["a"]
+    source = torch.sigmoid(raw) if channels == 1 else torch.softmax(raw, 1)
+    result = MultiTaskLoss(heads, (2.0, 1.0))(predictions, batch, 0)
+    expected = create("NormalSmoothnessLoss", sigma=1.0)(
+        predictions["n"], batch["n"], batch["n_mask"], spacing=(2.0, 1.0), source_prediction=source
+    )
+    close(result.parts["n"], expected.detach())
+    assert expected > 0
+
+
 def test_what_is_missing_is_named(make_head, sample):
     predictions, batch = batch_of(sample, t="binary")
     loss = MultiTaskLoss([make_head()], (1.0, 1.0))

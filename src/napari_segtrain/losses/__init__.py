@@ -6,7 +6,9 @@ The table and its checks need no torch; classes load with their first use.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .table import LOSSES, LossSpec, check_loss, create, describe_losses, loss_names
+from .encodings import ENCODINGS, Encoding
+from .spec import LossSpec
+from .table import LOSSES, check_loss, create, describe_losses, loss_names, loss_settings
 
 if TYPE_CHECKING:
     from .base import Loss
@@ -28,7 +30,9 @@ def __getattr__(name: str) -> Any:
 
 
 __all__ = [
+    "ENCODINGS",
     "LOSSES",
+    "Encoding",
     "HeadLike",
     "Loss",
     "LossResult",
@@ -39,4 +43,5 @@ __all__ = [
     "create",
     "describe_losses",
     "loss_names",
+    "loss_settings",
 ]

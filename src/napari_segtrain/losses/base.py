@@ -48,8 +48,8 @@ class Loss(nn.Module, ABC):
         target
             ``(B, C, *spatial)`` numbers, or ``(B, 1, *spatial)`` int64 class numbers.
         mask
-            ``(B, 1, *spatial)`` bool, True where the target is known. Values elsewhere do not matter, as
-            long as they are finite.
+            ``(B, 1, *spatial)`` bool, True where the target is known. Targets elsewhere do not matter, be
+            they NaN; predictions elsewhere do not as long as they are finite.
         spacing
             Size of a voxel in array order; 1 an axis without it.
         source_prediction
@@ -67,11 +67,17 @@ class Loss(nn.Module, ABC):
             When shapes do not fit together.
         """
         _check_shapes(prediction, target, mask)
+        if source_prediction is not None and source_prediction.shape[2:] != prediction.shape[2:]:
+            raise ValueError(
+                f"prediction {tuple(prediction.shape)} and source prediction "
+                f"{tuple(source_prediction.shape)} do not fit: give both at one resolution"
+            )
         with torch.autocast(prediction.device.type, enabled=False):
             if prediction.dtype in (torch.float16, torch.bfloat16):
                 prediction = prediction.float()
             if target.is_floating_point():
                 target = target.to(prediction.dtype)
+            target = target.masked_fill(~mask, 0)
             known = mask.to(prediction.dtype)
             steps = tuple(spacing) if spacing is not None else (1.0,) * (prediction.dim() - 2)
             return self.compute(prediction, target, known, steps, source_prediction)

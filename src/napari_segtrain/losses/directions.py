@@ -27,8 +27,40 @@ class CosineSimilarityLoss(Loss):
         source_prediction: Tensor | None,
     ) -> Tensor:
         """See `Loss.compute`."""
-        # Sums of products are 18 times faster on a processor than functional.cosine_similarity.
-        product = (prediction * target).sum(dim=1, keepdim=True)
-        own = (prediction * prediction).sum(dim=1, keepdim=True).clamp_min(1e-6)
-        true = (target * target).sum(dim=1, keepdim=True).clamp_min(1e-12)
-        return masked_mean(1 - product * torch.rsqrt(own * true), known)
+        return masked_mean(1 - cosine(prediction, target), known)
+
+
+class SignInvariantCosineLoss(Loss):
+    r"""Mean over labelled voxels of one minus the cosine of the angle between two undirected lines.
+
+    .. math:: \frac{1}{N} \sum_i m_i
+              \left( 1 - \frac{|\langle p_i, g_i \rangle|}{\lVert p_i \rVert \lVert g_i \rVert} \right)
+
+    A vector and its opposite are the same, as the sign of an eigenvector is arbitrary: the angle between
+    two lines is at most 90°. Lengths as in `CosineSimilarityLoss`.
+    """
+
+    def compute(
+        self,
+        prediction: Tensor,
+        target: Tensor,
+        known: Tensor,
+        spacing: tuple[float, ...],
+        source_prediction: Tensor | None,
+    ) -> Tensor:
+        """See `Loss.compute`."""
+        return masked_mean(1 - cosine(prediction, target).abs(), known)
+
+
+def cosine(prediction: Tensor, target: Tensor) -> Tensor:
+    """Return the cosine of the angle between ``(B, C, *spatial)`` vectors, ``(B, 1, *spatial)``."""
+    # Sums of products are 18 times faster on a processor than functional.cosine_similarity.
+    product = (prediction * target).sum(dim=1, keepdim=True)
+    own = (prediction * prediction).sum(dim=1, keepdim=True).clamp_min(1e-6)
+    true = (target * target).sum(dim=1, keepdim=True).clamp_min(1e-12)
+    return product * torch.rsqrt(own * true)
+
+
+def unit(vectors: Tensor) -> Tensor:
+    """Return ``(B, C, *spatial)`` vectors at length 1; below 1e-3 they are divided by that."""
+    return vectors * torch.rsqrt((vectors * vectors).sum(dim=1, keepdim=True).clamp_min(1e-6))

@@ -31,9 +31,11 @@ class SignedDistanceLoss(Loss):
 
     Notes
     -----
-    Gradients are central differences in physical units (one-sided at the patch border). The second term
-    looks at valid voxels whose target is not flat: where the target is cut off, or is the zero side of an
-    inside or outside distance, its gradient is 0 and not 1.
+    Gradients are central differences in physical units, one-sided beside the patch's border and beside
+    unlabelled voxels, which take no part; a voxel between two of them has none and does not count. The
+    second term looks at valid voxels whose target is not flat: where the target is cut off, or is the
+    zero side of an inside or outside distance, its gradient is 0 and not 1. The eikonal term of learned
+    distances is that of Gropp et al. (2020, ICML, "Implicit geometric regularization").
     """
 
     def __init__(
@@ -65,19 +67,49 @@ class SignedDistanceLoss(Loss):
         near = known if self.rho is None else known * (target.abs() < self.rho)
         loss = masked_mean(errors, near)
         if self.eikonal and self.eikonal_weight:
-            sloped = squared_slope(target, spacing) > 0
-            length = torch.sqrt(squared_slope(prediction, spacing) + 1e-12)
-            loss = loss + self.eikonal_weight * masked_mean((length - 1) ** 2, known * sloped)
+            both, seen = squared_slope(torch.cat([prediction, target], dim=1), known, spacing)
+            length = torch.sqrt(both[:, :1] + 1e-12)
+            sloped = both[:, 1:] > 0
+            loss = loss + self.eikonal_weight * masked_mean((length - 1) ** 2, seen * sloped)
         return loss
 
 
-def squared_slope(field: Tensor, spacing: tuple[float, ...]) -> Tensor:
-    """Return the squared length of the gradient of ``(B, C, *spatial)``, over axes longer than 1."""
-    axes = [axis for axis in range(2, field.dim()) if field.shape[axis] > 1]
-    if not axes:
-        return torch.zeros_like(field)
-    slopes = torch.gradient(field, spacing=[spacing[axis - 2] for axis in axes], dim=axes)
-    total = slopes[0] ** 2
-    for slope in slopes[1:]:
-        total = total + slope**2
-    return total
+def squared_slope(field: Tensor, known: Tensor, spacing: tuple[float, ...]) -> tuple[Tensor, Tensor]:
+    """Return the squared length of the gradient where it is known, over axes longer than 1.
+
+    Parameters
+    ----------
+    field
+        ``(B, C, *spatial)``.
+    known
+        ``(B, 1, *spatial)`` of 0 and 1; voxels with 0 take no part.
+    spacing
+        Size of a voxel in array order.
+
+    Returns
+    -------
+    slope : Tensor
+        ``(B, C, *spatial)``.
+    seen : Tensor
+        ``(B, 1, *spatial)``, `known` without voxels that have no known neighbour along an axis.
+    """
+    total, seen = torch.zeros_like(field), known
+    for axis, step in enumerate(spacing, start=2):
+        pairs = field.shape[axis] - 1
+        if not pairs:
+            continue
+        joined = known.narrow(axis, 0, pairs) * known.narrow(axis, 1, pairs)
+        count = _on_both_ends(joined, axis)
+        slopes = _on_both_ends(torch.diff(field, dim=axis) * joined, axis) / (count.clamp_min(1) * step)
+        total = total + slopes * slopes
+        seen = seen * (count > 0)
+    return total, seen
+
+
+def _on_both_ends(pairs: Tensor, axis: int) -> Tensor:
+    """Return for every voxel the sum of the values of the pairs of neighbours that it is in."""
+    ends = [0] * (2 * (pairs.dim() - axis))
+    before, after = list(ends), list(ends)
+    # functional.pad counts axes from the last.
+    before[-2], after[-1] = 1, 1
+    return functional.pad(pairs, before) + functional.pad(pairs, after)

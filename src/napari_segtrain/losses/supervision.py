@@ -52,5 +52,5 @@ def coarser(
     pool: Any = functional.adaptive_avg_pool2d if len(size) == 2 else functional.adaptive_avg_pool3d
     known = mask.to(target.dtype)
     share = pool(known, size)
-    mean = pool(target * known, size) / share.clamp_min(torch.finfo(target.dtype).tiny)
+    mean = pool(target.masked_fill(~mask, 0), size) / share.clamp_min(torch.finfo(target.dtype).tiny)
     return mean, share > 0
