@@ -9,6 +9,7 @@ import torch
 
 from napari_segtrain.config import ConfigError, DataFacts, TargetFacts
 from napari_segtrain.training import Inventory, ResolvedExperiment, resolve
+from napari_segtrain.training.resolve import settle
 
 NO_GPU = Inventory(why_no_gpu="there is none", why_no_mps="there is none")
 
@@ -58,6 +59,23 @@ def test_settings_that_are_given_are_kept(tiny_config) -> None:
     assert resolved.effective_batch == 15
     assert resolved.device == "cpu"
     assert resolved.parameters > 0
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_a_settled_experiment_resolves_to_the_same(tiny_config, ndim: int) -> None:
+    config = tiny_config(
+        ndim,
+        tr_config__batch_size=None,
+        tr_config__patch_size=[30] * ndim,
+        auxiliary_tasks={"d": {"type": "distance_transform", "source_target": "fg"}},
+    )
+    resolved = resolve(config, facts(ndim), NO_GPU).replace(compiled=False)
+    settled = settle(config, resolved)
+    again = resolve(settled, facts(ndim), NO_GPU).replace(compiled=False)
+    assert again == resolved.replace(messages=())
+    assert settle(settled, again) == settled
+    assert settled.tr_config.patch_size == resolved.patch_size != (30,) * ndim
+    assert (settled.dataset_config.ndim, settled.tr_setup.compile) == (ndim, "off")
 
 
 def test_an_absent_gpu_and_a_rounded_patch_are_said(tiny_config) -> None:

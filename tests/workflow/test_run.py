@@ -1,11 +1,12 @@
 import json
+from importlib import import_module
 
 import numpy as np
 import pytest
 import torch
 
 from napari_segtrain import workflow
-from napari_segtrain.config import DataError, RunError, SegtrainError
+from napari_segtrain.config import DataError, RunError, SegtrainError, load_config
 from napari_segtrain.runs import (
     Control,
     EpochDone,
@@ -17,6 +18,7 @@ from napari_segtrain.runs import (
     RunStarted,
     RunState,
     StatusChanged,
+    Warned,
     load_checkpoint,
     read_events,
 )
@@ -89,13 +91,57 @@ def test_the_same_experiment_gives_the_same_weights_and_another_seed_others(
     )
 
 
-def test_the_run_folders_own_configuration_repeats_the_run(disc_folder, tiny_experiment, tmp_path):
-    data = disc_folder()
-    first = workflow.train(tiny_experiment(), data, tmp_path / "P").path
-    again = workflow.train(RunFolder.open(first).read_config(), data, tmp_path / "P").path
+OPEN = {
+    "tr_config.patch_size": None,
+    "tr_config.batch_size": None,
+    "tr_config.steps_per_epoch": None,
+    "tr_config.num_epochs": 1,
+    "dataset_config.targets": {},
+}
+"""Everything that is chosen automatically is left open."""
+TASKS = {
+    name: {"type": kind, "source_target": "cells"}
+    for name, kind in (("d", "distance_transform"), ("n", "surface_normals"))
+}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {**OPEN, "auxiliary_tasks": TASKS},
+        {**OPEN, "tr_config.patch_size": [30, 30], "tr_config.accumulate": 3, "auxiliary_tasks": TASKS},
+    ],
+    ids=["spelt out", "left open", "rounded"],
+)
+@pytest.mark.parametrize("instances", [False, True])
+def test_the_run_folders_own_configuration_repeats_the_run_on_any_machine(
+    disc_folder, tiny_experiment, tmp_path, monkeypatch, settings, instances
+):
+    data = disc_folder(count=2, instances=instances)
+    first = workflow.train(tiny_experiment(**settings), data, tmp_path / "P").path
+    saved = load_config(first / "config.yaml")
+    assert saved == RunFolder.open(first).read_config()
+    assert None not in (saved.tr_config.patch_size, saved.tr_config.batch_size, saved.dataset_config.ndim)
+    assert all(target.kind for target in saved.dataset_config.targets.values())
+    assert (saved.tr_setup.precision, saved.tr_setup.compile) == ("fp32", "off")
+    # There, a batch would be chosen that fits into less memory.
+    monkeypatch.setattr(import_module("napari_segtrain.training.resolve"), "free_memory", lambda device: 1)
+    again = workflow.train(saved, data, tmp_path / "P").path
+    assert RunFolder.open(again).read_config() == saved
     assert all(
         torch.equal(a, b) for a, b in zip(weights(first).values(), weights(again).values(), strict=True)
     )
+
+
+def test_a_patch_that_no_pooling_divides_trains(disc_folder, tiny_experiment, tmp_path, events):
+    config = tiny_experiment(**{"tr_config.patch_size": [100, 100], "model_config.max_poolings": None})
+    config = config.with_overrides({"model_config.blocks_per_stage": None, "tr_config.num_epochs": 1})
+    data = disc_folder(count=2, shape=(128, 150))
+    run = workflow.train(config, data, tmp_path / "P", emit=events.append)
+    assert run.status is RunState.COMPLETED
+    assert load_config(run.path / "config.yaml").tr_config.patch_size == (112, 112)
+    assert any("100,100 is rounded up to 112,112" in e.message for e in events if isinstance(e, Warned))
 
 
 def test_an_interrupted_run_goes_on_to_the_same_weights(disc_folder, tiny_experiment, tmp_path):

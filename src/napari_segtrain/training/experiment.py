@@ -39,7 +39,7 @@ from .fit import FitResult, memory_explained, result_of, run_loop
 from .hardware import Hardware
 from .module import SegmentationModule
 from .randomness import seed_everything
-from .resolve import ResolvedExperiment, resolve
+from .resolve import ResolvedExperiment, resolve, settle
 from .trainer import build_callbacks, build_trainer
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Experiment:
     Attributes
     ----------
     config
-        What was asked for.
+        What was asked for, with what was chosen automatically written out.
     resolved
         What it means for this data and this machine.
     run
@@ -127,6 +127,7 @@ class Experiment:
         with memory_explained(config, data.resolved):
             network, resolved = network_of(config, data.resolved)
             module = module_of(config, resolved, network, validates=data.validates)
+        config = settle(config, resolved)
         module.description = describe(config, resolved)
         data.position = lambda: (module.epochs_done, module.batches_done)
         if checkpoint is not None:

@@ -12,7 +12,7 @@ from napari_segtrain.data.loader import default_workers
 from napari_segtrain.data.normalisation import Normalisation
 from napari_segtrain.losses import check_heads
 from napari_segtrain.network import NetworkPlan, count_parameters, estimate_memory, make_plan
-from napari_segtrain.targets import Head, resolve_heads
+from napari_segtrain.targets import Head, resolve_heads, resolve_targets
 
 from .hardware import Accelerator, Hardware, Inventory, Number, choose_precision, resolve_hardware
 from .memory import free_memory, largest_batch
@@ -167,6 +167,8 @@ def resolve(
     # Before the split is known, a value of the validation is taken to be possible.
     check_monitor(config.tr_config.monitor, heads, validates=True)
     plan = plan_network(config, facts, heads, config.tr_config.patch_size)
+    # What follows from the patch, such as the scale of distances, follows from the one that is used.
+    heads = resolve_heads(_with_patch(config, plan), facts)
     hardware = resolve_hardware(config.tr_setup.device, inventory)
     precision, said = choose_precision(config.tr_setup.precision, hardware)
     messages = [*hardware.messages, *said, *_rounding(config.tr_config.patch_size, plan)]
@@ -186,6 +188,41 @@ def resolve(
         batches_per_epoch=None if steps is None else steps * config.tr_config.accumulate,
         messages=tuple(messages),
     )
+
+
+def settle(config: ExperimentConfig, resolved: ResolvedExperiment) -> ExperimentConfig:
+    """Write out what was chosen for this data and this machine, so that the experiment can be repeated.
+
+    Kinds of targets, dimension, patch and batch size, precision and compilation are filled in: another
+    machine, or this one with less memory to spare, would choose differently. What follows from these and
+    the data alone (the network, default losses, steps an epoch) stays open, so that it still follows when
+    one of them is changed; `ResolvedExperiment` has it.
+
+    Parameters
+    ----------
+    config
+        What was asked for.
+    resolved
+        What it means; `compiled` decided.
+
+    Returns
+    -------
+    ExperimentConfig
+        Resolving it gives the same network, outputs and batches; settling it again changes nothing.
+    """
+    compiled = {True: "on", False: "off", None: config.tr_setup.compile}[resolved.compiled]
+    dataset = config.dataset_config.replace(
+        ndim=resolved.facts.ndim, targets=resolve_targets(config, resolved.facts)
+    )
+    return config.replace(
+        tr_setup=config.tr_setup.replace(precision=resolved.precision, compile=compiled),
+        tr_config=config.tr_config.replace(patch_size=resolved.patch_size, batch_size=resolved.batch_size),
+        dataset_config=dataset,
+    )
+
+
+def _with_patch(config: ExperimentConfig, plan: NetworkPlan) -> ExperimentConfig:
+    return config.replace(tr_config=config.tr_config.replace(patch_size=plan.patch_size))
 
 
 def _check_axes(config: ExperimentConfig, ndim: int) -> None:
