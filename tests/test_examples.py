@@ -1,14 +1,24 @@
 """The example experiments load, resolve against their data set, and learn something in a minute."""
 
+import json
+import math
 import os
 from pathlib import Path
 
 import pytest
 
-from napari_segtrain.config import load_config
+from napari_segtrain.config import DataFacts, TargetFacts, load_config
+from napari_segtrain.losses import check_heads, loss_names
+from napari_segtrain.targets import resolve_heads
 
-EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.yaml"))
-DATA = {"nuclei2d": "dsb2018_fluo", "membrane3d": "fib25_em3d", "vessels2d": "chase_db1"}
+ROOT = Path(__file__).parents[1]
+EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
+DATA = {
+    "nuclei2d": "dsb2018_fluo",
+    "membrane3d": "fib25_em3d",
+    "vessels2d": "chase_db1",
+    "all_losses2d": "chase_db1",
+}
 
 
 @pytest.fixture
@@ -37,6 +47,39 @@ def test_an_example_fits_its_data(path, data_folder):
     resolved = workflow.resolve(config, dataset)
     assert resolved.plan.patch_size == tuple(config.tr_config.patch_size)
     assert dataset.split(patch_size=resolved.patch_size).test
+
+
+def test_the_tour_of_losses_has_every_loss_that_its_outputs_can_have():
+    config = load_config(ROOT / "examples" / "all_losses2d.yaml")
+    facts = DataFacts(
+        ndim=2,
+        shape=(960, 999),
+        spacing=(1.0, 1.0),
+        targets={"vessel": TargetFacts(values=(0, 1), max_value=1)},
+    )
+    heads = {head.name: head for head in resolve_heads(config, facts)}
+    check_heads(list(heads.values()), 2)
+    used = {name: {loss.name for loss in head.losses} for name, head in heads.items()}
+    able = {n: set(loss_names(h.encoding, h.out_channels, 2, h.activation)) for n, h in heads.items()}
+    assert heads["vessel"].encoding == "binary"
+    assert used["vessel"] == able["vessel"]
+    assert set().union(*used.values()) == set().union(*able.values())
+
+
+@pytest.mark.slow
+@pytest.mark.data
+def test_the_tour_of_losses_trains_and_reports_each(data_folder, tmp_path):
+    from napari_segtrain import workflow
+
+    config = load_config(ROOT / "examples" / "all_losses2d.yaml").with_overrides(
+        {"tr_config.num_epochs": 2, "tr_config.steps_per_epoch": 2, "tr_config.val_steps": 1}
+    )
+    run = workflow.train(config, data_folder / DATA["all_losses2d"], tmp_path / "P").path
+    row = json.loads((run / "metrics.json").read_text(encoding="utf-8"))[-1]
+    for name, target in config.dataset_config.targets.items():
+        for loss in target.losses:
+            assert math.isfinite(row[f"val_{name}_{loss.name}"]), loss.name
+    assert math.isfinite(row["val_normals_NormalSmoothnessLoss"])
 
 
 @pytest.mark.slow
