@@ -1,6 +1,7 @@
-"""Writes docs/reference.md, the list of all configuration keys, from the schema itself.
+"""Writes docs/reference.md, the list of all configuration keys and losses, from schema and tables themselves.
 
-Run it after a change in `config/`: ``python tools/make_reference.py``. A test fails while the file is stale.
+Run it after a change in `config/` or `losses/`: ``python tools/make_reference.py``. A test fails while the
+file is stale.
 """
 
 from __future__ import annotations
@@ -10,13 +11,15 @@ import types
 import typing
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from napari_segtrain.config import ExperimentConfig
 from napari_segtrain.config.validation import _flatten
+from napari_segtrain.losses import LOSSES, loss_settings
+from napari_segtrain.targets.head import Encoding
 
 REFERENCE = Path(__file__).parent.parent / "docs" / "reference.md"
 
@@ -25,6 +28,21 @@ HEAD = """\
 
 Generated from the schema by `tools/make_reference.py`; do not edit. Every key of an experiment's YAML
 file, with its default, its bounds and what it does. Sections and keys that are left out have their defaults.
+The [losses](#losses) and what they serve are at the end.
+"""
+
+LOSS_HEAD = """\
+
+## Losses
+
+What `losses` of a target or an auxiliary task may name, with the settings for `kwargs` and their defaults.
+Every loss works in 2D and 3D and looks at labelled voxels only. One that cannot serve an output says why, and
+which losses can. Outputs: a target's is called after its kind, those of `instances` are `binary`, `boundary` and
+`centre_distance`, and that of an auxiliary task is called after its type. Equations and sources stand in the
+classes: `help(napari_segtrain.losses.create("clDice"))`.
+
+| loss | what it is | serves | settings |
+|---|---|---|---|\
 """
 
 
@@ -96,6 +114,19 @@ def sections(model: type[BaseModel], seen: set[type]) -> Iterator[type[BaseModel
                 yield from sections(inner, seen)
 
 
+def setting_text(value: Any) -> str:
+    """Return a loss's default as YAML would spell it."""
+    return "empty" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def loss_rows() -> Iterator[str]:
+    """Yield a table row for each loss."""
+    for name, spec in LOSSES.items():
+        serves = ", ".join(f"`{encoding}`" for encoding in get_args(Encoding) if encoding in spec.encodings)
+        settings = ", ".join(f"`{key}: {setting_text(value)}`" for key, value in loss_settings(name).items())
+        yield f"| `{name}` | {spec.summary} | {serves} | {settings or 'none'} |"
+
+
 def reference() -> str:
     """Return the whole page."""
     lines = [HEAD, "| section | holds |", "|---|---|"]
@@ -104,7 +135,7 @@ def reference() -> str:
     for model in sections(ExperimentConfig, set()):
         lines += ["", f"## {model.__name__}", "", (model.__doc__ or "").strip().splitlines()[0], ""]
         lines += ["| key | value | default | what it does |", "|---|---|---|---|", *rows(model)]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, LOSS_HEAD.rstrip("\n"), *loss_rows()]) + "\n"
 
 
 if __name__ == "__main__":

@@ -79,7 +79,7 @@ LOSSES: dict[str, LossSpec] = {
     "SignInvariantCosineLoss": LossSpec(
         "directions",
         "SignInvariantCosineLoss",
-        "1 - |cosine|: a direction and its opposite are the same.",
+        "1 - cosine of the angle between two lines: a direction and its opposite are the same.",
         _compares("unsigned directions"),
         several,
         NO_ACTIVATION,
@@ -87,7 +87,7 @@ LOSSES: dict[str, LossSpec] = {
     "NormalSmoothnessLoss": LossSpec(
         "smoothness",
         "NormalSmoothnessLoss",
-        "Keeps directions near the mean around them; to be added to a loss that knows the truth.",
+        "Keeps directions near the mean around them; add it to a loss that looks at the target.",
         _compares("directions"),
         several,
         NO_ACTIVATION,
@@ -103,7 +103,7 @@ LOSSES: dict[str, LossSpec] = {
     "EigenvalueLoss": LossSpec(
         "tensors",
         "EigenvalueLoss",
-        "Squared error of eigenvalues, whatever their directions; to be added to a loss of the tensors.",
+        "Squared error of eigenvalues, whatever their directions; add it to a loss of the components.",
         _compares("tensors"),
         tensor,
         NO_ACTIVATION,
