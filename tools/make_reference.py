@@ -37,9 +37,9 @@ LOSS_HEAD = """\
 
 What `losses` of a target or an auxiliary task may name, with the settings for `kwargs` and their defaults.
 Every loss works in 2D and 3D and looks at labelled voxels only. One that cannot serve an output says why, and
-which losses can. Outputs: a target's is called after its kind, those of `instances` are `binary`, `boundary` and
-`centre_distance`, and that of an auxiliary task is called after its type. Equations and sources stand in the
-classes: `help(napari_segtrain.losses.create("clDice"))`.
+which losses can. Outputs: a target's is called after its kind, those of `instances` are `binary`, `boundary`
+and `centre_distance`, and that of an auxiliary task is called after its type. Equations and sources stand in
+the classes: `help(napari_segtrain.losses.create("clDice"))`.
 
 | loss | what it is | serves | settings |
 |---|---|---|---|\
