@@ -161,7 +161,8 @@ def test_a_mask_and_two_targets_of_one_layer_are_shared_once(tmp_path: Path) -> 
     targets = {"one": (paint, mask), "two": (paint, None)}
     data = training_data([layer], targets, config, all_layers=[layer, paint, mask])
     assert len(data.copies.items) == 3, "the image, the labels, the mask"
-    assert [mirror.targets for mirror in data.mirrors] == [("one", "two")]
+    followed = [(mirror.layer, mirror.targets) for mirror in data.mirrors]
+    assert followed == [(paint, ("one", "two")), (mask, ("one",))]
     record = opened(data, tmp_path, config).records["a"]
     assert set(record.labels) == {"one", "two"}
     assert set(record.masks) == {"one"}
@@ -203,6 +204,17 @@ def test_a_multiscale_image_is_trained_on_at_its_level(tmp_path: Path) -> None:
     assert record.shape == (32, 32)
     assert record.spacing == (1.0, 1.0)
     assert "image of 32 × 32" in describe_image(layer, config)
+
+
+def test_multiscale_labels_are_read_at_the_level_that_fits_the_image(tmp_path: Path) -> None:
+    layer = image(random(32, 32), name="a")
+    paint = labels([random(64, 64) % 3, random(32, 32) % 3], multiscale=True, name="cells")
+    config = DatasetConfig(targets={"cells": TargetConfig()})
+    data = training_data([layer], {"cells": (paint, None)}, config, all_layers=[layer, paint])
+    (mirror,) = data.mirrors
+    assert (mirror.shape, mirror.level) == ((32, 32), 1)
+    record = opened(data, tmp_path, config).records["a"]
+    np.testing.assert_array_equal(record.labels["cells"].read((slice(0, 32),) * 2)[0], mirror.array)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,6 @@ from napari_segtrain.widgets import preview as preview_module
 from napari_segtrain.widgets.beat import FAST, Beat
 from napari_segtrain.widgets.data_spec import training_data
 from napari_segtrain.widgets.preview import PreviewLayers
-from napari_segtrain.widgets.strokes import painted_box
 
 pytestmark = pytest.mark.gui
 
@@ -152,23 +151,3 @@ def test_a_preview_whose_file_is_gone_is_passed_over(viewer: Any, previews: Any,
     previews.take(late)
     previews.show_newest()
     assert "cells · live" not in viewer.layers
-
-
-class Atom:
-    def __init__(self, *slices: slice) -> None:
-        self.slice_key = slices
-
-
-@pytest.mark.parametrize(
-    ("atoms", "expected"),
-    [
-        ([Atom(slice(2, 5), slice(1, 4))], ((2, 5), (1, 4))),
-        ([Atom(slice(2, 5), slice(1, 4)), Atom(slice(7, 8), slice(0, 2))], ((2, 8), (0, 4))),
-        ([((np.array([3, 9]), np.array([4, 4])), np.array([0, 0]), 1)], ((3, 10), (4, 5))),
-        ([((np.array([], int), np.array([], int)), np.array([]), 1)], None),
-        ([], None),
-    ],
-)
-def test_the_box_around_a_stroke(atoms: Any, expected: Any) -> None:
-    box = painted_box(atoms, (12, 12))
-    assert expected == (box and tuple((side.start, side.stop) for side in box))

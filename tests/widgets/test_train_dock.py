@@ -227,28 +227,6 @@ def test_training_from_start_to_end(
     assert not list((Path(dock.project.value()) / ".scratch").iterdir()), "shared arrays are tidied away"
 
 
-def test_a_stroke_reaches_the_training(qtbot: Any, viewer: Any, dock: Any, cells: Any, until: Until) -> None:
-    epochs(dock, 500)
-    press(qtbot, dock, "start")
-    until(lambda: "nuclei · live" in viewer.layers)
-    heard: list[Any] = []
-    dock.session.happened.connect(heard.append)
-    labels = cells[1]
-    labels.brush_size = 3
-    labels.paint((40, 50), 1)
-    until(lambda: viewer.layers["nuclei · live"].data[40, 50] == 1)
-
-    def applied_events() -> list[Any]:
-        return [event for event in heard if type(event).__name__ == "LabelsApplied"]
-
-    until(lambda: bool(applied_events()))
-    applied = applied_events()
-    box = [b - a for a, b in zip(applied[0].start, applied[0].stop, strict=True)]
-    assert max(box) <= 5, "the stroke travels, not the image"
-    press(qtbot, dock, "stop")
-    until(lambda: dock.session.state is State.IDLE)
-
-
 def test_pause_resume_and_stop(qtbot: Any, dock: Any, cells: Any, until: Until) -> None:
     epochs(dock, 500)
     press(qtbot, dock, "start")
@@ -313,24 +291,6 @@ def test_what_the_dock_itself_refuses(
     press(qtbot, dock, "start")
     assert "labels and masks must cover their image voxel by voxel" in notes[-1][1]
     assert dock.session.state is State.IDLE
-
-
-@pytest.mark.parametrize("what", ["delete", "reshape"])
-def test_labels_that_go_away_or_change_shape_while_training(
-    qtbot: Any, viewer: Any, dock: Any, cells: Any, until: Until, notes: Notes, what: str
-) -> None:
-    epochs(dock, 500)
-    press(qtbot, dock, "start")
-    until(lambda: dock.session.state is State.RUNNING)
-    if what == "delete":
-        viewer.layers.remove(cells[1])
-        assert "'cells_nuclei' was deleted; training goes on with the labels it had" in notes[-1][1]
-    else:
-        cells[1].data = np.zeros((20, 20), np.uint8)
-        assert "now has the shape (20, 20)" in notes[-1][1]
-    assert dock.session.state is State.RUNNING
-    press(qtbot, dock, "stop")
-    until(lambda: dock.session.state is State.IDLE)
 
 
 def test_a_preview_layer_that_is_deleted_comes_back(

@@ -49,7 +49,7 @@ class TrainedImage:
 
 @dataclass(frozen=True)
 class Mirror:
-    """A labels layer whose strokes the engine shall see.
+    """A labels or mask layer whose strokes the engine shall see.
 
     Attributes
     ----------
@@ -58,21 +58,30 @@ class Mirror:
     record
         Id of the image.
     targets
-        Targets that are learned from it.
+        Targets that are learned from it, or that it is the mask of.
     copy
         Name of its array in the shared folder; None when the layer's own store is read by the engine.
     axes
-        What the axes of its array are.
+        Which axis of its array each axis is that the engine counts (`TrainedImage.counted`); None for one
+        of length 1 that it lacks.
     shape
         Shape of its array.
+    level
+        Resolution level that its array is.
     """
 
     layer: Any
     record: str
     targets: tuple[str, ...]
     copy: str | None
-    axes: LayerAxes
+    axes: tuple[int | None, ...]
     shape: tuple[int, ...]
+    level: int = 0
+
+    @property
+    def array(self) -> Any:
+        """What the layer holds now."""
+        return level_data(self.layer, self.level)
 
 
 @dataclass
@@ -86,7 +95,7 @@ class TrainingData:
     copies
         Arrays that have to be written into shared files first.
     mirrors
-        Labels layers to watch.
+        Labels and mask layers to watch.
     images
         The images by id.
     """
@@ -154,6 +163,7 @@ class _Builder:
         self.data = TrainingData()
         self._images, self._targets, self._config = images, targets, config
         self._all_layers, self._single = all_layers, single
+        self._painted: set[str] = set()
 
     def add(self, group: Sequence[Any]) -> None:
         """Add an image: one layer, or layers that are its channels."""
@@ -193,12 +203,15 @@ class _Builder:
             mask = self._layer_for(image, f"{target}_mask", own_mask, trained.shape)
             for item in (layer, mask):
                 if item is not None and item not in shared:
-                    shared[item] = self._share(item, f"labels_{number}_{len(shared)}", trained.axes)
+                    shared[item] = self._share(item, f"labels_{number}_{len(shared)}", trained)
             if layer is not None:
                 labels[config.labels or target] = shared[layer]
-                self._mirror(layer, trained, target, shared[layer])
+                self._painted.add(target)
             if mask is not None:
                 masks[config.mask or target] = shared[mask]
+            for item in dict.fromkeys((layer, mask)):
+                if item is not None:
+                    self._mirror(item, trained, target, shared[item])
         return labels, masks
 
     def _layer_for(self, image: Any, suffix: str, own: Any, shape: tuple[int, ...]) -> Any:
@@ -217,14 +230,14 @@ class _Builder:
             )
         return chosen
 
-    def _share(self, layer: Any, copy: str, axes: LayerAxes) -> dict[str, Any]:
-        longer = level_data(layer).ndim > len(axes.letters)
+    def _share(self, layer: Any, copy: str, trained: TrainedImage) -> dict[str, Any]:
+        longer = level_data(layer).ndim > len(trained.axes.letters)
         return array_spec(
             copy,
             [layer],
-            layer_axes(layer, axes.ndim) if longer else axes,
+            layer_axes(layer, trained.axes.ndim) if longer else trained.axes,
             self.data.copies,
-            level=self._config.level if layer.multiscale else 0,
+            level=_level_of(layer, trained.shape) or 0,
             shared=not painted_in_place(layer.data),
         )
 
@@ -234,14 +247,16 @@ class _Builder:
                 self.data.mirrors[place] = replace(mirror, targets=(*mirror.targets, target))
                 return
         copy = next((item.name for item in self.data.copies.items if item.spec is spec), None)
-        shape = tuple(int(n) for n in level_data(layer).shape)
-        self.data.mirrors.append(Mirror(layer, trained.id, (target,), copy, trained.axes, shape))
+        level = _level_of(layer, trained.shape) or 0
+        shape = tuple(int(n) for n in level_data(layer, level).shape)
+        found = _axes_in(shape, trained.shape) or {}
+        axes = tuple(found.get(axis) for axis in trained.counted)
+        self.data.mirrors.append(Mirror(layer, trained.id, (target,), copy, axes, shape, level))
 
     def check_every_target_is_painted(self) -> None:
         """Refuse a target that has labels on none of the images."""
-        painted = {target for mirror in self.data.mirrors for target in mirror.targets}
         for target, (layer, _) in self._targets.items():
-            if target not in painted:
+            if target not in self._painted:
                 raise DataError(
                     f"target {target!r}: the labels layer {layer.name!r} of shape "
                     f"{_text(level_data(layer).shape)} belongs to none of the chosen images"
@@ -250,12 +265,28 @@ class _Builder:
 
 def _fits(layer: Any, shape: tuple[int, ...]) -> bool:
     """Return whether a layer covers an image of this shape, axes of length 1 and channels aside."""
-    wanted = [n for n in shape if n != 1]
-    for level in layer.data if layer.multiscale else [layer.data]:
-        given = [n for n in level.shape if n != 1]
-        if wanted in (given, given[1:], given[:-1]):
-            return True
-    return False
+    return _level_of(layer, shape) is not None
+
+
+def _level_of(layer: Any, shape: tuple[int, ...]) -> int | None:
+    """Return the resolution level of a layer that covers an image of this shape, None when none does."""
+    for level, array in enumerate(layer.data if layer.multiscale else [layer.data]):
+        if _axes_in(array.shape, shape) is not None:
+            return level
+    return None
+
+
+def _axes_in(given: Sequence[int], wanted: Sequence[int]) -> dict[int, int] | None:
+    """Return the axis of labels for each axis of an image that is longer than 1, None when they do not fit.
+
+    Labels may lack axes of length 1 or have more of them, and have one axis more at either end: channels.
+    """
+    long = [axis for axis, n in enumerate(wanted) if n != 1]
+    there = [axis for axis, n in enumerate(given) if n != 1]
+    for axes in (there, there[1:], there[:-1]):
+        if [given[axis] for axis in axes] == [wanted[axis] for axis in long]:
+            return dict(zip(long, axes, strict=True))
+    return None
 
 
 def _check_channels(group: Sequence[Any], axes: LayerAxes) -> None:

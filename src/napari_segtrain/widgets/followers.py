@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import atexit
 import warnings
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import Any
 
 from napari.qt.threading import GeneratorWorker, thread_worker
@@ -16,6 +16,7 @@ from ..runs import Event, PredictDone
 from ..runs.scratch import Scratch
 from .layers import Copies
 from .results import open_lazily, read_all
+from .shared_copy import Update
 
 _TICK = 0.25
 """Seconds after which a follower looks whether the dock is still there."""
@@ -77,6 +78,13 @@ def write_copies(copies: Copies, scratch: Scratch) -> Generator[str, None, Segtr
     except SegtrainError as error:
         return error
     return None
+
+
+@thread_worker(worker_class=Worker)
+def update_copies(updates: Sequence[Update]) -> Generator[None, None, None]:
+    """Bring shared arrays up to date; what came of it is in the updates."""
+    for update in updates:
+        yield from update.run()
 
 
 @thread_worker(worker_class=Worker)

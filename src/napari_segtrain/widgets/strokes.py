@@ -1,29 +1,41 @@
-"""Brush strokes on their way to the running training: blocks, not volumes."""
+"""Changed labels on their way to the running training: blocks, not volumes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-import numpy as np
 from qtpy.QtCore import QTimer
 
-from ..config import SegtrainError
+from ..config import DataError
 from ..engine.protocol import LabelsChanged
 from ..runs.control import LabelChange
 from ..runs.scratch import Scratch
 from . import notify
+from .boxes import Box, joined, whole
 from .data_spec import Mirror
+from .edits import LayerEdits
+from .followers import update_copies
+from .layers import store_spec
+from .shared_copy import Update
 
-Box = tuple[slice, ...]
+_LOOK_EVERY = 500
+"""Milliseconds between two looks at what layers do not announce."""
+_AT_ONCE = 2**20
+"""Voxels that the main thread compares and copies: about a millisecond."""
 
 
 class StrokeForwarder:
-    """Writes painted blocks into the shared arrays and tells the engine their bounds.
+    """Writes changed labels into the shared arrays and tells the engine where, tightly.
 
-    Strokes that are painted while the arrays are still being written wait until `open` is called. A layer
-    that is deleted, or gets another shape, is no longer followed: the training goes on with the labels it
-    has, and the user is told.
+    What a stroke or its undo touched is compared and copied at once. What is large, or may be anywhere in
+    a layer because a script wrote into its array or gave it another, is compared by a worker thread; what
+    is painted meanwhile waits for it, so that no older value is written over a newer one. Edits while the
+    arrays are still being written for the first time wait until `open` is called.
+
+    A layer that is deleted, or gets another shape, is no longer followed: the training goes on with the
+    labels it has, and the user is told. So it is with a layer whose own store the engine reads, when it
+    gets an array that is not that store.
 
     Parameters
     ----------
@@ -47,147 +59,153 @@ class StrokeForwarder:
         self._viewer = viewer
         self._scratch = scratch
         self._send = send
-        self._waiting: list[tuple[Mirror, Box]] = []
+        self._mirrors = list(mirrors)
+        self._stores = {mirror.layer: store_spec(mirror.array) for mirror in mirrors if mirror.copy is None}
+        self._waiting: dict[Mirror, list[Box]] = {}
         self._open = False
-        self._mirrors: list[Mirror] = []
-        # napari announces a stroke before it writes the voxels when it comes from code and not from the
+        self._worker: Any = None
+        # napari announces an edit before it writes the voxels when it comes from code and not from the
         # mouse: they are read when the event loop has its turn.
-        self._timer = QTimer()
-        self._timer.setSingleShot(True)
-        self._timer.timeout.connect(self._flush)
-        for mirror in mirrors:
-            self._follow(mirror)
+        self._soon = QTimer()
+        self._soon.setSingleShot(True)
+        self._soon.timeout.connect(self._flush)
+        layers = dict.fromkeys(mirror.layer for mirror in mirrors)
+        self._edits = {
+            layer: LayerEdits(viewer, layer, self._on_edited, self._on_replaced) for layer in layers
+        }
+        self._looks = QTimer()
+        self._looks.timeout.connect(self._look)
+        self._looks.start(_LOOK_EVERY)
         viewer.layers.events.removed.connect(self._on_removed)
 
     def open(self) -> None:
-        """Pass on the strokes that waited, and from now on every stroke at once."""
+        """Pass on the edits that waited, and from now on every edit at once."""
         self._open = True
         self._flush()
 
     def close(self) -> None:
         """Follow no layer any more."""
-        self._timer.stop()
+        self._soon.stop()
+        self._looks.stop()
+        if self._worker is not None:
+            self._worker.quit()
+            self._worker = None
         self._viewer.layers.events.removed.disconnect(self._on_removed)
-        for mirror in list(self._mirrors):
-            self._forget(mirror)
-
-    def _follow(self, mirror: Mirror) -> None:
-        self._mirrors.append(mirror)
-        if type(mirror.layer).__name__ == "Labels":
-            mirror.layer.events.paint.connect(self._on_paint)
-        mirror.layer.events.data.connect(self._on_data)
-
-    def _forget(self, mirror: Mirror) -> None:
-        self._mirrors.remove(mirror)
-        if any(other.layer is mirror.layer for other in self._mirrors):
-            return
-        if type(mirror.layer).__name__ == "Labels":
-            mirror.layer.events.paint.disconnect(self._on_paint)
-        mirror.layer.events.data.disconnect(self._on_data)
+        for layer in list(self._edits):
+            self._forget(layer)
 
     def _of(self, layer: Any) -> list[Mirror]:
         return [mirror for mirror in self._mirrors if mirror.layer is layer]
 
-    def _on_paint(self, event: Any) -> None:
-        box = painted_box(event.value, event.source.data.shape)
-        if box is not None:
-            for mirror in self._of(event.source):
-                self._later(mirror, box)
+    def _forget(self, layer: Any) -> None:
+        self._edits.pop(layer).close()
+        self._mirrors = [mirror for mirror in self._mirrors if mirror.layer is not layer]
 
-    def _on_data(self, event: Any) -> None:
-        """Take a layer's new array as one large stroke."""
-        for mirror in self._of(event.source):
-            data = mirror.layer.data
-            shape = tuple(getattr(data, "shape", ()))
-            if shape != mirror.shape:
-                self._forget(mirror)
+    def _look(self) -> None:
+        for edits in list(self._edits.values()):
+            edits.look()
+
+    def _on_edited(self, layer: Any, boxes: list[Box] | None) -> None:
+        for mirror in self._of(layer):
+            if boxes is not None:
+                self._later(mirror, boxes)
+            elif mirror.copy is not None and getattr(mirror.array, "chunks", None) is None:
+                # Only what is in memory is compared on a mere suspicion: a lazy array would be computed.
+                self._later(mirror, [whole(mirror.shape)])
+
+    def _on_replaced(self, layer: Any) -> None:
+        for mirror in self._of(layer):
+            other = self._how_it_differs(mirror)
+            if other:
+                self._forget(layer)
                 notify.warning(
-                    f"Labels layer {mirror.layer.name!r} now has the shape {shape}, training began with "
-                    f"{mirror.shape}: it goes on with the labels it had. Stop and start again to use the new "
-                    "ones."
+                    f"Labels layer {layer.name!r} {other}: it goes on with the labels it had. Stop and "
+                    "start again to use the new ones."
                 )
-            else:
-                self._later(mirror, tuple(slice(0, size) for size in shape))
+                return
+            self._later(mirror, [whole(mirror.shape)])
+
+    def _how_it_differs(self, mirror: Mirror) -> str:
+        """Say why a layer's new array cannot take the place of the one that training began with."""
+        try:
+            shape = tuple(int(n) for n in mirror.array.shape)
+        except DataError:
+            return f"now lacks the resolution level {mirror.level} that training began with"
+        if shape != mirror.shape:
+            return f"now has the shape {shape}, training began with {mirror.shape}"
+        if mirror.copy is None and store_spec(mirror.array) != self._stores[mirror.layer]:
+            return "now has another array than the file that training reads"
+        return ""
 
     def _on_removed(self, event: Any) -> None:
-        gone = self._of(event.value)
-        for mirror in gone:
-            self._forget(mirror)
-        if gone:
+        if event.value in self._edits:
+            self._forget(event.value)
             notify.warning(
                 f"Labels layer {event.value.name!r} was deleted; training goes on with the labels it had."
             )
 
-    def _later(self, mirror: Mirror, box: Box) -> None:
-        if (mirror, box) not in self._waiting:
-            self._waiting.append((mirror, box))
+    def _later(self, mirror: Mirror, boxes: list[Box]) -> None:
+        waiting = self._waiting.setdefault(mirror, [])
+        waiting.extend(box for box in boxes if box not in waiting)
         if self._open:
-            self._timer.start(0)
+            self._soon.start(0)
 
     def _flush(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        for mirror, box in waiting:
-            if mirror in self._mirrors:
-                self._forward(mirror, box)
-
-    def _forward(self, mirror: Mirror, box: Box) -> None:
-        try:
-            if mirror.copy is not None:
-                block = np.asarray(mirror.layer.data[box])
-                self._scratch.write_block(mirror.copy, [side.start for side in box], block)
-            self._send(LabelsChanged(changes=tuple(_changes(mirror, box))))
-        except SegtrainError as error:
-            self._forget(mirror)
-            notify.warning(f"Strokes on {mirror.layer.name!r} no longer reach the training: {error}")
-
-
-def painted_box(atoms: Iterable[Any], shape: Sequence[int]) -> Box | None:
-    """Return the smallest box around what was painted.
-
-    Parameters
-    ----------
-    atoms
-        The history items of a stroke, as napari's `events.paint` gives them: each with index arrays
-        first, or with the slices of a box.
-    shape
-        Shape of the labels.
-
-    Returns
-    -------
-    tuple of slice, or None
-        None when nothing changed.
-    """
-    low, high = np.array(shape), np.zeros(len(shape), int)
-    for atom in atoms:
-        key = getattr(atom, "slice_key", None)
-        if key is None:
-            indices = atom[0]
-            if not indices or np.size(indices[0]) == 0:
+        if self._worker is not None:
+            return
+        waiting, self._waiting = self._waiting, {}
+        changes: list[LabelChange] = []
+        large: list[Update] = []
+        for mirror, edited in waiting.items():
+            if mirror not in self._mirrors:
                 continue
-            first = [int(np.min(axis)) for axis in indices]
-            last = [int(np.max(axis)) + 1 for axis in indices]
-        else:
-            bounds = [_bounds(side, size) for side, size in zip(key, shape, strict=False)]
-            first, last = [b[0] for b in bounds], [b[1] for b in bounds]
-        low[: len(first)] = np.minimum(low[: len(first)], first)
-        high[: len(last)] = np.maximum(high[: len(last)], last)
-    if (high <= low).any():
-        return None
-    return tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
+            boxes = joined(edited)
+            if mirror.copy is None:
+                changes += _changes(mirror, boxes)
+                continue
+            update = Update(mirror, mirror.array, self._scratch.array(mirror.copy), boxes)
+            if update.voxels > _AT_ONCE:
+                large.append(update)
+                continue
+            for _ in update.run():
+                pass
+            changes += self._taken(update)
+        self._tell(changes)
+        # Telling may have found the engine gone, and then no layer is followed any more.
+        large = [update for update in large if update.mirror in self._mirrors]
+        if large:
+            self._compare(large)
+
+    def _compare(self, updates: list[Update]) -> None:
+        worker = update_copies(updates)
+        worker.finished.connect(lambda: self._on_compared(worker, updates))
+        self._worker = worker
+        worker.start()
+
+    def _on_compared(self, worker: Any, updates: list[Update]) -> None:
+        if worker is not self._worker:
+            return
+        self._worker = None
+        self._tell([change for update in updates for change in self._taken(update)])
+        self._flush()
+
+    def _taken(self, update: Update) -> list[LabelChange]:
+        """Return what to tell of an update, and stop following a layer that could not be read."""
+        mirror = update.mirror
+        if update.fault is not None and mirror in self._mirrors:
+            self._forget(mirror.layer)
+            notify.warning(f"Strokes on {mirror.layer.name!r} no longer reach the training: {update.fault}")
+        return list(_changes(mirror, update.changed))
+
+    def _tell(self, changes: list[LabelChange]) -> None:
+        if changes:
+            self._send(LabelsChanged(changes=tuple(changes)))
 
 
-def _bounds(side: Any, size: int) -> tuple[int, int]:
-    if isinstance(side, slice):
-        start, stop, _ = side.indices(size)
-        return start, stop
-    return int(side), int(side) + 1
-
-
-def _changes(mirror: Mirror, box: Box) -> Iterable[LabelChange]:
-    """Name the changed block on the axes that the engine counts: images of a stack, then space."""
-    axes = mirror.axes
-    order = [axis for axis in axes.stack if mirror.shape[axis] != 1] + list(axes.spatial)
-    start = tuple(box[axis].start for axis in order)
-    stop = tuple(box[axis].stop for axis in order)
-    for target in mirror.targets:
-        yield LabelChange(record=mirror.record, target=target, start=start, stop=stop)
+def _changes(mirror: Mirror, boxes: Iterable[Box]) -> Iterable[LabelChange]:
+    """Name changed boxes on the axes that the engine counts: images of a stack, then space."""
+    for box in boxes:
+        sides = [slice(0, 1) if axis is None else box[axis] for axis in mirror.axes]
+        start, stop = tuple(side.start for side in sides), tuple(side.stop for side in sides)
+        for target in mirror.targets:
+            yield LabelChange(record=mirror.record, target=target, start=start, stop=stop)

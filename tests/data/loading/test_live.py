@@ -14,6 +14,7 @@ from napari_segtrain.data.normalisation import Normalisation
 from napari_segtrain.data.records import Region, Split
 from napari_segtrain.targets import TargetDeriver, resolve_heads
 
+MASKED = {"dataset_config": {"targets": {"cell": {"kind": "binary", "mask": "field"}}}}
 CONFIG = {"dataset_config": {"targets": {"cell": {"kind": "binary", "unlabelled": 0}}}}
 
 
@@ -76,6 +77,25 @@ def test_a_stroke_in_a_stack_of_planes_finds_its_plane(painted):
     assert gained == {list(dataset.records)[1]}
     with pytest.raises(DataError, match="another shape"):
         labels_changed(dataset, [loader], "sample", "cell", [[40, 44], [40, 44]])
+    loader.close()
+
+
+def test_a_stroke_in_a_mask_opens_new_places():
+    image, labels = np.random.default_rng(0).random((2, 64, 64))
+    labels = (labels > 0.5).astype(np.uint8)
+    field = np.zeros((64, 64), np.uint8)
+    field[:16, :16] = 1
+    config = ExperimentConfig.parse(MASKED)
+    spec = {"id": "sample", "image": image, "labels": {"cell": labels}, "masks": {"field": field}}
+    dataset = open_dataset({"layers": [spec]}, config.dataset_config)
+    facts = dataset.facts(config)
+    deriver = TargetDeriver(config, resolve_heads(config, facts), facts)
+    split = Split(train=(Region("sample", (0, 0), (64, 64)),))
+    loader = PatchLoader(dataset, split, "train", config, (16, 16), Normalisation(), deriver, 2, steps=40)
+    places = len(loader.index)
+    field[40:60, 40:60] = 1
+    assert labels_changed(dataset, [loader], "sample", "cell", [[40, 60], [40, 60]])
+    assert len(loader.index) > places
     loader.close()
 
 
