@@ -62,6 +62,22 @@ def test_two_terms_of_one_kind_are_told_apart(make_head, sample):
     assert parts["t/SoftDiceLoss"] != parts["t/SoftDiceLoss_2"]
 
 
+@pytest.mark.parametrize("activation", ["sigmoid", "softmax", "none"])
+def test_logits_losses_get_logits_whatever_the_activation(make_head, sample, activation):
+    predictions, batch = batch_of(sample, t="classes")
+    names = ("CrossEntropyLoss", "DiceCELoss", "BCEWithLogitsLoss", "clDice", "TverskyLoss")
+    head = make_head(
+        encoding="classes",
+        out_channels=3,
+        activation=activation,
+        losses=tuple(LossConfig(name=name) for name in names),
+    )
+    parts = MultiTaskLoss([head], (1.0, 1.0))(predictions, batch, 0).parts
+    for name in names:
+        expected = create(name)(predictions["t"], batch["t"], batch["t_mask"])
+        close(parts[f"t/{name}"], expected.detach())
+
+
 def test_logits_losses_get_logits_and_value_losses_the_prediction(make_head, sample):
     predictions, batch = batch_of(sample, t="centre_distance")
     losses = (LossConfig(name="BCEWithLogitsLoss"), LossConfig(name="L1Loss"))
@@ -161,16 +177,18 @@ def test_losses_that_want_it_get_the_prediction_of_the_source(make_head, sample,
     close(seen[0], torch.sigmoid(predictions["a"]))
 
 
-@pytest.mark.parametrize("encoding", ["binary", "classes"])
-def test_a_source_without_activation_gives_probabilities_all_the_same(make_head, sample, encoding):
+@pytest.mark.parametrize(("encoding", "activation"), [("binary", "sigmoid"), ("classes", "softmax")])
+def test_smooth_normals_are_asked_for_where_the_source_predicts_foreground(
+    make_head, sample, encoding, activation
+):
     predictions, batch = batch_of(sample, a=encoding, n="surface_normals")
-    channels = predictions["a"].shape[1]
+    raw = predictions["a"]
     heads = [
         make_head(
             name="a",
             encoding=encoding,
-            out_channels=channels,
-            activation="none",
+            out_channels=raw.shape[1],
+            activation=activation,
             losses=(LossConfig(name="FocalLoss"),),
         ),
         make_head(
@@ -182,14 +200,20 @@ def test_a_source_without_activation_gives_probabilities_all_the_same(make_head,
             losses=(LossConfig(name="NormalSmoothnessLoss", kwargs={"sigma": 1.0}),),
         ),
     ]
-    raw = predictions["a"]
-    source = torch.sigmoid(raw) if channels == 1 else torch.softmax(raw, 1)
+    foreground = raw > 0 if encoding == "binary" else raw.argmax(1, keepdim=True) > 0
     result = MultiTaskLoss(heads, (2.0, 1.0))(predictions, batch, 0)
     expected = create("NormalSmoothnessLoss", sigma=1.0)(
-        predictions["n"], batch["n"], batch["n_mask"], spacing=(2.0, 1.0), source_prediction=source
+        predictions["n"],
+        batch["n"],
+        batch["n_mask"],
+        spacing=(2.0, 1.0),
+        source_prediction=foreground.double() if encoding == "binary" else torch.softmax(raw, 1),
     )
     close(result.parts["n"], expected.detach())
-    assert expected > 0
+    everywhere = create("NormalSmoothnessLoss", sigma=1.0)(
+        predictions["n"], batch["n"], batch["n_mask"], spacing=(2.0, 1.0)
+    )
+    assert abs(everywhere - expected) > 1e-3
 
 
 def test_what_is_missing_is_named(make_head, sample):

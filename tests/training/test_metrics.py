@@ -35,13 +35,14 @@ def test_dice_of_a_binary_head_is_its_formula(fake_head, ndim: int, seed: int) -
     assert got["val_accuracy"] == got["val_a_accuracy"]
 
 
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
 @pytest.mark.parametrize("ndim", [2, 3])
-def test_dice_of_classes_is_the_mean_without_background(fake_head, ndim: int) -> None:
+def test_dice_of_classes_is_the_mean_without_background(fake_head, ndim: int, activation: str) -> None:
     rng = np.random.default_rng(ndim)
     shape = (2, *(6,) * ndim)
     predicted, target, mask = rng.integers(0, 3, shape), rng.integers(0, 3, shape), rng.random(shape) < 0.7
     output = np.moveaxis(np.eye(3)[predicted], -1, 1)
-    head = fake_head("c", encoding="classes", activation="softmax", out_channels=3)
+    head = fake_head("c", encoding="classes", activation=activation, out_channels=3)
     got = score(head, torch.tensor(output), torch.tensor(target)[:, None], torch.tensor(mask)[:, None])
     expected = []
     for value in (1, 2):
@@ -66,6 +67,16 @@ def test_the_finest_output_of_deep_supervision_is_scored(fake_head) -> None:
         {"a": [target * 2 - 1, -torch.ones(1, 1, 1, 1)]}, {"a": target, "a_mask": torch.ones_like(target) > 0}
     )
     assert compute_scores(metrics)["val_a_dice"] == 1.0
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "softmax", "none"])
+def test_measured_values_are_compared_after_the_activation(fake_head, activation: str) -> None:
+    raw = torch.tensor([[1.0, -2.0], [0.5, 3.0]])[:, :, None, None]
+    target = torch.tensor([[0.2, 0.8], [0.4, 0.6]])[:, :, None, None]
+    predicted = {"sigmoid": raw.sigmoid(), "softmax": raw.softmax(1), "none": raw}[activation]
+    head = fake_head("r", encoding="regression", activation=activation, out_channels=2)
+    got = score(head, raw, target, torch.ones(2, 1, 1, 1, dtype=torch.bool))
+    assert got["val_r_mae"] == pytest.approx((predicted - target).abs().mean().item())
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,9 @@ class TargetConfig(Config):
     activation: Activation | None = key(
         None,
         "Activation",
-        "What turns the output into a prediction; losses get the raw output. Empty: follows from the kind.",
+        "What turns the output into a prediction: sigmoid; softmax for classes that exclude each other; none "
+        "for measured values (labels become probabilities with none too). Losses of logits get raw output "
+        "in any case. Empty: follows from the kind.",
     )
     losses: tuple[LossConfig, ...] = key(
         tuple, "Losses", "The terms of this target's loss. Empty: the default of the kind.", level="common"

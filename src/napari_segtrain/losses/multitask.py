@@ -129,9 +129,8 @@ class MultiTaskLoss(nn.Module):
     spacing
         Size of a voxel in array order.
     sources
-        Head name → name of the head whose prediction its losses get as source prediction: probabilities
-        where the source is regions, whatever its activation. By default the main head of the target it is
-        derived from.
+        Head name → name of the head whose prediction (after its activation) its losses get as source
+        prediction. By default the main head of the target it is derived from.
     """
 
     def __init__(
@@ -203,7 +202,7 @@ class MultiTaskLoss(nn.Module):
         if head.name not in self.sources or not any(term.wants_source for term in terms):
             return []
         source = self._by_name[self.sources[head.name]]
-        return [_activated(source, raw, of_region=True) for raw in _levels(predictions[source.name])]
+        return [_activated(source, raw) for raw in _levels(predictions[source.name])]
 
     def _head_loss(
         self,
@@ -264,23 +263,14 @@ def _levels(prediction: Tensor | Sequence[Tensor]) -> list[Tensor]:
     return [prediction] if isinstance(prediction, Tensor) else list(prediction)
 
 
-_OF_REGION: dict[str, str] = {"binary": "sigmoid", "classes": "softmax"}
-
-
-def _activated(head: HeadLike, raw: Tensor, *, of_region: bool = False) -> Tensor:
-    """Return the prediction in the target's own units, float32 at least.
-
-    With `of_region` raw output of regions becomes probabilities also where the head has no activation.
-    """
-    activation: str = head.activation
-    if of_region and activation == "none":
-        activation = _OF_REGION.get(head.encoding, activation)
+def _activated(head: HeadLike, raw: Tensor) -> Tensor:
+    """Return the prediction in the target's own units, float32 at least."""
     with torch.autocast(raw.device.type, enabled=False):
         if raw.dtype in (torch.float16, torch.bfloat16):
             raw = raw.float()
-        if activation == "sigmoid":
+        if head.activation == "sigmoid":
             raw = torch.sigmoid(raw)
-        elif activation == "softmax":
+        elif head.activation == "softmax":
             raw = torch.softmax(raw, dim=1)
         return raw * head.scale if head.scale != 1.0 else raw
 

@@ -95,6 +95,9 @@ def _regression_head(name: str, target: TargetConfig, facts: DataFacts) -> Head:
 def _head(
     name: str, source: str, encoding: Encoding, channels: int, activation: Activation, target: TargetConfig
 ) -> Head:
+    if activation == "none":
+        # Losses of regions get raw output anyway; masks, objects and scores need probabilities.
+        activation = "softmax" if encoding == "classes" else "sigmoid"
     default = "DiceCELoss" if activation == "softmax" else "BCEDiceLoss"
     return Head(
         name=name,

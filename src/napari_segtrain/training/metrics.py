@@ -60,10 +60,10 @@ class _HeadMetric(Metric):
 class MaskedDice(_HeadMetric):
     """Dice ``2·|A∩B| / (|A| + |B|)`` over all labelled voxels seen, and the share of them that is right.
 
-    For a sigmoid head a voxel belongs to a channel when its probability is above one half; the result is
-    the mean over channels. For a softmax head it belongs to the most probable class; the result is the
-    mean over the classes without the background, class 0. Classes that occur neither in the labels nor in
-    the prediction do not count; when none occurs Dice is NaN.
+    A voxel belongs to a channel when its probability is above one half; the result is the mean over
+    channels. Where channels are classes it belongs to the most probable class, whatever the activation;
+    the result is the mean over the classes without the background, class 0. Classes that occur neither in
+    the labels nor in the prediction do not count; when none occurs Dice is NaN.
 
     Parameters
     ----------
@@ -80,6 +80,7 @@ class MaskedDice(_HeadMetric):
     def __init__(self, head: HeadLike) -> None:
         super().__init__(head)
         self.classes = head.out_channels
+        self.exclusive = head.encoding == "classes"
         for name in ("both", "predicted", "labelled"):
             self._count(name, self.classes)
         self._count("right")
@@ -88,7 +89,7 @@ class MaskedDice(_HeadMetric):
     def update(self, outputs: Mapping[str, Any], batch: Mapping[str, Tensor]) -> None:
         """Add a batch: raw outputs (B, C, *spatial), targets, and masks (B, 1, *spatial), by head."""
         output, target, mask = self._pick(outputs, batch)
-        if self.activation == "softmax":
+        if self.exclusive:
             self._add_classes(output.argmax(dim=1), target[:, 0], mask[:, 0])
         else:
             self._add_channels((output > 0) & mask, (target > 0.5) & mask, mask)
@@ -119,7 +120,7 @@ class MaskedDice(_HeadMetric):
 
     def compute(self) -> dict[str, Tensor]:
         """Return ``<head>_dice`` and ``<head>_accuracy``, each NaN where nothing decides it."""
-        first = 1 if self.activation == "softmax" else 0
+        first = 1 if self.exclusive else 0
         both, sizes = self.both[first:], (self.predicted + self.labelled)[first:]
         present = sizes > 0
         dice = (2.0 * both[present] / sizes[present]).mean()
@@ -144,6 +145,8 @@ class MaskedError(_HeadMetric):
         output, target, mask = self._pick(outputs, batch)
         if self.activation == "sigmoid":
             output = output.sigmoid()
+        elif self.activation == "softmax":
+            output = output.softmax(dim=1)
         error = (output * self.scale - target).abs()
         # Targets may be NaN where they are unknown, so that multiplying by the mask would not do.
         self.total += torch.where(mask, error, 0.0).sum()
