@@ -19,6 +19,7 @@ from napari_segtrain.config import (
     TargetConfig,
 )
 from napari_segtrain.runs import RunFolder
+from napari_segtrain.widgets import followers
 from napari_segtrain.widgets.predict_dock import PredictDock
 from napari_segtrain.widgets.prediction_data import Scope, prediction_data
 from napari_segtrain.widgets.train_dock import TrainDock
@@ -238,6 +239,26 @@ def test_what_cannot_be_predicted_is_said(
     viewer.layers.clear()
     press(qtbot, dock, "predict")
     assert "no image layer is chosen" in notes[-1][1]
+
+
+def test_a_result_that_cannot_be_read_back_is_said(
+    qtbot: Any,
+    dock: Any,
+    run: RunFolder,
+    volume: Any,
+    until: Until,
+    notes: Notes,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def gone(event: Any) -> None:
+        raise OSError("stale file handle")
+
+    monkeypatch.setattr(followers, "read_all", gone)
+    dock.run.refresh()
+    predict(qtbot, dock, until)
+    expected = "the prediction cannot be read back (stale file handle); is the disk still there?"
+    assert notes == [("error", expected)]
+    assert dock.panel.buttons["predict"].isEnabled()
 
 
 def test_results_are_no_images_and_labels_lie_on_top(

@@ -20,12 +20,14 @@ from napari_segtrain.config import (
     InferenceConfig,
     LossConfig,
     NetworkConfig,
+    RunError,
     SurfaceNormalsTask,
     TargetConfig,
     TrConfig,
     TrSetup,
 )
 from napari_segtrain.runs import list_runs
+from napari_segtrain.runs.scratch import Scratch
 from napari_segtrain.widgets.focus import tab_stops
 from napari_segtrain.widgets.predict_dock import PredictDock
 from napari_segtrain.widgets.sample_layers import as_layers
@@ -272,6 +274,20 @@ def test_what_the_engine_refuses_is_said(
     assert notes == [("error", "labels 'x': no voxel is labelled; paint some")]
     assert dock.panel.status.text() == "labels 'x': no voxel is labelled; paint some"
     assert dock.session.state is State.IDLE
+
+
+def test_a_disk_that_is_full_while_layers_are_shared(
+    qtbot: Any, dock: Any, cells: Any, until: Until, notes: Notes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Scratch, *args: Any, **options: Any) -> None:
+        raise RunError("labels.raw: cannot be written (No space left on device)")
+
+    monkeypatch.setattr(Scratch, "add", full)
+    press(qtbot, dock, "start")
+    until(lambda: notes)
+    assert notes == [("error", "labels.raw: cannot be written (No space left on device)")]
+    assert dock.session.state is State.IDLE
+    assert dock.panel.buttons["start"].isEnabled()
 
 
 def test_what_the_dock_itself_refuses(

@@ -10,7 +10,7 @@ from typing import Any
 from napari.qt.threading import GeneratorWorker, thread_worker
 from qtpy.QtCore import QThreadPool
 
-from ..config import RunError, SegtrainError
+from ..config import SegtrainError
 from ..engine.supervisor import Engine
 from ..runs import Event, PredictDone
 from ..runs.scratch import Scratch
@@ -71,12 +71,15 @@ def follow(engine: Engine) -> Generator[Event | None, None, None]:
 
 
 @thread_worker(worker_class=Worker)
-def write_copies(copies: Copies, scratch: Scratch) -> Generator[str, None, SegtrainError | None]:
-    """Write what the engine reads, away from the main thread; a fault is returned, not raised."""
+def write_copies(copies: Copies, scratch: Scratch) -> Generator[str, None, str | None]:
+    """Write what the engine reads, away from the main thread; what went wrong is returned in words.
+
+    An exception that is returned would be raised by napari, and nobody told that the work has ended.
+    """
     try:
         yield from copies.write(scratch)
     except SegtrainError as error:
-        return error
+        return str(error)
     return None
 
 
@@ -88,10 +91,10 @@ def update_copies(updates: Sequence[Update]) -> Generator[None, None, None]:
 
 
 @thread_worker(worker_class=Worker)
-def read_results(event: PredictDone, lazy: bool) -> Generator[str, None, dict[str, Any] | SegtrainError]:
-    """Open what was predicted, into memory unless `lazy`; a fault is returned, not raised."""
+def read_results(event: PredictDone, lazy: bool) -> Generator[str, None, dict[str, Any] | str]:
+    """Open what was predicted, into memory unless `lazy`; what went wrong is returned in words."""
     yield "reading"
     try:
         return open_lazily(event) if lazy else read_all(event)
     except (OSError, ValueError, KeyError) as error:
-        return RunError(f"the prediction cannot be read back ({error}); is the disk still there?")
+        return f"the prediction cannot be read back ({error}); is the disk still there?"

@@ -132,11 +132,11 @@ class PredictionSession(QObject):
             self._worker.quit()
         self._release()
 
-    def _on_written(self, fault: SegtrainError | None, job: str) -> None:
+    def _on_written(self, fault: str | None, job: str) -> None:
         if self._command is None or self._command.job != job or self._data is None:
             return
         if fault is not None:
-            self._end(False, str(fault))
+            self._end(False, fault)
             return
         try:
             self._engine.send(self._command.replace(data=self._data.spec))
@@ -173,8 +173,8 @@ class PredictionSession(QObject):
         command, data = self._command, self._data
         if command is None or data is None or command.job != job:
             return
-        if isinstance(found, SegtrainError):
-            self._end(False, str(found))
+        if isinstance(found, str):
+            self._end(False, found)
             return
         as_numbers = (command.inference or {}).get("output") == "uint8"
         layers = add_results(self._viewer, event, data, found, as_numbers=as_numbers, config=self._config)

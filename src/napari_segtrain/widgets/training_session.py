@@ -168,11 +168,11 @@ class TrainingSession(QObject):
         except SegtrainError as error:
             self._end(False, str(error))
 
-    def _on_written(self, fault: SegtrainError | None, command: Train) -> None:
+    def _on_written(self, fault: str | None, command: Train) -> None:
         if self._state is not State.PREPARING or command.job != self._job:
             return
         if fault is not None:
-            self._end(False, str(fault))
+            self._end(False, fault)
             return
         self._go(State.STARTING)
         self._send(command)
