@@ -17,6 +17,7 @@ from napari_segtrain.config import (
     load_config,
     wrong_axes,
 )
+from napari_segtrain.config.auxiliary import TASK_TYPES
 from napari_segtrain.config.validation import _flatten
 
 
@@ -111,7 +112,7 @@ def experiments(draw):
     )
     task = st.fixed_dictionaries(
         {
-            "type": st.sampled_from(["distance_transform", "surface_normals"]),
+            "type": st.sampled_from(sorted(TASK_TYPES)),
             "source_target": st.sampled_from(sorted(targets)),
         },
         optional={"loss_weight": st.floats(0, 3)},
@@ -159,6 +160,10 @@ def target(**changes):
     return {"dataset_config": {"targets": {"cells": changes}}}
 
 
+def task(source):
+    return {"type": "distance_transform", "source_target": source}
+
+
 @pytest.mark.parametrize(
     ("values", "words"),
     [
@@ -200,6 +205,23 @@ def target(**changes):
         ({"dataset_config": {"targets": ["cells"]}}, ["targets: ['cells']", "give names"]),
         ({"auxiliary_tasks": {"d": {"type": "distance"}}}, ["Did you mean 'distance_transform'?"]),
         ({"auxiliary_tasks": {"d": {"source_target": "x"}}}, ["the key 'type' is missing"]),
+        (
+            {**target(), "auxiliary_tasks": {"a": task("b"), "b": task("c"), "c": task("cells")}},
+            [
+                "auxiliary_tasks.a.source_target: 'b' is an auxiliary task, and tasks are derived",
+                "auxiliary_tasks.b.source_target: 'c' is an auxiliary task",
+                "Did you mean 'cells', its own source?",
+            ],
+        ),
+        (
+            {"auxiliary_tasks": {"a": task("b"), "b": task("a")}},
+            [
+                "auxiliary_tasks.a.source_target: tasks cannot be derived from each other in a circle "
+                "('b' from 'a' from 'b'); name a target",
+                "auxiliary_tasks.b.source_target: tasks cannot",
+            ],
+        ),
+        ({"auxiliary_tasks": {"a": task("a")}}, ["in a circle ('a' from 'a'); name a target"]),
     ],
 )
 def test_a_mistake_is_named_with_the_nearest_valid_choice(values, words):

@@ -5,7 +5,16 @@ import pytest
 import torch
 
 from napari_segtrain.config import DataError, DataFacts, ExperimentConfig, TargetFacts
-from napari_segtrain.targets import TargetDeriver, field_kernels, object_kernels, resolve_heads, warm_up
+from napari_segtrain.config.auxiliary import TASK_TYPES
+from napari_segtrain.targets import (
+    TargetDeriver,
+    field_kernels,
+    nearest,
+    object_kernels,
+    resolve_heads,
+    smoothing,
+    warm_up,
+)
 
 
 def build(targets, known, ndim=2, tasks=None, **sections):
@@ -21,8 +30,7 @@ def build(targets, known, ndim=2, tasks=None, **sections):
 def test_every_head_gets_a_target_and_a_mask_of_the_documented_shape_and_type(ndim):
     known = {"c": TargetFacts(values=(0, 4, 9)), "r": TargetFacts(integer=False, channels=2)}
     tasks = {
-        "d": {"type": "distance_transform", "source_target": "i"},
-        "n": {"type": "surface_normals", "source_target": "c"},
+        f"{name}_{source}": {"type": name, "source_target": source} for name in TASK_TYPES for source in "bic"
     }
     heads, derive = build(
         {"b": {"kind": "binary"}, "i": {"kind": "instances"}, "c": {}, "r": {}}, known, ndim, tasks
@@ -136,14 +144,13 @@ def test_warm_up_compiles_what_patches_of_either_dimension_run():
     warm_up()
     kernels = {
         name: kernel
-        for module in (field_kernels, object_kernels)
+        for module in (field_kernels, nearest, object_kernels, smoothing)
         for name, kernel in vars(module).items()
-        if hasattr(kernel, "signatures") and name not in ("_slope", "_outer")  # parts of the others
+        if hasattr(kernel, "signatures")
     }
-    assert len(kernels) == 7
+    assert len(kernels) > 10
     counts = {name: len(kernel.signatures) for name, kernel in kernels.items()}
-    assert min(counts.values()) >= 1
-    tasks = {"n": {"type": "surface_normals", "source_target": "i"}}
+    tasks = {name: {"type": name, "source_target": "i"} for name in TASK_TYPES}
     for ndim in (2, 3):
         _, derive = build({"i": {"kind": "instances"}}, {}, ndim, tasks)
         labels = np.zeros((8,) * ndim, np.uint16)

@@ -1,9 +1,10 @@
-import edt
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
+
+from napari_segtrain.targets import nearest
 
 DISTANCE = {"d": {"type": "distance_transform", "clip": 100.0}}
 
@@ -200,19 +201,20 @@ def test_unlabelled_voxels_make_object_distances_invalid_not_wrong(derive):
 
 def test_one_distance_transform_serves_all_tasks_of_a_source(derive, monkeypatch):
     calls = []
-    original = edt.edt
+    original = nearest.nearest_other
 
     def counted(*args, **kwargs):
         calls.append(args[0].shape)
         return original(*args, **kwargs)
 
-    monkeypatch.setattr(edt, "edt", counted)
+    monkeypatch.setattr(nearest, "nearest_other", counted)
     labels = np.zeros((32, 32), np.int32)
     labels[10:20, 8:25] = 3
     tasks = {
         "a": {"type": "distance_transform"},
         "b": {"type": "distance_transform", "distance_type": "inside"},
         "c": {"type": "surface_normals"},
+        "d": {"type": "nearest_component"},
     }
     derive(labels, tasks)
     assert len(calls) == 1

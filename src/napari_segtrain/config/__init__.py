@@ -1,6 +1,11 @@
 """The experiment: one frozen value that is the YAML file, the command-line flags and the forms."""
 
-from .auxiliary import AuxiliaryTask, DistanceTransformTask, SurfaceNormalsTask
+from .auxiliary import (
+    AuxiliaryTask,
+    DistanceTransformTask,
+    NearestComponentTask,
+    SurfaceNormalsTask,
+)
 from .base import Config
 from .dataset import (
     AugmentationConfig,
@@ -65,6 +70,7 @@ __all__ = [
     "LossConfig",
     "MinMax",
     "NAdam",
+    "NearestComponentTask",
     "NetworkConfig",
     "NoNormalisation",
     "NormalisationConfig",

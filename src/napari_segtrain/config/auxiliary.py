@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import Field, field_validator
 
@@ -15,6 +15,9 @@ from .targets import TargetConfig, loss_list
 
 
 class _AuxiliaryTask(Config):
+    reach: ClassVar[str | None] = None
+    """The key that says how far from a surface the task looks, where it has one."""
+
     source_target: str = key(
         ...,
         "Source target",
@@ -42,10 +45,17 @@ class _AuxiliaryTask(Config):
     def _names_are_losses(cls, value: Any) -> Any:
         return loss_list(value)
 
+    def within(self, length: float) -> Self:
+        """Return the task with `length`, in the units of the spacing, for a reach that was left empty."""
+        if self.reach is None or getattr(self, self.reach) is not None:
+            return self
+        return self.replace(**{self.reach: length})
+
 
 class DistanceTransformTask(_AuxiliaryTask):
     """Distance to the source target's surface, in the units of the spacing."""
 
+    reach: ClassVar[str | None] = "clip"
     type: Literal["distance_transform"] = "distance_transform"
     distance_type: Literal["signed", "inside", "outside"] = key(
         "signed",
@@ -65,6 +75,7 @@ class DistanceTransformTask(_AuxiliaryTask):
 class SurfaceNormalsTask(_AuxiliaryTask):
     """Outward unit normals of the source target's surface, components in array order."""
 
+    reach: ClassVar[str | None] = "band"
     type: Literal["surface_normals"] = "surface_normals"
     smoothing: float = key(
         1.0,
@@ -83,10 +94,33 @@ class SurfaceNormalsTask(_AuxiliaryTask):
     )
 
 
-AuxiliaryTask = Annotated[DistanceTransformTask | SurfaceNormalsTask, Field(discriminator="type")]
+class NearestComponentTask(_AuxiliaryTask):
+    """Vector from every voxel to the nearest component of the source target, zero inside components."""
+
+    reach: ClassVar[str | None] = "band"
+    type: Literal["nearest_component"] = "nearest_component"
+    band: float | None = key(
+        None,
+        "Band",
+        "Vectors are learned this close to a component. Empty: a quarter of the patch's smallest edge.",
+        unit="physical units of the spacing",
+        gt=0.0,
+    )
 
 
-def task_faults(tasks: Mapping[str, AuxiliaryTask], targets: Mapping[str, TargetConfig]) -> list[str]:
+AuxiliaryTask = Annotated[
+    DistanceTransformTask | SurfaceNormalsTask | NearestComponentTask,
+    Field(discriminator="type"),
+]
+
+
+TASK_TYPES: dict[str, type[AuxiliaryTask]] = {
+    model.model_fields["type"].default: model for model in get_args(get_args(AuxiliaryTask)[0])
+}
+"""Every kind of task by the name that the YAML file gives it."""
+
+
+def task_faults(tasks: Mapping[str, AuxiliaryTask], targets: Mapping[str, TargetConfig] | None) -> list[str]:
     """Return a sentence for each task whose name is taken, or whose source has no surface or is missing.
 
     Parameters
@@ -94,14 +128,18 @@ def task_faults(tasks: Mapping[str, AuxiliaryTask], targets: Mapping[str, Target
     tasks
         Auxiliary tasks by name.
     targets
-        The primary targets by name.
+        The primary targets by name; None while they are not known.
     """
     faults = []
     for name, task in tasks.items():
-        where, source = f"auxiliary_tasks.{name}", targets.get(task.source_target)
-        if name in targets:
+        where, source = f"auxiliary_tasks.{name}", (targets or {}).get(task.source_target)
+        if targets and name in targets:
             faults.append(f"{where}: a target has this name; give the task another one")
-        if source is None:
+        if source is None and task.source_target in tasks:
+            faults.append(f"{where}.source_target: {_not_painted(task.source_target, tasks)}")
+        elif targets is None:
+            continue
+        elif source is None:
             advice = did_you_mean(task.source_target, targets)
             faults.append(f"{where}.source_target: {task.source_target!r} is not a target. {advice}")
         elif source.kind == "regression":
@@ -110,3 +148,17 @@ def task_faults(tasks: Mapping[str, AuxiliaryTask], targets: Mapping[str, Target
                 "surface; choose a binary, classes or instances target"
             )
     return faults
+
+
+def _not_painted(source: str, tasks: Mapping[str, AuxiliaryTask]) -> str:
+    """Say that a source is an auxiliary task itself, and what to name instead."""
+    chain = [source]
+    while (following := tasks[chain[-1]].source_target) in tasks:
+        if following in chain:
+            ring = " from ".join(map(repr, [*chain[chain.index(following) :], following]))
+            return f"tasks cannot be derived from each other in a circle ({ring}); name a target"
+        chain.append(following)
+    return (
+        f"{source!r} is an auxiliary task, and tasks are derived from painted labels. "
+        f"Did you mean {following!r}, its own source?"
+    )

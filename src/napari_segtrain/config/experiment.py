@@ -41,9 +41,8 @@ class ExperimentConfig(Config):
 
     @model_validator(mode="after")
     def _tasks_have_sources(self) -> Self:
-        targets = self.dataset_config.targets
         # Without targets, those that the data has are trained; they are compared when the data is known.
-        faults = task_faults(self.auxiliary_tasks, targets) if targets else []
+        faults = task_faults(self.auxiliary_tasks, self.dataset_config.targets or None)
         if faults:
             raise ValueError("\n".join(faults))
         return self

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..config import DataError, DataFacts, ExperimentConfig, SurfaceNormalsTask, TargetConfig
+from ..config import DataError, DataFacts, ExperimentConfig, TargetConfig
+from ..config.auxiliary import TASK_TYPES
 from .auxiliary import AuxiliaryTarget, task_type
 from .head import Head
 from .instances import boundary, centre_distance
@@ -155,11 +156,12 @@ class TargetDeriver:
 
 
 def warm_up() -> None:
-    """Compile, or load, what the first patch would otherwise wait for; 4 s once, then 0.3 s."""
-    labels = np.zeros((1, 4, 4), np.int32)
-    labels[:, 2:] = 1
-    patch = SourcePatch(labels, labels > 0, labels >= 0, (2.0, 1.0, 1.0), instances=True)
-    boundary(patch)
-    centre_distance(patch)
-    task = SurfaceNormalsTask(source_target="t")
-    task_type(task.type)(task).derive(patch)
+    """Compile, or load, what the first patch would otherwise wait for."""
+    for shape in ((4, 4), (4, 4, 4)):
+        labels = np.zeros(shape, np.int32)
+        labels[2:] = 1
+        patch = SourcePatch(labels, labels > 0, labels >= 0, (2.0, 1.0, 1.0)[: len(shape)], instances=True)
+        boundary(patch)
+        centre_distance(patch)
+        for name, model in TASK_TYPES.items():
+            task_type(name)(model(source_target="t")).derive(patch)

@@ -9,7 +9,14 @@ from typing import Any, Literal, get_args
 from ..config import Activation, ConfigError, Interpolation, LossConfig, did_you_mean
 
 Encoding = Literal[
-    "binary", "classes", "regression", "boundary", "centre_distance", "distance_transform", "surface_normals"
+    "binary",
+    "classes",
+    "regression",
+    "boundary",
+    "centre_distance",
+    "distance_transform",
+    "surface_normals",
+    "nearest_component",
 ]
 HeadKind = Literal["segmentation", "scalar", "vector"]
 
@@ -56,8 +63,8 @@ class Head:
 
     @property
     def kind(self) -> HeadKind:
-        """``segmentation`` (probabilities), ``scalar`` (values) or ``vector`` (spatial components)."""
-        if self.encoding == "surface_normals":
+        """``segmentation`` (probabilities), ``scalar`` (values), or ``vector`` (components)."""
+        if self.encoding in ("surface_normals", "nearest_component"):
             return "vector"
         return "segmentation" if self.encoding in ("binary", "classes", "boundary") else "scalar"
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from ..config import (
     AuxiliaryTask,
     ConfigError,
     DataFacts,
-    DistanceTransformTask,
     ExperimentConfig,
-    TargetConfig,
 )
 from ..config.auxiliary import task_faults
 from .auxiliary import task_type
@@ -49,10 +47,10 @@ def resolve_heads(config: ExperimentConfig, facts: DataFacts) -> tuple[Head, ...
             heads += primary_heads(name, target, facts)
         except ConfigError as error:
             faults += error.faults
+    faults += task_faults(config.auxiliary_tasks, targets)
     for name, task in config.auxiliary_tasks.items():
-        found = _task_faults(name, task, targets, facts.ndim)
-        faults += found
-        if not found:
+        faults += _channel_faults(name, task, facts.ndim)
+        if name not in targets:
             heads.append(_task_head(name, task, config, facts))
     faults += _name_clashes(heads)
     if faults:
@@ -62,22 +60,21 @@ def resolve_heads(config: ExperimentConfig, facts: DataFacts) -> tuple[Head, ...
     return tuple(heads)
 
 
-def _task_faults(name: str, task: AuxiliaryTask, targets: Mapping[str, TargetConfig], ndim: int) -> list[str]:
-    faults = task_faults({name: task}, targets)
+def _channel_faults(name: str, task: AuxiliaryTask, ndim: int) -> list[str]:
     channels = task_type(task.type).channels(ndim)
-    if task.out_channels not in (None, channels):
-        faults.append(
-            f"auxiliary_tasks.{name}.out_channels: {task.out_channels} was given, but {task.type} has "
-            f"{channels} in {ndim}D. Leave it empty"
-        )
-    return faults
+    if task.out_channels in (None, channels):
+        return []
+    return [
+        f"auxiliary_tasks.{name}.out_channels: {task.out_channels} was given, but {task.type} has "
+        f"{channels} in {ndim}D. Leave it empty"
+    ]
 
 
 def _task_head(name: str, task: AuxiliaryTask, config: ExperimentConfig, facts: DataFacts) -> Head:
     kind = task_type(task.type)
-    scale = 1.0
-    if isinstance(task, DistanceTransformTask):
-        scale = _distance_scale(task, config, facts)
+    size: Sequence[int] = config.tr_config.patch_size or tuple(min(edge, 128) for edge in facts.shape)
+    quarter = min(edge * step for edge, step in zip(size, facts.spacing, strict=True)) / 4.0
+    scale = kind(task.within(quarter)).scale
     return Head(
         name=name,
         target=task.source_target,
@@ -90,14 +87,6 @@ def _task_head(name: str, task: AuxiliaryTask, config: ExperimentConfig, facts: 
         ds_interpolation=task.ds_interpolation,
         scale=scale,
     )
-
-
-def _distance_scale(task: DistanceTransformTask, config: ExperimentConfig, facts: DataFacts) -> float:
-    """Return half of the farthest distance that is learned: targets then lie between -2 and 2."""
-    if task.clip is not None:
-        return task.clip / 2.0
-    size: Sequence[int] = config.tr_config.patch_size or tuple(min(edge, 128) for edge in facts.shape)
-    return min(edge * step for edge, step in zip(size, facts.spacing, strict=True)) / 8.0
 
 
 def _name_clashes(heads: Sequence[Head]) -> list[str]:

@@ -45,9 +45,9 @@ def centre_distance(patch: SourcePatch) -> tuple[NDArray[np.float32], NDArray[np
     border passes; a disc passes when its centre is inside by a fifth of its radius; an object of which a
     rim is visible fails and is invalid, not wrong.
     """
-    raw = patch.between_centres
-    if raw is None:
+    sides = patch.sides
+    if sides is None:
         return np.zeros((1, *patch.shape), np.float32), patch.labelled & ~patch.foreground
     certain = np.broadcast_to(patch.reach, patch.shape)
-    values, valid = normalise_instances(patch.ids, raw, certain, TRUSTED_SHARE)
+    values, valid = normalise_instances(patch.ids, sides.signed, certain, TRUSTED_SHARE)
     return values[np.newaxis], valid

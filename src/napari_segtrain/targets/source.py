@@ -70,8 +70,8 @@ class SourcePatch:
         return surface.reach(self.labelled, self.spacing, closed=not self.instances)
 
     @cached_property
-    def between_centres(self) -> NDArray[np.float32] | None:
-        """Signed distance between voxel centres of different sides; None when the patch has one side."""
+    def sides(self) -> surface.Sides | None:
+        """The nearest voxel centre of another side; None when the patch has one side."""
         if self.instances:
             return surface.between_objects(self.ids, self.spacing)
         return surface.between_centres(self.foreground, self.labelled, self.spacing)
@@ -79,5 +79,6 @@ class SourcePatch:
     @cached_property
     def surface(self) -> surface.SurfaceField | None:
         """Signed distance to the surface; None when the patch shows none."""
-        raw = self.between_centres
-        return None if raw is None else surface.surface_field(raw, self.labelled, self.reach, self.spacing)
+        if self.sides is None:
+            return None
+        return surface.surface_field(self.sides.signed, self.labelled, self.reach, self.spacing)

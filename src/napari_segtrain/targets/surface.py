@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from .nearest import Nearest
 
 _BELOW = np.float32(1 - 1e-3)
 
@@ -33,6 +36,21 @@ class SurfaceField(NamedTuple):
     known: NDArray[np.float32]
 
 
+class Sides(NamedTuple):
+    """The nearest voxel of the other side: the one distance transform that all targets of a patch share.
+
+    Attributes
+    ----------
+    signed
+        ``(*spatial)``, distance between voxel centres, negative in the foreground.
+    nearest
+        Where that voxel is, for the background at least.
+    """
+
+    signed: NDArray[np.float32]
+    nearest: Nearest
+
+
 def reach(
     labelled: NDArray[np.bool_], spacing: tuple[float, ...], *, closed: bool = True
 ) -> NDArray[np.float32]:
@@ -48,7 +66,7 @@ def reach(
         False makes the distance to unlabelled voxels a trifle smaller, so that a surface at the very same
         distance counts as not certain.
     """
-    import edt
+    from .nearest import nearest_other
 
     ndim = labelled.ndim
     border: NDArray[np.float32] = np.full((1,) * ndim, np.inf, np.float32)
@@ -58,9 +76,7 @@ def reach(
         border = np.minimum(border, edge.reshape([-1 if i == axis else 1 for i in range(ndim)]))
     if labelled.all():
         return border
-    unknown: NDArray[np.float32] = edt.edt(
-        np.ascontiguousarray(labelled), anisotropy=spacing, black_border=False
-    )
+    unknown = nearest_other(labelled, spacing, skip=0).distance
     if not closed:
         unknown *= _BELOW
     return np.minimum(border, unknown, out=unknown)
@@ -68,8 +84,8 @@ def reach(
 
 def between_centres(
     foreground: NDArray[np.bool_], labelled: NDArray[np.bool_], spacing: tuple[float, ...]
-) -> NDArray[np.float32] | None:
-    """Return the signed distance of every voxel centre to the nearest one of the other side.
+) -> Sides | None:
+    """Find the nearest voxel of the other side for every voxel.
 
     Parameters
     ----------
@@ -80,32 +96,30 @@ def between_centres(
 
     Returns
     -------
-    ndarray of float32 or None
-        ``(*spatial)``, negative in the foreground; None when foreground or background is missing.
+    Sides or None
+        None when foreground or background is missing.
 
     Notes
     -----
-    Dense labels need one transform of a two-label volume. With unlabelled voxels the distances to the
-    labelled foreground and to the labelled background are transformed apart, since an unlabelled voxel
+    Dense labels need one transform of a volume with two numbers. With unlabelled voxels the distances to
+    the labelled foreground and to the labelled background are transformed apart, since an unlabelled voxel
     is neither; their difference continues the field into the gaps.
     """
-    import edt
+    from .nearest import nearest_other
 
     count = np.count_nonzero(foreground)
     if count == 0 or count == np.count_nonzero(labelled):
         return None
     if labelled.all():
-        sides = np.ascontiguousarray(foreground).view(np.uint8) + np.uint8(1)
-        distance: NDArray[np.float32] = edt.edt(sides, anisotropy=spacing, black_border=False)
-        return np.negative(distance, out=distance, where=foreground)
-    background = labelled & ~foreground
-    outward: NDArray[np.float32] = edt.edt(~foreground, anisotropy=spacing, black_border=False)
-    inward: NDArray[np.float32] = edt.edt(~background, anisotropy=spacing, black_border=False)
-    return np.subtract(outward, inward, out=outward)
+        nearest = nearest_other(foreground, spacing)
+        return Sides(_negated(nearest.distance, foreground), nearest)
+    outward = nearest_other(foreground, spacing, skip=1)
+    inward = nearest_other(labelled & ~foreground, spacing, skip=1)
+    return Sides(outward.distance - inward.distance, outward)
 
 
-def between_objects(ids: NDArray[np.int32], spacing: tuple[float, ...]) -> NDArray[np.float32] | None:
-    """Return the signed distance of every voxel centre to the nearest one with another number.
+def between_objects(ids: NDArray[np.int32], spacing: tuple[float, ...]) -> Sides | None:
+    """Find the nearest voxel with another number for every voxel.
 
     Parameters
     ----------
@@ -116,21 +130,26 @@ def between_objects(ids: NDArray[np.int32], spacing: tuple[float, ...]) -> NDArr
 
     Returns
     -------
-    ndarray of float32 or None
-        ``(*spatial)``, negative in objects, so that surfaces where objects touch count; unlabelled voxels
-        count as another number and are NaN themselves. None when fewer than two numbers are labelled.
+    Sides or None
+        Negative in objects, so that surfaces where objects touch count; unlabelled voxels count as another
+        number and are NaN themselves. None when fewer than two numbers are labelled.
     """
-    import edt
+    from .nearest import nearest_other
 
     labelled = ids >= 0
     largest = ids.max(initial=-1)
     if largest < 0 or ids.min(where=labelled, initial=largest) == largest:
         return None
-    distance: NDArray[np.float32] = edt.edt(ids + np.int32(1), anisotropy=spacing, black_border=False)
-    np.negative(distance, out=distance, where=ids > 0)
+    nearest = nearest_other(ids, spacing, skip=-1)
+    signed = _negated(nearest.distance, ids > 0)
     if not labelled.all():
-        distance[~labelled] = np.nan
-    return distance
+        signed[~labelled] = np.nan
+    return Sides(signed, nearest)
+
+
+def _negated(distance: NDArray[np.float32], where: NDArray[np.bool_]) -> NDArray[np.float32]:
+    signed = distance.copy()
+    return np.negative(signed, out=signed, where=where)
 
 
 def surface_field(
@@ -144,7 +163,7 @@ def surface_field(
     Parameters
     ----------
     raw
-        ``(*spatial)``, what `between_centres` or `between_objects` returns.
+        ``(*spatial)``, `Sides.signed`.
     labelled
         ``(*spatial)``.
     certain

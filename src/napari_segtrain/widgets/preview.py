@@ -22,6 +22,8 @@ _LARGEST = 2**31
 
 Show = Literal["labels", "scalar", "vector"]
 
+_VECTORS = ("surface_normals", "nearest_component")
+
 
 class PreviewLayers:
     """Shows the newest preview of each output and image, on the main thread.
@@ -112,7 +114,7 @@ class PreviewLayers:
         """Tell classes from values by the experiment, and where it leaves that open by the numbers."""
         task = self._config.auxiliary_tasks.get(head)
         if task is not None:
-            return "vector" if task.type == "surface_normals" else "scalar"
+            return "vector" if task.type in _VECTORS else "scalar"
         if np.issubdtype(block.dtype, np.integer) or block.dtype == bool:
             return "labels"
         target = self._config.dataset_config.targets.get(head)
@@ -195,8 +197,10 @@ def _as_layer_data(block: npt.NDArray[Any], show: Show) -> npt.NDArray[Any]:
     """Turn (channels, *spatial) into what a layer shows."""
     if show == "vector":
         colour = np.full((*block.shape[1:], 3), 127, np.uint8)
+        # Vectors that are longer than 1 are shown by their direction.
+        length = np.maximum(np.sqrt((block**2).sum(axis=0)), 1.0)
         for channel in range(min(3, len(block))):
-            colour[..., channel] = np.clip(127.5 * (block[channel] + 1.0), 0, 255)
+            colour[..., channel] = np.clip(127.5 * (block[channel] / length + 1.0), 0, 255)
         return colour
     if show == "scalar":
         return np.asarray(block[0], np.float32)

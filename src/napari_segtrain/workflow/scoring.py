@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from napari_segtrain.config import AuxiliaryTask, DataError, ExperimentConfig, RunError
+from napari_segtrain.config import DataError, ExperimentConfig, RunError
 from napari_segtrain.data import PARTS, Dataset, Record, Region, Split
 from napari_segtrain.evaluation import Report, Scores, evaluate_image
 from napari_segtrain.inference import (
@@ -229,10 +229,5 @@ def _with_limits(config: ExperimentConfig, resolved: ResolvedExperiment) -> Expe
     edges = zip(resolved.plan.patch_size, resolved.facts.spacing, strict=True)
     quarter = min(edge * step for edge, step in edges) / 4.0
 
-    def limited(task: AuxiliaryTask) -> AuxiliaryTask:
-        name = "clip" if task.type == "distance_transform" else "band"
-        return task if getattr(task, name) is not None else task.replace(**{name: quarter})
-
-    return config.replace(
-        auxiliary_tasks={name: limited(task) for name, task in config.auxiliary_tasks.items()}
-    )
+    tasks = {name: task.within(quarter) for name, task in config.auxiliary_tasks.items()}
+    return config.replace(auxiliary_tasks=tasks)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...config import AuxiliaryTask, LossConfig
+from ..head import Encoding
 from ..source import SourcePatch
 
 
@@ -22,7 +23,7 @@ class AuxiliaryTarget(ABC):
         The task's configuration.
     """
 
-    encoding: ClassVar[Literal["distance_transform", "surface_normals"]]
+    encoding: ClassVar[Encoding]
 
     def __init__(self, task: AuxiliaryTask) -> None:
         self.task: Any = task
@@ -31,6 +32,11 @@ class AuxiliaryTarget(ABC):
     @abstractmethod
     def channels(ndim: int) -> int:
         """Return the number of channels in `ndim` dimensions."""
+
+    @property
+    def scale(self) -> float:
+        """The head's factor from raw output to prediction, of a task whose reach is known."""
+        return 1.0
 
     @staticmethod
     @abstractmethod

@@ -39,6 +39,11 @@ class DistanceTransform(AuxiliaryTarget):
         """Return 1 in every dimension."""
         return 1
 
+    @property
+    def scale(self) -> float:
+        """Half of the farthest distance that is learned: targets then lie between -2 and 2."""
+        return float(self.task.clip) / 2.0
+
     @staticmethod
     def default_loss(scale: float, spacing: Sequence[float]) -> LossConfig:
         """Return the smooth L1 error in units of `scale`, linear from one voxel on."""

@@ -49,15 +49,15 @@ class SurfaceNormals(AuxiliaryTarget):
 
     def derive(self, patch: SourcePatch) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Return the normals ``(ndim, *spatial)``, zero where invalid, and where they are known."""
-        from ..field_kernels import smooth_linear, unit_gradient
+        from ..field_kernels import unit_gradient
+        from ..smoothing import smooth
 
         surface = patch.surface
         if surface is None:
             shape = patch.shape
             return np.zeros((len(shape), *shape), np.float32), np.zeros(shape, bool)
         band = self.task.band if self.task.band is not None else quarter_edge(patch)
-        widths = [self.task.smoothing] * len(patch.shape)
-        smooth = smooth_linear(surface.signed, widths)
+        field = smooth(surface.signed, [self.task.smoothing] * len(patch.shape))
         valid = np.abs(surface.signed) <= np.minimum(surface.known * np.float32(1 + 1e-5), np.float32(band))
         valid &= patch.labelled
-        return unit_gradient(smooth, patch.spacing, valid, LEAST_SLOPE)
+        return unit_gradient(field, patch.spacing, valid, LEAST_SLOPE)
