@@ -9,10 +9,11 @@ import yaml
 
 from .errors import ConfigError
 from .experiment import ExperimentConfig
+from .vesuvius import translate
 
 
 def load_config(path: str | Path) -> ExperimentConfig:
-    """Read an experiment from a YAML (or JSON) file.
+    """Read an experiment from a YAML (or JSON) file, also one of the Vesuvius trainer; see `translate`.
 
     Raises
     ------
@@ -37,7 +38,14 @@ def load_config(path: str | Path) -> ExperimentConfig:
             f"{path}: holds a {type(values).__name__}, but an experiment has sections with keys: "
             f"{', '.join(field.alias or name for name, field in ExperimentConfig.model_fields.items())}"
         )
-    return ExperimentConfig.parse(values, str(path))
+    values, faults = translate(values)
+    try:
+        config = ExperimentConfig.parse(values, str(path))
+    except ConfigError as error:
+        raise ConfigError.listing([*faults, *error.faults], str(path)) from None
+    if faults:
+        raise ConfigError.listing(faults, str(path))
+    return config
 
 
 def describe_yaml_error(error: yaml.YAMLError) -> str:
