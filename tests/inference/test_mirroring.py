@@ -22,6 +22,12 @@ def gradient(values: Tensor) -> Tensor:
     return torch.cat(parts, dim=1)
 
 
+def outer(vectors: Tensor) -> Tensor:
+    """Upper triangle of the outer product of `(B, n, *spatial)` with itself."""
+    pairs = itertools.combinations_with_replacement(range(vectors.shape[1]), 2)
+    return torch.stack([vectors[:, a] * vectors[:, b] for a, b in pairs], dim=1)
+
+
 @pytest.mark.parametrize("ndim", [2, 3])
 def test_inverse_undoes_and_vectors_turn_with_the_image(ndim: int) -> None:
     image = torch.rand(1, 1, *(4, 5, 6)[:ndim])
@@ -33,6 +39,9 @@ def test_inverse_undoes_and_vectors_turn_with_the_image(ndim: int) -> None:
         back = symmetry.inverse.apply_vectors(gradient(moved))
         torch.testing.assert_close(back, vectors)
         torch.testing.assert_close(symmetry.apply_vectors(vectors), gradient(moved))
+        back = symmetry.inverse.apply_tensors(outer(gradient(moved)))
+        torch.testing.assert_close(back, outer(vectors))
+        torch.testing.assert_close(symmetry.apply_tensors(outer(vectors)), outer(gradient(moved)))
 
 
 @pytest.mark.parametrize(("ndim", "count"), [(2, 4), (3, 8)])
@@ -52,16 +61,26 @@ def test_mirroring_changes_nothing_for_an_equivariant_network(
     def unit(x: Tensor) -> Tensor:
         return torch.nn.functional.normalize(gradient(x), dim=1)
 
-    heads = [head("grey"), head("normals", "surface_normals", ndim)]
+    outputs = {
+        "grey": lambda x: x,
+        "normals": unit,
+        "nearest": gradient,
+        "tensor": lambda x: outer(gradient(x)),
+    }
+    heads = [
+        head("grey"),
+        head("normals", "surface_normals", ndim),
+        head("nearest", "nearest_component", ndim, scale=3.0),
+        head("tensor", "structure_tensor", ndim * (ndim + 1) // 2, scale=0.5),
+    ]
     image = noise(*(24, 20, 28)[:ndim])
     plain, mirrored = (
-        predictor_of(
-            {"grey": lambda x: x, "normals": unit}, heads, ndim=ndim, overlap=0.0, mirroring=mirroring
-        ).predict_array(image)
+        predictor_of(outputs, heads, ndim=ndim, overlap=0.0, mirroring=mirroring).predict_array(image)
         for mirroring in (False, True)
     )
     for name in plain:
         np.testing.assert_allclose(mirrored[name], plain[name], atol=1e-5)
+        assert np.abs(plain[name]).max() > 0.1
 
 
 def test_mirroring_averages_what_is_not_equivariant(

@@ -13,6 +13,7 @@ from napari_segtrain.targets import (
     object_kernels,
     resolve_heads,
     smoothing,
+    tensor_kernels,
     warm_up,
 )
 
@@ -144,7 +145,7 @@ def test_warm_up_compiles_what_patches_of_either_dimension_run():
     warm_up()
     kernels = {
         name: kernel
-        for module in (field_kernels, nearest, object_kernels, smoothing)
+        for module in (field_kernels, nearest, object_kernels, smoothing, tensor_kernels)
         for name, kernel in vars(module).items()
         if hasattr(kernel, "signatures")
     }

@@ -4,6 +4,7 @@ from .auxiliary import (
     AuxiliaryTask,
     DistanceTransformTask,
     NearestComponentTask,
+    StructureTensorTask,
     SurfaceNormalsTask,
 )
 from .base import Config
@@ -83,6 +84,7 @@ __all__ = [
     "Schedule",
     "SegtrainError",
     "Step",
+    "StructureTensorTask",
     "SurfaceNormalsTask",
     "TargetConfig",
     "TargetFacts",

@@ -108,8 +108,40 @@ class NearestComponentTask(_AuxiliaryTask):
     )
 
 
+class _TensorTask(_AuxiliaryTask):
+    compute_from: Literal["sdt", "binary"] = key(
+        "sdt",
+        "Computed from",
+        "sdt: the signed distance, whose slopes are known far from the surface too. binary: the foreground "
+        "mask, whose slopes are at its edge.",
+        level="common",
+    )
+    grad_sigma: float = key(
+        1.0,
+        "Gradient smoothing",
+        "Standard deviation of the gaussian that the field is smoothed with before its gradient is taken.",
+        unit="px",
+        ge=0.0,
+        le=10.0,
+    )
+    tensor_sigma: float = key(
+        2.0,
+        "Neighbourhood",
+        "Standard deviation of the gaussian weights with which the neighbourhood's gradients count.",
+        unit="px",
+        ge=0.0,
+        le=10.0,
+    )
+
+
+class StructureTensorTask(_TensorTask):
+    """Structure tensor of the source target: in which directions its surface runs nearby, and how much."""
+
+    type: Literal["structure_tensor"] = "structure_tensor"
+
+
 AuxiliaryTask = Annotated[
-    DistanceTransformTask | SurfaceNormalsTask | NearestComponentTask,
+    DistanceTransformTask | SurfaceNormalsTask | StructureTensorTask | NearestComponentTask,
     Field(discriminator="type"),
 ]
 

@@ -73,7 +73,7 @@ def evaluate_image(
             found[name] = score_classes(labels[true[0]], labels[predicted.argmax(0)], numbers, valid)
         elif head.encoding == "binary":
             found[name] = score_mask(true[0], predicted[0] > threshold, valid)
-        elif head.kind == "vector":
+        elif head.unit:
             found[name] = score_directions(true, predicted, valid)
         else:
             found[name] = score_values(true, predicted, valid)

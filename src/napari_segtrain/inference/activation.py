@@ -53,7 +53,7 @@ def stack_predictions(outputs: Mapping[str, Any], heads: Sequence[Head], out: Te
 
 def is_direction(head: Head) -> bool:
     """Return whether a head's vectors have unit length by definition."""
-    return head.encoding == "surface_normals"
+    return head.kind == "vector" and head.unit
 
 
 def renormalise(vectors: npt.NDArray[np.float32]) -> None:

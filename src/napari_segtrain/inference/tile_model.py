@@ -146,9 +146,8 @@ class NetworkTiles:
             one = self._one[:count]
             stack_predictions(outputs, self._heads, one)
             for head, part in zip(self._heads, channel_ranges(self._heads).values(), strict=True):
-                back = symmetry.inverse
-                turn = back.apply_vectors if head.kind == "vector" else back.apply
-                total[:, part].add_(turn(one[:, part]))
+                turn_back = symmetry.inverse.apply_kind(head.kind)
+                total[:, part].add_(turn_back(one[:, part]))
         share = 1.0 / len(self._symmetries)
         total.mul_(self._weights if share == 1.0 else self._weights * share)
 

@@ -16,9 +16,10 @@ Encoding = Literal[
     "centre_distance",
     "distance_transform",
     "surface_normals",
+    "structure_tensor",
     "nearest_component",
 ]
-HeadKind = Literal["segmentation", "scalar", "vector"]
+HeadKind = Literal["segmentation", "scalar", "vector", "tensor"]
 
 
 @dataclass(frozen=True)
@@ -63,10 +64,17 @@ class Head:
 
     @property
     def kind(self) -> HeadKind:
-        """``segmentation`` (probabilities), ``scalar`` (values), or ``vector`` (components)."""
+        """``segmentation`` (probabilities), ``scalar`` (values), ``vector`` or ``tensor`` (components)."""
         if self.encoding in ("surface_normals", "nearest_component"):
             return "vector"
+        if self.encoding == "structure_tensor":
+            return "tensor"
         return "segmentation" if self.encoding in ("binary", "classes", "boundary") else "scalar"
+
+    @property
+    def unit(self) -> bool:
+        """Whether vectors have length 1 by definition, so that their direction is all that they say."""
+        return self.encoding == "surface_normals"
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON-able values, for checkpoints."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import surface
+
+if TYPE_CHECKING:
+    from .structure import Structure
 
 _LARGEST_NUMBER = 1 << 18
 
@@ -44,6 +47,8 @@ class SourcePatch:
         self.labelled = labelled
         self.spacing = spacing
         self.instances = instances
+        self.structures: dict[tuple[Any, ...], Structure] = {}
+        """Structure tensors by their settings; see `structure.structure_of`."""
 
     @property
     def shape(self) -> tuple[int, ...]:

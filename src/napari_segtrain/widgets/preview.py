@@ -16,13 +16,12 @@ from ..runs.scratch import open_memmap
 from .beat import Beat
 from .colours import foreground_colours
 from .data_spec import TrainedImage
+from .fields import LOOKS, Look, direction_colours
 
 _LARGEST = 2**31
 """Bytes up to which a preview has the size of its image; of larger ones only the newest block is shown."""
 
-Show = Literal["labels", "scalar", "vector"]
-
-_VECTORS = ("surface_normals", "nearest_component")
+Show = Literal["labels"] | Look
 
 
 class PreviewLayers:
@@ -114,7 +113,7 @@ class PreviewLayers:
         """Tell classes from values by the experiment, and where it leaves that open by the numbers."""
         task = self._config.auxiliary_tasks.get(head)
         if task is not None:
-            return "vector" if task.type in _VECTORS else "scalar"
+            return LOOKS[task.type]
         if np.issubdtype(block.dtype, np.integer) or block.dtype == bool:
             return "labels"
         target = self._config.dataset_config.targets.get(head)
@@ -144,7 +143,7 @@ class PreviewLayers:
         if show == "labels":
             colours = foreground_colours(self._config, head)
             return self._viewer.add_labels(data, opacity=0.5, colormap=colours, **options)
-        if show == "vector":
+        if show not in ("labels", "scalar"):
             return self._viewer.add_image(data, rgb=True, opacity=0.7, **options)
         limits = (float(values.min()), max(float(values.max()), float(values.min()) + 1e-6))
         return self._viewer.add_image(
@@ -195,15 +194,10 @@ def _read(event: PreviewReady) -> npt.NDArray[Any]:
 
 def _as_layer_data(block: npt.NDArray[Any], show: Show) -> npt.NDArray[Any]:
     """Turn (channels, *spatial) into what a layer shows."""
-    if show == "vector":
-        colour = np.full((*block.shape[1:], 3), 127, np.uint8)
-        # Vectors that are longer than 1 are shown by their direction.
-        length = np.maximum(np.sqrt((block**2).sum(axis=0)), 1.0)
-        for channel in range(min(3, len(block))):
-            colour[..., channel] = np.clip(127.5 * (block[channel] / length + 1.0), 0, 255)
-        return colour
     if show == "scalar":
         return np.asarray(block[0], np.float32)
+    if show != "labels":
+        return direction_colours(block, show)
     if np.issubdtype(block.dtype, np.integer):
         return np.asarray(block[0])
     if len(block) > 1:

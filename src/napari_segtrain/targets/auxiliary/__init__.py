@@ -14,6 +14,7 @@ from .base import AuxiliaryTarget
 TASKS: dict[str, tuple[str, str]] = {
     "distance_transform": ("distance_transform", "DistanceTransform"),
     "nearest_component": ("nearest_component", "NearestComponent"),
+    "structure_tensor": ("structure_tensor", "StructureTensor"),
     "surface_normals": ("surface_normals", "SurfaceNormals"),
 }
 """Type of the task in the configuration → module of this package and its class."""
