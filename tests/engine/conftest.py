@@ -18,7 +18,8 @@ ARGUMENTS = ("--jobs", "fake_jobs:JOBS", "--nice", "0")
 @pytest.fixture(scope="session")
 def environment() -> dict[str, str]:
     """An environment in which an engine process finds the fake jobs."""
-    return {**os.environ, "PYTHONPATH": str(HERE)}
+    paths = filter(None, (str(HERE), os.environ.get("PYTHONPATH")))
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 
 
 @pytest.fixture

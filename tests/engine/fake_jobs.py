@@ -16,6 +16,7 @@ from napari_segtrain.runs import (
     Control,
     Emit,
     Finished,
+    FittingSize,
     LabelsApplied,
     ProjectLock,
     RunFolder,
@@ -30,7 +31,8 @@ def train(command: Train, emit: Emit, control: Control) -> None:
     with ProjectLock(command.project).acquire(run.name), run.open_events() as write:
         run.set_state(RunState.RUNNING)
         if "silent" not in command.config:
-            emit(RunStarted(run_id=run.read_info().id, name=run.name, path=str(run.path), num_epochs=1))
+            known = {"run_id": run.read_info().id, "name": run.name, "path": str(run.path), "num_epochs": 1}
+            emit(RunStarted(**known, smaller=FittingSize(patch_size=(64, 64), batch_size=2)))
         step = 0
         while control.wait_while_paused(emit) and not control.stopped:
             step += 1

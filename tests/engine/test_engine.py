@@ -28,6 +28,7 @@ from napari_segtrain.runs import (
     EngineDied,
     Event,
     Finished,
+    FittingSize,
     LabelChange,
     LabelsApplied,
     Paused,
@@ -266,12 +267,14 @@ def test_a_killed_engine_ends_in_a_clear_message_and_a_failed_run(engine: Engine
     assert isinstance(died, EngineDied)
     assert (died.signal, died.exit_code, died.run) == ("SIGKILL", None, path)
     assert died.message.startswith("The training process ended unexpectedly, by SIGKILL.")
-    for part in ("memory runs out", "smaller patch", "Resume the run from its last checkpoint"):
+    sizes = "Patches of 64,64 in batches of 2 should fit"
+    for part in ("memory runs out", "smaller patch", sizes, "Resume the run from its last checkpoint"):
         assert part in died.message
     assert isinstance(end, Finished)
     assert (end.job, end.status, end.reason, end.message) == (
         command.job, RunState.FAILED, "crashed", died.message,
     )  # fmt: skip
+    assert end.fitting == FittingSize(patch_size=(64, 64), batch_size=2)
     run = RunFolder.open(path)
     assert run.state is RunState.FAILED
     assert run.read_info().message == died.message
@@ -289,7 +292,9 @@ def test_a_killed_engine_ends_in_a_clear_message_and_a_failed_run(engine: Engine
 def test_a_crash_of_a_library_tells_its_last_words(engine: Engine, tmp_path: Path, name: str) -> None:
     # Without RunStarted the run is found by its process.
     command = train(engine, tmp_path, die_by=name, silent=True)
-    [died] = of_type(list(engine.events(command.job)), EngineDied)
+    events = list(engine.events(command.job))
+    [died], [end] = of_type(events, EngineDied), of_type(events, Finished)
+    assert end.fitting is None, "that had nothing to do with memory"
     assert died.signal == name
     assert "the last words of a library" in died.stderr
     assert died.run == str(tmp_path / "runs" / "base")

@@ -10,7 +10,7 @@ import torch
 
 from napari_segtrain.config import DataFacts, TargetFacts
 from napari_segtrain.network import estimate_memory
-from napari_segtrain.runs import FinishReason, FittingSize
+from napari_segtrain.runs import FinishReason, FittingSize, RunStarted
 from napari_segtrain.training import Inventory, OutOfMemoryError, experiment, memory, resolve
 from napari_segtrain.training.memory import (
     is_out_of_memory,
@@ -104,6 +104,13 @@ def test_running_out_of_memory_says_what_would_fit(make_experiment, error: Excep
     assert "patches of 16,16 in batches of 8" in str(caught.value)
     assert "tr_config.batch_size 4" in str(caught.value)
     assert caught.value.fitting == FittingSize(patch_size=(16, 16), batch_size=4)
+
+
+def test_a_run_knows_beforehand_what_would_need_less(make_experiment) -> None:
+    made = make_experiment(tr_config__batch_size=8)
+    made.fit(stop_after=1)
+    [started] = made.of(RunStarted)
+    assert started.smaller == FittingSize(patch_size=(16, 16), batch_size=4)
 
 
 def test_what_failed_is_let_go_of_before_the_memory_is_measured(

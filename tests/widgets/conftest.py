@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import numpy as np
 import pytest
 from qtpy.compat import isalive
 
@@ -158,3 +159,15 @@ def make_dock(
         if isalive(dock):
             dock.shut_down()
         dock.engine.engine.close(grace=5.0)
+
+
+@pytest.fixture
+def cells(viewer: Any) -> Any:
+    """An image with a labels layer, turned and scaled, so that previews have something to get wrong."""
+    rng = np.random.default_rng(0)
+    space = {"scale": (0.5, 0.25), "translate": (3, 4), "rotate": 20, "units": ("um", "um")}
+    image = viewer.add_image(rng.integers(0, 255, (48, 64)).astype(np.uint8), name="cells", **space)
+    painted = np.zeros((48, 64), np.uint8)
+    painted[5:9, 5:30], painted[20:30, 20:40] = 1, 2
+    labels = viewer.add_labels(painted, name="cells_nuclei", **space)
+    return image, labels

@@ -16,7 +16,7 @@ import numpy as np
 import zarr
 
 from napari_segtrain.config import DataError, ExperimentConfig, SegtrainError
-from napari_segtrain.data import open_dataset
+from napari_segtrain.data import Dataset, open_dataset
 from napari_segtrain.data.sources import open_source
 from napari_segtrain.engine import JobTable, Predict, Train
 from napari_segtrain.runs import (
@@ -26,15 +26,19 @@ from napari_segtrain.runs import (
     EpochDone,
     EpochStarted,
     Finished,
+    FittingSize,
     LabelsApplied,
     PredictDone,
     PredictProgress,
     PreviewReady,
     Progress,
+    ProjectLock,
     RunFolder,
     RunStarted,
     RunState,
     Warned,
+    read_data,
+    write_data,
 )
 from napari_segtrain.runs.scratch import Scratch
 
@@ -46,20 +50,44 @@ def train(command: Train, emit: Emit, control: Control) -> None:
     what = config.tr_setup.run_name or "base"
     if what == "refuse":
         raise DataError("labels 'x': no voxel is labelled; paint some")
-    dataset = open_dataset(command.data, config.dataset_config)
-    run = RunFolder.create(command.project, what)
-    run.write_config(config)
+    data = command.data if command.data is not None else read_data(RunFolder.open(command.resume or ""))
+    dataset = open_dataset(data, config.dataset_config)
+    with ProjectLock(command.project).acquire(what):
+        run = RunFolder.open(command.resume) if command.resume else RunFolder.create(command.project, what)
+        run.set_state(RunState.RUNNING)
+        run.write_config(config)
+        if command.data is not None:
+            write_data(run, data)
+        finished = _train(config, what, run, dataset, emit, control)
+        run.set_state(finished.status, reason=finished.reason)
+    emit(finished)
+
+
+def _train(
+    config: ExperimentConfig, what: str, run: RunFolder, dataset: Dataset, emit: Emit, control: Control
+) -> Finished:
+    before = len(run.read_metrics())
     epochs = config.tr_config.num_epochs
     started = RunStarted(
         run_id="1", name=run.name, path=str(run.path), num_epochs=epochs, steps_per_epoch=STEPS,
-        device="cpu", parameters=1_234_567, heads=tuple(config.dataset_config.targets),
+        first_epoch=before + 1, device="cpu", parameters=1_234_567,
+        heads=tuple(config.dataset_config.targets),
+        smaller=FittingSize(patch_size=(32, 48), batch_size=2),
     )  # fmt: skip
     emit(started)
+    if what == "memory" and config.tr_config.batch_size != 2:
+        return Finished(
+            status=RunState.FAILED,
+            reason="out_of_memory",
+            message="this machine's memory is not enough for batches of 64",
+            path=str(run.path),
+            fitting=started.smaller,
+        )
     if what == "warn":
         emit(Warned(message="this patch is larger than the image"))
-    show = _Previews(dataset, Scratch(run.scratch), emit)
+    show = _Previews(dataset, Scratch(run.scratch / "preview"), emit)
     total = epochs * STEPS
-    for step in range(1, total + 1):
+    for step in range(before * STEPS + 1, total + 1):
         if not control.wait_while_paused(emit):
             break
         epoch = (step - 1) // STEPS + 1
@@ -75,11 +103,14 @@ def train(command: Train, emit: Emit, control: Control) -> None:
         show(epoch)
         if step % STEPS == 0:
             row = {"train_loss": 1 / step, "val_loss": 1.5 / step, "val_a_dice": 1 - 1 / step}
+            run.append_metrics({"epoch": epoch, **row})
+            run.update_info(epoch=epoch, num_epochs=epochs)
+            (run.checkpoints / "last.ckpt").write_bytes(b"")
             emit(EpochDone(epoch=epoch, num_epochs=epochs, row=row))
         time.sleep(0.02)
     status = RunState.INTERRUPTED if control.stopped else RunState.COMPLETED
     (run.checkpoints / "best.ckpt").write_bytes(b"")
-    emit(Finished.model_validate({"status": status, "reason": "all_epochs", "path": str(run.path)}))
+    return Finished.model_validate({"status": status, "reason": "all_epochs", "path": str(run.path)})
 
 
 class _Previews:

@@ -65,11 +65,14 @@ def test_epochs_are_plain_numbers_from_the_first_step_on(qtbot: Any) -> None:
     curves.close()
 
 
-def test_a_new_run_begins_empty_and_a_resumed_one_goes_on() -> None:
+def test_a_new_run_begins_empty_and_a_resumed_one_with_its_earlier_epochs() -> None:
     curves = Curves(Beat())
     curves.begin(started())
     curves.add_batch(BatchDone(epoch=1, step=1, loss=1.0))
-    curves.begin(started(first=4))
-    assert curves.points("train", "loss")[0] == [0.1]
+    rows = [{"epoch": n, "train_loss": 1 / n, "val_loss": 2 / n, "train_a_loss": None} for n in (1, 2)]
+    curves.begin(started(first=3), rows)
+    curves.add_batch(BatchDone(epoch=3, step=21, loss=0.25))
+    assert curves.points("train", "loss") == ([1.0, 2.0, 2.1], [1.0, 0.5, 0.25])
+    assert curves.points("val", "loss") == ([1.0, 2.0], [2.0, 1.0])
     curves.begin(started())
     assert curves.points("train", "loss")[0] == []

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -47,12 +48,17 @@ def viewer() -> Any:
 
 
 @pytest.fixture
-def previews(viewer: Any, tmp_path: Path) -> Any:
+def make_previews(viewer: Any) -> Callable[..., PreviewLayers]:
     image = viewer.add_image(np.zeros((20, 30), np.uint8), name="a", scale=(2, 3), rotate=15)
     paint = viewer.add_labels(np.zeros((20, 30), np.uint8), name="l")
     layers = list(viewer.layers)
     data = training_data([image], {"cells": (paint, None)}, CONFIG.dataset_config, all_layers=layers)
-    return PreviewLayers(viewer, CONFIG, data.images, Beat())
+    return lambda **options: PreviewLayers(viewer, CONFIG, data.images, Beat(), **options)
+
+
+@pytest.fixture
+def previews(make_previews: Callable[..., PreviewLayers]) -> PreviewLayers:
+    return make_previews()
 
 
 def event(
@@ -154,3 +160,31 @@ def test_a_preview_whose_file_is_gone_is_passed_over(viewer: Any, previews: Any,
     previews.take(late)
     previews.show_newest()
     assert "cells · live" not in viewer.layers
+
+
+def test_the_last_preview_of_a_run_that_deletes_its_files_is_shown(
+    viewer: Any, previews: Any, tmp_path: Path
+) -> None:
+    scratch = Scratch(tmp_path / "s")
+    previews.take(event(scratch, "types", np.full((20, 30), 7, np.uint8)))
+    scratch.remove()
+    previews.show_newest()
+    assert (viewer.layers["types · live"].data == 7).all()
+
+
+def test_a_resumed_run_goes_on_with_its_earlier_previews(
+    viewer: Any, make_previews: Callable[..., PreviewLayers], tmp_path: Path
+) -> None:
+    scratch = Scratch(tmp_path / "s")
+
+    def show(value: int, **options: Any) -> str:
+        shown = make_previews(**options)
+        shown.take(event(scratch, "types", np.full((20, 30), value, np.uint8)))
+        shown.show_newest()
+        return next(str(layer.name) for layer in viewer.layers if (layer.data == value).all())
+
+    assert show(1) == "types · live"
+    assert show(2, goes_on=True) == "types · live"
+    assert show(3) == "types · live [1]", "another run has a layer of its own"
+    viewer.layers["types · live"].scale = (1, 1)
+    assert show(4, goes_on=True) == "types · live [2]", "it lies elsewhere now"

@@ -46,18 +46,6 @@ def dock(make_dock: Callable[[type], Any]) -> Any:
     return make_dock(TrainDock)
 
 
-@pytest.fixture
-def cells(viewer: Any) -> Any:
-    """An image with a labels layer, turned and scaled, so that previews have something to get wrong."""
-    rng = np.random.default_rng(0)
-    space = {"scale": (0.5, 0.25), "translate": (3, 4), "rotate": 20, "units": ("um", "um")}
-    image = viewer.add_image(rng.integers(0, 255, (48, 64)).astype(np.uint8), name="cells", **space)
-    painted = np.zeros((48, 64), np.uint8)
-    painted[5:9, 5:30], painted[20:30, 20:40] = 1, 2
-    labels = viewer.add_labels(painted, name="cells_nuclei", **space)
-    return image, labels
-
-
 def press(qtbot: Any, dock: Any, action: str) -> None:
     qtbot.mouseClick(dock.findChild(QPushButton, action), Qt.MouseButton.LeftButton)
 
@@ -244,7 +232,9 @@ def test_pause_resume_and_stop(qtbot: Any, dock: Any, cells: Any, until: Until) 
     assert dock.session.state is State.STOPPING
     until(lambda: dock.session.state is State.IDLE)
     assert "Run base keeps what it learned" in dock.panel.status.text()
-    assert list((Path(dock.project.value()) / ".scratch").iterdir()), "an interrupted run keeps its data"
+    [run] = list_runs(Path(dock.project.value()))
+    assert list(run.scratch.iterdir()), "an interrupted run keeps its data"
+    assert not list((Path(dock.project.value()) / ".scratch").iterdir()), "the dock does not"
 
 
 def test_a_killed_process_is_reported_and_the_dock_goes_on(

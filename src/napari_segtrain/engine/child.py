@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import IO, Any
 
 from napari_segtrain.config import RunError
-from napari_segtrain.runs.events import EngineDied, Event, Finished, Ready, Refused, RunStarted
+from napari_segtrain.runs.events import EngineDied, Event, Finished, FittingSize, Ready, Refused, RunStarted
 from napari_segtrain.runs.states import FinishReason, RunState
 
 from .death import explain, settle_run, split_code
@@ -58,6 +58,7 @@ class Child:
         self._guard = threading.Lock()
         self._job: Train | Predict | None = None
         self._run: str | None = None
+        self._smaller: FittingSize | None = None
         self._closing = False
         self._drained = False
         self.ready = threading.Event()
@@ -98,7 +99,7 @@ class Child:
             if isinstance(command, Train | Predict):
                 if self._job is not None:
                     raise RunError("A job is already active in this process; stop it or wait for its end")
-                self._job, self._run = command, None
+                self._job, self._run, self._smaller = command, None, None
             self._lines.put(command.to_json().encode("utf-8") + b"\n")
 
     def next_event(self, timeout: float | None) -> Event | None:
@@ -178,7 +179,9 @@ class Child:
 
     def _announce_end(self, code: int, job: Train | Predict | None, asked: bool) -> None:
         stderr = self._last_lines()
-        message = explain(code, None if job is None else job.command, stderr)
+        exit_code, name = split_code(code)
+        smaller = self._smaller if name == "SIGKILL" and job is not None and not asked else None
+        message = explain(code, None if job is None else job.command, stderr, smaller)
         if asked:
             message = "The job was ended before it could finish what it was doing"
         state = RunState.INTERRUPTED if asked else RunState.FAILED
@@ -187,7 +190,6 @@ class Child:
             run = settle_run(self._run, job.project, self.pid, state, message)
         path = None if run is None else str(run.path)
         if not asked:
-            exit_code, name = split_code(code)
             died = EngineDied(
                 job=None if job is None else job.job,
                 exit_code=exit_code, signal=name, message=message, stderr=stderr, run=path,
@@ -196,7 +198,8 @@ class Child:
         if job is not None:
             reason = FinishReason.STOPPED if asked else FinishReason.CRASHED
             ended = {"job": job.job, "status": state, "reason": reason, "message": message}
-            self._events.put(Finished.model_validate({**ended, "path": path or self._run}))
+            known = {"path": path or self._run, "fitting": smaller}
+            self._events.put(Finished.model_validate({**ended, **known}))
 
     def _note(self, event: Event) -> None:
         if isinstance(event, Ready):
@@ -205,7 +208,7 @@ class Child:
             if self._job is None or event.job != self._job.job:
                 return
             if isinstance(event, RunStarted):
-                self._run = event.path
+                self._run, self._smaller = event.path, event.smaller
             elif isinstance(event, Finished | Refused):
                 self._job = None
 

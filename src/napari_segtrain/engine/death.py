@@ -8,6 +8,7 @@ import signal
 from pathlib import Path
 
 from napari_segtrain.config import RunError
+from napari_segtrain.runs.events import FittingSize
 from napari_segtrain.runs.find import list_runs
 from napari_segtrain.runs.folder import RunFolder
 from napari_segtrain.runs.states import ENDED, FinishReason, RunState
@@ -45,7 +46,7 @@ def split_code(code: int) -> tuple[int | None, str | None]:
         return None, f"signal {-code}"
 
 
-def explain(code: int, doing: str | None, stderr: tuple[str, ...]) -> str:
+def explain(code: int, doing: str | None, stderr: tuple[str, ...], smaller: FittingSize | None = None) -> str:
     """Return what happened to a process that ended by itself, and what to do.
 
     Parameters
@@ -56,6 +57,8 @@ def explain(code: int, doing: str | None, stderr: tuple[str, ...]) -> str:
         ``"train"`` or ``"predict"`` when it had a job.
     stderr
         The last lines it printed.
+    smaller
+        What a training would need less memory with.
     """
     exit_code, name = split_code(code)
     process = {"train": "training", "predict": "prediction"}.get(doing or "", "engine")
@@ -64,6 +67,9 @@ def explain(code: int, doing: str | None, stderr: tuple[str, ...]) -> str:
     parts = [what]
     if name in _WHY:
         parts.append(_WHY[name] + ".")
+        if name == "SIGKILL" and smaller is not None:
+            patch = ",".join(map(str, smaller.patch_size))
+            parts.append(f"Patches of {patch} in batches of {smaller.batch_size} should fit.")
     elif exit_code == STUCK:
         parts.append("It did not end its job in time.")
     elif stderr:

@@ -154,6 +154,8 @@ class RunStarted(Event):
     """Trainable numbers in the network."""
     heads: tuple[str, ...] = ()
     """Names of the network's outputs, in order."""
+    smaller: FittingSize | None = None
+    """What to train with instead, should the system end the process because memory runs out."""
 
 
 class EpochStarted(Event):
@@ -289,7 +291,8 @@ class Finished(Event):
     traceback: str | None = None
     """Where a fault of the program lies; None for faults in what the user gave."""
     fitting: FittingSize | None = None
-    """What to train with instead, after an end for lack of memory; None when nothing smaller would fit."""
+    """What to train with instead, after an end for lack of memory (or after the process was killed, which
+    mostly is the same); None when nothing smaller would fit."""
 
 
 # ------------------------------------------------------------------------------------ prediction

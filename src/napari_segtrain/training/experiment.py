@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 
 import lightning.pytorch as pl
+import torch
 
 from napari_segtrain.config import ExperimentConfig
 from napari_segtrain.data.records import Split
@@ -35,8 +36,9 @@ from .building import (
 from .callbacks import Ending, Preview
 from .checkpoint import restore_training_state
 from .data import SegtrainDataModule
-from .fit import FitResult, memory_explained, result_of, run_loop
+from .fit import FitResult, memory_explained, result_of, run_loop, smaller_size
 from .hardware import Hardware
+from .memory import free_memory
 from .module import SegmentationModule
 from .randomness import seed_everything
 from .resolve import ResolvedExperiment, resolve, settle
@@ -232,6 +234,9 @@ class Experiment:
 
     def _announce(self) -> None:
         resolved = self.resolved
+        # A GPU without room is an error that can be explained; a system without room kills the process.
+        killable = resolved.accelerator == "cpu"
+        room = free_memory(torch.device("cpu"))
         self.emit(
             RunStarted(
                 run_id=self.run.read_info().id,
@@ -243,5 +248,6 @@ class Experiment:
                 device=resolved.device,
                 parameters=resolved.parameters,
                 heads=tuple(head.name for head in resolved.heads),
+                smaller=smaller_size(self.config, resolved, room) if killable else None,
             )
         )

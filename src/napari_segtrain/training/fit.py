@@ -13,7 +13,7 @@ import torch
 
 from napari_segtrain.config import ExperimentConfig
 from napari_segtrain.network import NetworkPlan
-from napari_segtrain.runs import BEST, LAST, Best, Control, FinishReason, RunFolder, RunState
+from napari_segtrain.runs import BEST, LAST, Best, Control, FinishReason, FittingSize, RunFolder, RunState
 
 from .callbacks import Ending
 from .errors import OutOfMemoryError, StopRequested
@@ -98,13 +98,20 @@ def memory_explained(config: ExperimentConfig, resolved: ResolvedExperiment) -> 
         if not is_out_of_memory(error):
             raise
         device = torch.device(resolved.device)
-        plan, size = resolved.plan, resolved.batch_size
+        fitting = smaller_size(config, resolved, reclaim_memory(error, device))
+        message = out_of_memory_message(resolved.plan, resolved.batch_size, device, fitting)
+        raise OutOfMemoryError(message, fitting) from error
 
-        def replan(patch: tuple[int, ...]) -> NetworkPlan:
-            return plan_network(config, resolved.facts, resolved.heads, patch)
 
-        fitting = suggest_fit(plan, size, reclaim_memory(error, device), replan)
-        raise OutOfMemoryError(out_of_memory_message(plan, size, device, fitting), fitting) from error
+def smaller_size(
+    config: ExperimentConfig, resolved: ResolvedExperiment, available: int
+) -> FittingSize | None:
+    """Return the nearest smaller patch and batch size that should fit into so many bytes, or None."""
+
+    def replan(patch: tuple[int, ...]) -> NetworkPlan:
+        return plan_network(config, resolved.facts, resolved.heads, patch)
+
+    return suggest_fit(resolved.plan, resolved.batch_size, available, replan)
 
 
 def result_of(run: RunFolder, module: SegmentationModule, reason: str) -> FitResult:

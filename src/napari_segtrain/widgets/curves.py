@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from ..runs.events import BatchDone, EpochDone, RunStarted
+from ..runs.metrics import Row
 from .beat import Beat
 from .choice_editors import Combo
 
@@ -86,10 +88,19 @@ class Curves(QWidget):
         self._series = {}
         self._draw()
 
-    def begin(self, event: RunStarted) -> None:
-        """Show the curves of a run that begins, after those of its earlier epochs when it is resumed."""
-        if event.first_epoch <= 1:
-            self._series = {}
+    def begin(self, event: RunStarted, rows: Sequence[Row] = ()) -> None:
+        """Show the curves of a run that begins, after those of its earlier epochs when it is resumed.
+
+        Parameters
+        ----------
+        event
+            Says how long an epoch is, and which is the first.
+        rows
+            Metrics of the epochs before; of these the training has one point an epoch.
+        """
+        self._series = {}
+        for row in rows:
+            self._add_row(row["epoch"], row, every=True)
         self._steps_per_epoch = max(1, event.steps_per_epoch or 1)
         self._redraw()
 
@@ -104,11 +115,14 @@ class Curves(QWidget):
 
     def add_epoch(self, event: EpochDone) -> None:
         """Take the row of one epoch: what is validated, and what of the training no batch announces."""
-        for name, value in event.row.items():
-            part, _, metric = name.partition("_")
-            if part == "val" or (part == "train" and not metric.endswith("loss")):
-                self._of(part, metric).add(float(event.epoch), value)
+        self._add_row(event.epoch, event.row, every=False)
         self._redraw()
+
+    def _add_row(self, epoch: int, row: Mapping[str, Any], *, every: bool) -> None:
+        for name, value in row.items():
+            part, _, metric = name.partition("_")
+            if part == "val" or (part == "train" and (every or not metric.endswith("loss"))):
+                self._of(part, metric).add(float(epoch), value)
 
     def points(self, part: str, metric: str) -> tuple[list[float], list[float]]:
         """Return what is drawn of one curve: epochs and values."""

@@ -91,7 +91,8 @@ class TrainingData:
     Attributes
     ----------
     spec
-        ``{"layers": […]}`` for the engine; complete when `copies` are written.
+        ``{"layers": […]}`` for the engine, complete when `copies` are written; None for what a resumed run
+        was trained on before.
     copies
         Arrays that have to be written into shared files first.
     mirrors
@@ -100,10 +101,15 @@ class TrainingData:
         The images by id.
     """
 
-    spec: dict[str, Any] = field(default_factory=lambda: {"layers": []})
+    spec: dict[str, Any] | None = field(default_factory=lambda: {"layers": []})
     copies: Copies = field(default_factory=Copies)
     mirrors: list[Mirror] = field(default_factory=list)
     images: dict[str, TrainedImage] = field(default_factory=dict)
+
+    @property
+    def layers(self) -> list[dict[str, Any]]:
+        """The images of `spec`, each with its labels and masks."""
+        return [] if self.spec is None else self.spec["layers"]
 
 
 def training_data(
@@ -148,6 +154,13 @@ def training_data(
     return builder.data
 
 
+def image_data(image: Any, config: DatasetConfig) -> TrainingData:
+    """Describe an image layer alone, without any target; errors as `training_data`."""
+    builder = _Builder([image], {}, config, [], single=True)
+    builder.add([image])
+    return builder.data
+
+
 class _Builder:
     """Describes one image after the other."""
 
@@ -178,7 +191,7 @@ class _Builder:
         trained = TrainedImage(image.name, plain, shape, geometry, image, tuple(kept), level)
         self.data.images[image.name] = trained
         labels, masks = self._labels(image, trained, number)
-        self.data.spec["layers"].append(
+        self.data.layers.append(
             {
                 "id": image.name,
                 "image": array_spec(f"image_{number}", group, axes, self.data.copies, level=level),

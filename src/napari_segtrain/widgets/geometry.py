@@ -63,6 +63,13 @@ class Geometry:
         """The matrix from index differences to differences in physical space, before `affine`."""
         return np.asarray(self.rotate @ self.shear @ np.diag(self.scale))
 
+    def coincides(self, other: Geometry) -> bool:
+        """Return whether an array at the other geometry lies where it does at this one."""
+        names = ("scale", "translate", "rotate", "shear", "affine")
+        return self.ndim == other.ndim and all(
+            np.allclose(getattr(self, name), getattr(other, name)) for name in names
+        )
+
     def select(self, axes: Sequence[int]) -> Self:
         """Return the geometry of the array that keeps only these axes, in their order."""
         kept = list(axes)

@@ -211,6 +211,12 @@ class Copy:
     arrays: tuple[Any, ...]
     spec: dict[str, Any]
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the array, channels first where several arrays are its channels."""
+        shape = tuple(int(size) for size in self.arrays[0].shape)
+        return shape if len(self.arrays) == 1 else (len(self.arrays), *shape)
+
     def write(self, scratch: Scratch) -> None:
         """Write the array, or the channels one after the other, and complete `spec` in place."""
         array: Any = self.arrays[0] if len(self.arrays) == 1 else _Stacked(self.arrays)

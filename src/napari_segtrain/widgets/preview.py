@@ -17,11 +17,13 @@ from .beat import Beat
 from .colours import foreground_colours
 from .data_spec import TrainedImage
 from .fields import LOOKS, Look, direction_colours
+from .geometry import Geometry
 
 _LARGEST = 2**31
 """Bytes up to which a preview has the size of its image; of larger ones only the newest block is shown."""
 
 Show = Literal["labels"] | Look
+_Waiting = tuple[PreviewReady, npt.NDArray[Any]]
 
 
 class PreviewLayers:
@@ -37,6 +39,8 @@ class PreviewLayers:
         The images that are trained on, by id.
     beat
         Says when layers may change.
+    goes_on
+        The run was resumed: its earlier previews that are still open are gone on with.
     """
 
     def __init__(
@@ -45,36 +49,41 @@ class PreviewLayers:
         config: ExperimentConfig,
         images: Mapping[str, TrainedImage],
         beat: Beat,
+        *,
+        goes_on: bool = False,
     ) -> None:
         self._beat = beat
+        self._goes_on = goes_on
         self._viewer = viewer
         self._config = config
         self._images = dict(images)
-        self._newest: dict[tuple[str, str], list[PreviewReady]] = {}
+        self._newest: dict[tuple[str, str], list[_Waiting]] = {}
         self._layers: dict[tuple[str, str], Any] = {}
 
     def take(self, event: PreviewReady) -> None:
         """Remember a preview; it is shown at the next update."""
+        try:
+            # Mapped at once: the run deletes the file when it ends, which may be before the next update.
+            array = open_memmap(event.array)
+        except RunError:
+            return
         waiting = self._newest.setdefault((event.record, event.head), [])
-        waiting[:] = [old for old in waiting if (old.start, old.stop) != (event.start, event.stop)]
-        waiting.append(event)
+        waiting[:] = [old for old in waiting if (old[0].start, old[0].stop) != (event.start, event.stop)]
+        waiting.append((event, array))
         self._beat.ask(self.show_newest)
 
     def show_newest(self) -> None:
         """Show what waits; the layers stay."""
         newest, self._newest = self._newest, {}
-        for events in newest.values():
-            for event in events:
-                self._show(event)
+        for waiting in newest.values():
+            for event, array in waiting:
+                self._show(event, array)
 
-    def _show(self, event: PreviewReady) -> None:
+    def _show(self, event: PreviewReady, array: npt.NDArray[Any]) -> None:
         place = self._place(event)
         if place is None:
             return
-        try:
-            block = _read(event)
-        except RunError:
-            return  # the run ended and took its shared files with it
+        block = _read(event, array)
         show = self._kind(event.head, block)
         size = tuple(side.stop - side.start for side in place.box)
         values = _as_layer_data(block.reshape(len(block), *size), show)
@@ -140,6 +149,9 @@ class PreviewLayers:
         }
         # Zeros take no memory until they are written to: what was never predicted costs nothing.
         data = np.zeros((*shape, *trailing), values.dtype)
+        earlier = [layer for layer in self._viewer.layers if layer.name == name]
+        if self._goes_on and earlier and _alike(earlier[0], data, options["metadata"], geometry):
+            return earlier[0]
         if show == "labels":
             colours = foreground_colours(self._config, head)
             return self._viewer.add_labels(data, opacity=0.5, colormap=colours, **options)
@@ -181,9 +193,17 @@ class _Place:
     box: tuple[slice, ...]
 
 
-def _read(event: PreviewReady) -> npt.NDArray[Any]:
+def _alike(layer: Any, data: npt.NDArray[Any], metadata: Mapping[str, Any], geometry: Geometry) -> bool:
+    """Return whether a layer is a preview of the same array at the same place."""
+    return (
+        layer.metadata.get(_OURS) == metadata[_OURS]
+        and (layer.data.shape, layer.data.dtype) == (data.shape, data.dtype)
+        and Geometry.of(layer).coincides(geometry)
+    )
+
+
+def _read(event: PreviewReady, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Return the new block, (channels, *block), copied out of the shared file."""
-    array: npt.NDArray[Any] = open_memmap(event.array)
     axis = event.array.get("channel_axis")
     array = array[np.newaxis] if axis is None else np.moveaxis(array, axis, 0)
     size = tuple(high - low for low, high in zip(event.start, event.stop, strict=True))

@@ -86,6 +86,11 @@ class RunPanel(QWidget):
         """Stop the clock: the work waits."""
         self._clock.stop()
 
+    @property
+    def text(self) -> str:
+        """The status in words."""
+        return self._text
+
     def say(self, text: str) -> None:
         """Show the status in words."""
         self._text = text

@@ -9,17 +9,37 @@ from typing import Any
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QPushButton
 
 from ..config import ExperimentConfig, SegtrainError, dump_config, load_config
-from ..runs import BatchDone, EpochDone, Event, Finished, Progress, RunFolder, RunStarted, RunState, Warned
+from ..runs import (
+    BatchDone,
+    EpochDone,
+    Event,
+    Finished,
+    FinishReason,
+    FittingSize,
+    Progress,
+    RunFolder,
+    RunStarted,
+    RunState,
+    Warned,
+    read_data,
+)
+from ..runs.metrics import Row
 from . import notify
 from .curves import Curves
 from .dock import Dock
 from .form_rows import FormRows
+from .offer import Offer
 from .path_edit import PathEdit
+from .project_watch import ProjectWatch
+from .reattach import reattach
+from .resume_row import ResumeRow
 from .run_panel import RunPanel
 from .style import DEFAULT_PROJECT
 from .train_form import TrainForm
 from .training_session import State, TrainingSession
 
+_START = "Train with these settings"
+_RESUME = "Go on with this run and its own settings"
 _SAYS = {
     State.PREPARING: "Preparing the layers …",
     State.STARTING: "Preparing data and network …",
@@ -48,15 +68,21 @@ class TrainDock(Dock):
         self.project.set_value(DEFAULT_PROJECT)
         self.panel = RunPanel(
             {
-                "start": ("Start", "Train with these settings"),
+                "start": ("Start", _START),
                 "pause": ("Pause", "Wait after this batch; press again to go on"),
                 "stop": ("Stop", "End after this batch, with a checkpoint; the run can be resumed"),
             },
             self.beat,
         )
+        self.resumable = ResumeRow()
+        self.fitting = Offer(
+            "use_fitting_size", "Use this size", "Write the patch and batch size into the form"
+        )
+        self.projects = ProjectWatch(self._project, self)
         self.curves = Curves(self.beat)
         self.curves.hide()
         self._result = ""
+        self._said_active: str | None = None
         self._lay_out()
         self._connect()
         self._on_state(State.IDLE)
@@ -76,7 +102,8 @@ class TrainDock(Dock):
         project = FormRows()
         project.add_row("Project", self.project)
         project.setContentsMargins(6, 0, 0, 0)  # as far in as the form
-        self._stack(self._header(), self.form, project, self.panel, self.curves)
+        foot = (project, self.resumable, self.fitting, self.panel, self.curves)
+        self._stack(self._header(), self.form, *foot)
 
     def _header(self) -> QHBoxLayout:
         title = QLabel("Train on painted layers")
@@ -98,6 +125,9 @@ class TrainDock(Dock):
         buttons["start"].clicked.connect(self.start)
         buttons["pause"].clicked.connect(self.session.pause)
         buttons["stop"].clicked.connect(self.session.stop)
+        self.resumable.button.clicked.connect(self.resume)
+        self.project.changed.connect(self.projects.look_when_typed)
+        self.projects.changed.connect(lambda _: self._on_project())
         self.open.clicked.connect(self._open_config)
         self.save.clicked.connect(self._save_config)
         self.session.state_changed.connect(lambda state: self._on_state(State(state)))
@@ -111,9 +141,30 @@ class TrainDock(Dock):
         """Train with what the dock shows; says why not when it cannot."""
         try:
             config, data = self.form.value(), self.form.data()
-            self.session.start(config, data, self.project.value() or DEFAULT_PROJECT)
+            self.session.start(config, data, self._project())
         except SegtrainError as error:
             self._refuse(str(error))
+
+    def resume(self) -> None:
+        """Go on with the chosen run, on the open layers where they are those it was trained on."""
+        chosen = self.resumable.value()
+        if chosen is None:
+            return
+        try:
+            run = RunFolder.open(chosen)
+            config = run.read_config()
+            found = reattach(read_data(run), config.dataset_config, list(self.viewer.layers))
+            self.form.set_value(config)
+            if found.data.images:
+                self.form.images.set_value(tuple(found.data.images))
+            self.session.start(config, found.data, run.project, run.path)
+        except SegtrainError as error:
+            self._refuse(str(error))
+            return
+        notify.info(f"{run.name} {found.words}.")
+
+    def _project(self) -> Path:
+        return self.project.value() or DEFAULT_PROJECT
 
     def _open_config(self) -> None:
         path, _ = QFileDialog.getOpenFileName(self, "Open settings", "", "Settings (*.yaml *.yml *.json)")
@@ -136,10 +187,16 @@ class TrainDock(Dock):
     def _on_state(self, state: State) -> None:
         idle = state is State.IDLE
         running = state in (State.RUNNING, State.PAUSED)
-        self.panel.enable(start=idle, pause=running, stop=not idle and state is not State.STOPPING)
+        self.panel.enable(pause=running, stop=not idle and state is not State.STOPPING)
         self.panel.buttons["pause"].setText("Resume" if state is State.PAUSED else "Pause")
         self.form.setEnabled(idle)
         self.project.setEnabled(idle)
+        self._on_project()
+        if not idle:
+            self.fitting.withdraw()
+            self.projects.stop()  # the lock is our own now
+        elif self.isVisible():
+            self.projects.start()
         if state in (State.PREPARING, State.STARTING):
             self.panel.wait(_SAYS[state])
         elif state is State.RUNNING:
@@ -148,9 +205,25 @@ class TrainDock(Dock):
             self.panel.hold()
             self.panel.say(_SAYS[state])
 
+    def _on_project(self) -> None:
+        """Let the user start, or say who else trains in the project; another process may begin any time."""
+        idle, found = self.session.state is State.IDLE, self.projects.state
+        self.resumable.offer(found.resumable)
+        self.resumable.setVisible(idle and bool(found.resumable))
+        start, resume = self.panel.buttons["start"], self.resumable.button
+        start.setEnabled(idle and found.active is None)
+        resume.setEnabled(found.active is None)
+        start.setToolTip(found.active or _START)
+        resume.setToolTip(found.active or _RESUME)
+        if idle and found.active is not None:
+            self.panel.say(found.active)
+        elif idle and self.panel.text == self._said_active:
+            self.panel.say("")
+        self._said_active = found.active
+
     def _on_event(self, event: Event) -> None:
         if isinstance(event, RunStarted):
-            self.curves.begin(event)
+            self.curves.begin(event, _earlier(event))
             self.curves.show()
             size = "" if event.parameters is None else f", {event.parameters / 1e6:.2g} million parameters"
             self.panel.say(f"Run {event.name} on {event.device}{size}")
@@ -167,16 +240,29 @@ class TrainDock(Dock):
             self._on_finished(event)
 
     def _on_finished(self, event: Finished) -> None:
+        if event.fitting is not None:
+            certain = event.reason == FinishReason.OUT_OF_MEMORY
+            self._offer_size(event.fitting, "This" if certain else "If memory ran out, this")
         if not event.path or event.status is RunState.FAILED:
             return
         name = Path(event.path).name
         if event.status is RunState.INTERRUPTED:
             self._result = (
-                f"Stopped. Run {name} keeps what it learned: predict with it, or paint more and start again."
+                f"Stopped. Run {name} keeps what it learned: predict with it, or paint more and resume it."
             )
         else:
             self._result = "; ".join(filter(None, (f"{name} is trained", _best(event.path), event.message)))
             notify.info(f"{name} is trained; use it in the Predict dock.")
+
+    def _offer_size(self, size: FittingSize, what: str) -> None:
+        patch = " × ".join(map(str, size.patch_size))
+        words = f"patches of {patch} in batches of {size.batch_size}"
+
+        def use() -> None:
+            self.form.use_size(size.patch_size, size.batch_size)
+            self.panel.say(f"The form has {words} now; press Start")
+
+        self.fitting.make(f"{what} should fit: {words}", use)
 
     def _on_end(self, well: bool, message: str) -> None:
         self.panel.reset()
@@ -185,10 +271,32 @@ class TrainDock(Dock):
         if not well:
             notify.error(message)
 
+    def showEvent(self, event: Any) -> None:
+        """Watch the project while somebody can see what is found."""
+        super().showEvent(event)
+        if self.session.state is State.IDLE:
+            self.projects.start()
+
+    def hideEvent(self, event: Any) -> None:
+        """Leave the file system alone."""
+        self.projects.stop()
+        super().hideEvent(event)
+
     def shut_down(self) -> None:
         """Let go of viewer and engine; a running training stops, with a checkpoint."""
+        self.projects.stop()
         self.session.close()
         super().shut_down()
+
+
+def _earlier(event: RunStarted) -> list[Row]:
+    """Return the metrics of the epochs before a resume."""
+    if event.first_epoch <= 1:
+        return []
+    try:
+        return RunFolder(Path(event.path)).read_metrics()[: event.first_epoch - 1]
+    except SegtrainError:
+        return []
 
 
 def _best(path: str) -> str:

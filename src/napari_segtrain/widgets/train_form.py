@@ -177,6 +177,11 @@ class TrainForm(QWidget):
         self.auxiliary.refresh()
         self.auxiliary.set_value(value.auxiliary_tasks)
 
+    def use_size(self, patch_size: tuple[int, ...], batch_size: int) -> None:
+        """Show another patch and batch size; everything else stays as it is."""
+        shown = self.training.value()
+        self.training.set_value(shown.replace(patch_size=patch_size, batch_size=batch_size))
+
     def data(self) -> TrainingData:
         """Return what the engine is told to train on.
 

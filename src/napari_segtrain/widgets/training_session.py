@@ -97,7 +97,9 @@ class TrainingSession(QObject):
         """Where the training is."""
         return self._state
 
-    def start(self, config: ExperimentConfig, data: TrainingData, project: Path) -> None:
+    def start(
+        self, config: ExperimentConfig, data: TrainingData, project: Path, resume: Path | None = None
+    ) -> None:
         """Train; returns at once.
 
         Parameters
@@ -108,6 +110,8 @@ class TrainingSession(QObject):
             The layers to train on.
         project
             Folder that gets the run.
+        resume
+            Folder of the run to go on with, instead of a new one.
 
         Raises
         ------
@@ -119,9 +123,13 @@ class TrainingSession(QObject):
         check_writable(project)
         self._scratch = Scratch.create(project)
         self._strokes = StrokeForwarder(self._viewer, data.mirrors, self._scratch, self._send)
-        self._previews = PreviewLayers(self._viewer, config, data.images, self._beat)
+        self._previews = PreviewLayers(
+            self._viewer, config, data.images, self._beat, goes_on=resume is not None
+        )
         self._gaze = Gaze(self._viewer, data.images.values(), self._send, self._beat.give_way)
-        command = Train(config=config.to_dict(), data={}, project=str(project))
+        command = Train(
+            config=config.to_dict(), project=str(project), resume=None if resume is None else str(resume)
+        )
         self._job = command.job
         self._go(State.PREPARING)
         worker = write_copies(data.copies, self._scratch)
@@ -192,17 +200,13 @@ class TrainingSession(QObject):
             self._end(False, event.message)
         elif isinstance(event, Finished):
             self.happened.emit(event)
-            # An interrupted run can go on later, and then needs the arrays that it was trained on.
-            self._end(
-                event.status is not RunState.FAILED,
-                event.message,
-                keep=event.status is RunState.INTERRUPTED,
-            )
+            self._end(event.status is not RunState.FAILED, event.message)
         elif not isinstance(event, EngineDied):
             self.happened.emit(event)
 
-    def _end(self, well: bool, message: str, *, keep: bool = False) -> None:
-        self._release(keep=keep)
+    def _end(self, well: bool, message: str) -> None:
+        # A run that can go on has names of its own for the shared files.
+        self._release(keep=False)
         self._job = None
         self._go(State.IDLE)
         self.ended.emit(well, message)

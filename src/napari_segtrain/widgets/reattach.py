@@ -1,0 +1,126 @@
+"""Finding the open layers that a run was trained on, to go on with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..config import DataError, DatasetConfig
+from .data_spec import TrainingData, image_data, training_data
+from .layers import Copies
+
+
+@dataclass(frozen=True)
+class Reattached:
+    """What a resumed run is trained on.
+
+    Attributes
+    ----------
+    data
+        With a `spec` of open layers, or without one: then with the open images alone, for previews.
+    words
+        Which of the two, and why, to follow the run's name.
+    """
+
+    data: TrainingData
+    words: str
+
+
+def reattach(stored: Any, config: DatasetConfig, layers: Sequence[Any]) -> Reattached:
+    """Choose what a run goes on with: open layers of the same names and shapes, else what it has stored.
+
+    Parameters
+    ----------
+    stored
+        Where the run's data is, as `read_data` returns it.
+    config
+        Section `dataset_config` of the run.
+    layers
+        Layers of the viewer.
+    """
+    entries = stored.get("layers", ()) if isinstance(stored, Mapping) else ()
+    if not entries:
+        return Reattached(TrainingData(spec=None), f"goes on with its data in {stored}")
+    named = {layer.name: layer for layer in layers}
+    try:
+        data = _attached(entries, config, named)
+    except DataError as error:
+        images = _images(entries, config, named)
+        words = f"goes on with the copies of its layers, with the labels it had: {error}"
+        if not images:
+            words += f". Open {entries[0]['id']!r} before you resume to see live previews"
+        return Reattached(TrainingData(spec=None, images=images), words)
+    names = ", ".join(repr(mirror.layer.name) for mirror in data.mirrors)
+    return Reattached(data, f"goes on with the open layers and the labels as they are now in {names}")
+
+
+def _attached(
+    entries: Sequence[Mapping[str, Any]], config: DatasetConfig, named: Mapping[str, Any]
+) -> TrainingData:
+    """Return the open layers as a data set; raises `DataError` when one is not what the run had."""
+    images = [_layer(entry["id"], named) for entry in entries]
+    targets = {
+        name: (
+            _layer_of(entries, "labels", target.labels or name, named),
+            _layer_of(entries, "masks", target.mask or name, named),
+        )
+        for name, target in config.targets.items()
+    }
+    data = training_data(images, targets, config, all_layers=list(named.values()))
+    for entry, new in zip(entries, data.layers, strict=True):
+        _check(entry["image"], new["image"], data.copies)
+        for kind in ("labels", "masks"):
+            if set(entry[kind]) != set(new[kind]):
+                raise DataError(f"the {kind} of {entry['id']!r} are on other layers now")
+            for key, spec in entry[kind].items():
+                _check(spec, new[kind][key], data.copies)
+    return data
+
+
+def _layer_of(
+    entries: Sequence[Mapping[str, Any]], kind: str, key: str, named: Mapping[str, Any]
+) -> Any | None:
+    """Return the first layer that a target was learned from, or its mask; None when it had none."""
+    names = [entry[kind][key]["name"] for entry in entries if key in entry[kind]]
+    return _layer(names[0], named) if names else None
+
+
+def _images(
+    entries: Sequence[Mapping[str, Any]], config: DatasetConfig, named: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return those of the run's images that are open."""
+    found: dict[str, Any] = {}
+    for entry in entries:
+        try:
+            data = image_data(_layer(entry["id"], named), config)
+            _check(entry["image"], data.layers[0]["image"], data.copies)
+        except DataError:
+            continue
+        found.update(data.images)
+    return found
+
+
+def _layer(name: str, named: Mapping[str, Any]) -> Any:
+    if name not in named:
+        raise DataError(f"layer {name!r} is not open")
+    return named[name]
+
+
+def _check(old: Mapping[str, Any], new: Mapping[str, Any], copies: Copies) -> None:
+    if old["name"] != new["name"]:
+        raise DataError(f"layer {new['name']!r} stands where {old['name']!r} did")
+    before, now = _place(old, copies), _place(new, copies)
+    if before != now or old["axes"] != new["axes"]:
+        raise DataError(f"layer {new['name']!r} is {_text(now)} now, and was {_text(before)}")
+
+
+def _place(spec: Mapping[str, Any], copies: Copies) -> tuple[int, ...] | str:
+    """Return the shape of an array, or the place of one that is read where it lies."""
+    shape = next((copy.shape for copy in copies.items if copy.spec is spec), spec.get("shape"))
+    return str(Path(spec["path"]).resolve()) if shape is None else tuple(int(size) for size in shape)
+
+
+def _text(place: tuple[int, ...] | str) -> str:
+    return place if isinstance(place, str) else "of shape " + " × ".join(map(str, place))
