@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..config import DataError, DatasetConfig
-from .data_spec import TrainingData, image_data, training_data
+from .data_spec import TrainedImage, TrainingData, image_data, training_data
 from .layers import Copies
 
 
@@ -52,7 +53,7 @@ def reattach(stored: Any, config: DatasetConfig, layers: Sequence[Any]) -> Reatt
         if not images:
             words += f". Open {entries[0]['id']!r} before you resume to see live previews"
         return Reattached(TrainingData(spec=None, images=images), words)
-    names = ", ".join(repr(mirror.layer.name) for mirror in data.mirrors)
+    names = ", ".join(dict.fromkeys(repr(mirror.layer.name) for mirror in data.mirrors))
     return Reattached(data, f"goes on with the open layers and the labels as they are now in {names}")
 
 
@@ -60,7 +61,7 @@ def _attached(
     entries: Sequence[Mapping[str, Any]], config: DatasetConfig, named: Mapping[str, Any]
 ) -> TrainingData:
     """Return the open layers as a data set; raises `DataError` when one is not what the run had."""
-    images = [_layer(entry["id"], named) for entry in entries]
+    images = [_image(entry, config, named).layer for entry in entries]
     targets = {
         name: (
             _layer_of(entries, "labels", target.labels or name, named),
@@ -70,7 +71,6 @@ def _attached(
     }
     data = training_data(images, targets, config, all_layers=list(named.values()))
     for entry, new in zip(entries, data.layers, strict=True):
-        _check(entry["image"], new["image"], data.copies)
         for kind in ("labels", "masks"):
             if set(entry[kind]) != set(new[kind]):
                 raise DataError(f"the {kind} of {entry['id']!r} are on other layers now")
@@ -89,17 +89,20 @@ def _layer_of(
 
 def _images(
     entries: Sequence[Mapping[str, Any]], config: DatasetConfig, named: Mapping[str, Any]
-) -> dict[str, Any]:
+) -> dict[str, TrainedImage]:
     """Return those of the run's images that are open."""
-    found: dict[str, Any] = {}
+    found: dict[str, TrainedImage] = {}
     for entry in entries:
-        try:
-            data = image_data(_layer(entry["id"], named), config)
-            _check(entry["image"], data.layers[0]["image"], data.copies)
-        except DataError:
-            continue
-        found.update(data.images)
+        with suppress(DataError):
+            found[entry["id"]] = _image(entry, config, named)
     return found
+
+
+def _image(entry: Mapping[str, Any], config: DatasetConfig, named: Mapping[str, Any]) -> TrainedImage:
+    """Return the open image of a name, when it is what the run had; raises `DataError`."""
+    data = image_data(_layer(entry["id"], named), config)
+    _check(entry["image"], data.layers[0]["image"], data.copies)
+    return data.images[entry["id"]]
 
 
 def _layer(name: str, named: Mapping[str, Any]) -> Any:
