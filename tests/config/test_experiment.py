@@ -222,6 +222,14 @@ def task(source):
             ],
         ),
         ({"auxiliary_tasks": {"a": task("a")}}, ["in a circle ('a' from 'a'); name a target"]),
+        (
+            {
+                "auxiliary_tasks": {
+                    "v": {"type": "inplane_direction", "source_target": "a", "ds_interpolation": "linear"}
+                }
+            },
+            ["auxiliary_tasks.v.ds_interpolation: directions have no sign", "use nearest"],
+        ),
     ],
 )
 def test_a_mistake_is_named_with_the_nearest_valid_choice(values, words):

@@ -116,6 +116,7 @@ def test_an_image_is_scored_for_every_kind_of_output() -> None:
         make_head("level", "regression", 2),
         make_head("depth", "distance_transform"),
         make_head("normals", "surface_normals", 2),
+        make_head("tangent", "inplane_direction", 2),
         make_head("nearest", "nearest_component", 2),
         make_head("tensor", "structure_tensor", 3),
         make_head("absent", "binary"),
@@ -128,7 +129,17 @@ def test_an_image_is_scored_for_every_kind_of_output() -> None:
     truth |= {f"{h.name}_mask": valid for h in heads}
     cells = random.integers(0, 4, shape), random.integers(0, 4, shape)
     scores = evaluate_image(heads, truth, prediction, {"cells": cells}, 0.7, {"kinds": (1, 2, 5)})
-    assert list(scores) == ["mask", "kinds", "cells", "level", "depth", "normals", "nearest", "tensor"]
+    assert list(scores) == [
+        "mask",
+        "kinds",
+        "cells",
+        "level",
+        "depth",
+        "normals",
+        "tangent",
+        "nearest",
+        "tensor",
+    ]
     assert all(s.voxels == valid.sum() for s in scores.values())
     assert scores["mask"].values()["dice"] == dice(truth["mask"][0], prediction["mask"][0] > 0.7, valid[0])
     assert {"dice_1", "dice_2", "dice_5"} < set(scores["kinds"].values())
@@ -137,6 +148,10 @@ def test_an_image_is_scored_for_every_kind_of_output() -> None:
         assert scores[name].values()["mae"] == pytest.approx(
             np.abs(truth[name] - prediction[name])[:, valid[0]].mean()
         )
+    opposite = {**prediction, "tangent": -prediction["tangent"]}
+    same = evaluate_image(heads, truth, opposite)["tangent"].values()
+    assert same["angular_error"] == pytest.approx(scores["tangent"].values()["angular_error"])
+    assert same["angular_error"] < 90
     assert 0 < scores["normals"].values()["angular_error"] < 90
     report = Report()
     report.add("a", scores)

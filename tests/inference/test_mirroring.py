@@ -61,13 +61,19 @@ def test_mirroring_changes_nothing_for_an_equivariant_network(
     def unit(x: Tensor) -> Tensor:
         return torch.nn.functional.normalize(gradient(x), dim=1)
 
+    def line(x: Tensor) -> Tensor:
+        # Which of the two signs comes out depends on how the image lies.
+        return unit(x) * torch.sign(torch.arange(x.numel()).reshape(x.shape) % 3 - 0.5)
+
     outputs = {
+        "line": line,
         "grey": lambda x: x,
         "normals": unit,
         "nearest": gradient,
         "tensor": lambda x: outer(gradient(x)),
     }
     heads = [
+        head("line", "inplane_direction", ndim),
         head("grey"),
         head("normals", "surface_normals", ndim),
         head("nearest", "nearest_component", ndim, scale=3.0),
@@ -81,6 +87,27 @@ def test_mirroring_changes_nothing_for_an_equivariant_network(
     for name in plain:
         np.testing.assert_allclose(mirrored[name], plain[name], atol=1e-5)
         assert np.abs(plain[name]).max() > 0.1
+
+
+@pytest.mark.parametrize("shape", [(40, 40), (3, 40, 40)])
+def test_lines_of_opposite_sign_do_not_cancel_where_tiles_overlap(
+    predictor_of: Callable, head: Callable, shape: tuple[int, ...]
+) -> None:
+    direction = torch.tensor([0.6, -0.8]).reshape(1, 2, 1, 1)
+    flip = iter(range(10**6))
+
+    def line(x: Tensor) -> Tensor:
+        return direction.expand(len(x), 2, *x.shape[2:]) * (-1) ** next(flip)
+
+    predictor = predictor_of(
+        {"grey": lambda x: x, "line": line}, [head("grey"), head("line", "inplane_direction", 2)], overlap=0.5
+    )
+    image = np.random.default_rng(0).random(shape).astype(np.float32)
+    found = predictor.predict_array(image)
+    assert found["line"].shape == (2, *shape)
+    expected = np.broadcast_to(np.reshape([0.6, -0.8], (2, *(1,) * len(shape))), found["line"].shape)
+    np.testing.assert_allclose(found["line"], expected, atol=1e-5)
+    np.testing.assert_allclose(found["grey"].reshape(shape), image, atol=1e-5)
 
 
 def test_mirroring_averages_what_is_not_equivariant(

@@ -119,6 +119,14 @@ def test_angle_is_between_directions_whatever_their_length(fake_head) -> None:
     assert got["val_n_angle"] == pytest.approx(45.0, abs=1e-3)
 
 
+def test_of_directions_without_a_sign_the_opposite_is_as_good(fake_head) -> None:
+    head = fake_head("t", encoding="inplane_direction", activation="none", out_channels=2)
+    output = torch.tensor([[[[-5.0, 0.0]], [[0.0, -1.0]]]])
+    target = torch.tensor([[[[1.0, 0.0]], [[1.0, 1.0]]]])
+    got = score(head, output, target, torch.ones(1, 1, 1, 2) > 0)
+    assert got["val_t_angle"] == pytest.approx(22.5, abs=1e-3)
+
+
 def test_scores_start_anew_after_they_were_asked_for(fake_head) -> None:
     head = fake_head("a")
     metrics = build_metrics([head], "train_")

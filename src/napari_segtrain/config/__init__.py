@@ -3,6 +3,7 @@
 from .auxiliary import (
     AuxiliaryTask,
     DistanceTransformTask,
+    InplaneDirectionTask,
     NearestComponentTask,
     StructureTensorTask,
     SurfaceNormalsTask,
@@ -67,6 +68,7 @@ __all__ = [
     "DistanceTransformTask",
     "ExperimentConfig",
     "InferenceConfig",
+    "InplaneDirectionTask",
     "Interpolation",
     "LossConfig",
     "MinMax",

@@ -140,8 +140,31 @@ class StructureTensorTask(_TensorTask):
     type: Literal["structure_tensor"] = "structure_tensor"
 
 
+class InplaneDirectionTask(_TensorTask):
+    """Direction in which the source target's surface bends least: along a fibre, or in a sheet."""
+
+    type: Literal["inplane_direction"] = "inplane_direction"
+    ds_interpolation: Interpolation = key(
+        "nearest",
+        "Coarse targets",
+        "How the derived target is made smaller for deep supervision: only nearest, for directions without a "
+        "sign have no mean.",
+    )
+
+    @field_validator("ds_interpolation")
+    @classmethod
+    def _no_mean(cls, value: Interpolation) -> Interpolation:
+        if value != "nearest":
+            raise ValueError("directions have no sign here, so that a mean of two may cancel; use nearest")
+        return value
+
+
 AuxiliaryTask = Annotated[
-    DistanceTransformTask | SurfaceNormalsTask | StructureTensorTask | NearestComponentTask,
+    DistanceTransformTask
+    | SurfaceNormalsTask
+    | StructureTensorTask
+    | InplaneDirectionTask
+    | NearestComponentTask,
     Field(discriminator="type"),
 ]
 

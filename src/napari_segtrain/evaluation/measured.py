@@ -47,20 +47,24 @@ def value_errors(truth: Array, prediction: Array, valid: Mask | None = None) -> 
     return _errors(np.subtract(prediction, truth, dtype=np.float64), valid)
 
 
-def angles(truth: Array, prediction: Array) -> npt.NDArray[np.float64]:
+def angles(truth: Array, prediction: Array, *, signed: bool = True) -> npt.NDArray[np.float64]:
     """Return the angle between vectors, degrees, `(*spatial)`, of two `(ndim, *spatial)`.
 
     atan2(‖n̂ − m̂‖, ‖n̂ + m̂‖)·2 of the unit vectors (Kahan 2006), which keeps its digits at small angles where
-    the arc cosine does not. A vector without length is at 90° to every other.
+    the arc cosine does not. A vector without length is at 90° to every other. When they are not `signed`, a
+    vector and its opposite are the same, and no angle exceeds 90°.
     """
     true, predicted = _unit(truth), _unit(prediction)
     half = np.arctan2(np.linalg.norm(true - predicted, axis=0), np.linalg.norm(true + predicted, axis=0))
-    return np.asarray(np.degrees(2 * half))
+    found = np.degrees(2 * half)
+    return np.asarray(found if signed else np.minimum(found, 180.0 - found))
 
 
-def angle_errors(truth: Array, prediction: Array, valid: Mask | None = None) -> ErrorSum:
+def angle_errors(
+    truth: Array, prediction: Array, valid: Mask | None = None, *, signed: bool = True
+) -> ErrorSum:
     """Compare directions, `(ndim, *spatial)`; errors in degrees, see `angles` and `value_errors`."""
-    return _errors(angles(truth, prediction), valid)
+    return _errors(angles(truth, prediction, signed=signed), valid)
 
 
 def mae(truth: Array, prediction: Array, valid: Mask | None = None) -> float | None:

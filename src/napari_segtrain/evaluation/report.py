@@ -74,7 +74,7 @@ def evaluate_image(
         elif head.encoding == "binary":
             found[name] = score_mask(true[0], predicted[0] > threshold, valid)
         elif head.unit:
-            found[name] = score_directions(true, predicted, valid)
+            found[name] = score_directions(true, predicted, valid, signed=head.kind != "line")
         else:
             found[name] = score_values(true, predicted, valid)
     return found

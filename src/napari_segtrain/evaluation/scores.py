@@ -179,9 +179,12 @@ def score_values(truth: Array, prediction: Array, valid: Mask | None = None) -> 
     return ValueScores(_voxels(truth[0], valid), value_errors(truth, prediction, valid))
 
 
-def score_directions(truth: Array, prediction: Array, valid: Mask | None = None) -> DirectionScores:
+def score_directions(
+    truth: Array, prediction: Array, valid: Mask | None = None, *, signed: bool = True
+) -> DirectionScores:
     """Score vectors, `(ndim, *spatial)`; see `angles`."""
-    return DirectionScores(_voxels(truth[0], valid), angle_errors(truth, prediction, valid))
+    errors = angle_errors(truth, prediction, valid, signed=signed)
+    return DirectionScores(_voxels(truth[0], valid), errors)
 
 
 def _voxels(truth: Array, valid: Mask | None) -> int:

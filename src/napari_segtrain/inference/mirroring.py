@@ -69,8 +69,8 @@ class Symmetry:
         return moved if min(signs) > 0 else moved * self._channels(moved, signs)
 
     def apply_kind(self, kind: HeadKind) -> Callable[[Tensor], Tensor]:
-        """Return what moves the predictions of a kind of head."""
-        turns = {"vector": self.apply_vectors, "tensor": self.apply_tensors}
+        """Return what moves the predictions of a kind of head; lines are tensors where they are summed."""
+        turns = {"vector": self.apply_vectors, "line": self.apply_tensors, "tensor": self.apply_tensors}
         return turns.get(kind, self.apply)
 
     @property

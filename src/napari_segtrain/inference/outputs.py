@@ -17,7 +17,7 @@ from .activation import channel_ranges
 PARTS = ("boundary", "centre_distance")
 """Encodings that belong to an instance target; nobody asks for them by themselves."""
 
-Form = Literal["mask", "classes", "uint8", "numbers", "part", "instances"]
+Form = Literal["mask", "classes", "uint8", "numbers", "lines", "part", "instances"]
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,9 @@ class Output:
         Name of the array, layer or file.
     form
         mask: 1 where the probability exceeds `threshold`, else 0, in every channel. classes: the label
-        value of the likeliest class. uint8: probabilities times 255. numbers: as they are. part: numbers
-        in half precision that `instances` are made of and that are not kept. instances: object numbers.
+        value of the likeliest class. uint8: probabilities times 255. numbers: as they are. lines: unit
+        vectors without a sign, the main direction of summed tensors. part: numbers in half precision that
+        `instances` are made of and that are not kept. instances: object numbers.
     channels
         Channels of the array; 1 is stored without a channel axis in files.
     source
@@ -71,6 +72,11 @@ class Output:
             return np.asarray(self.values, self.dtype)[likeliest(own)][None]
         if self.form == "uint8":
             return (np.clip(own, 0.0, 1.0) * np.float32(255) + np.float32(0.5)).astype(np.uint8)
+        if self.form == "lines":
+            from napari_segtrain.targets.tensor_kernels import eigenvectors
+
+            everywhere = np.ones(own.shape[1:], np.bool_)
+            return eigenvectors(own, everywhere, 0.0, largest=True)[0]
         return own.astype(self.dtype)
 
 
@@ -162,7 +168,7 @@ def raw_outputs(heads: Sequence[Head], names: Sequence[str] | None) -> OutputPla
     """
     chosen = _choose(heads, names, everything=True)
     ranges = channel_ranges(chosen)
-    outputs = tuple(Output(h.name, "numbers", h.out_channels, ranges[h.name]) for h in chosen)
+    outputs = tuple(Output(h.name, _numbers(h), h.out_channels, ranges[h.name]) for h in chosen)
     return OutputPlan(tuple(chosen), outputs, {})
 
 
@@ -210,10 +216,14 @@ def plan_outputs(
     return OutputPlan(tuple(used), tuple(outputs), separated)
 
 
+def _numbers(head: Head) -> Form:
+    return "lines" if head.kind == "line" else "numbers"
+
+
 def _output(head: Head, part: slice, inference: InferenceConfig, values: tuple[int, ...]) -> Output:
     channels, name = head.out_channels, head.name
     if head.kind != "segmentation" or head.encoding == "centre_distance":
-        return Output(name, "numbers", channels, part)
+        return Output(name, _numbers(head), channels, part)
     if inference.output == "uint8":
         return Output(name, "uint8", channels, part)
     if inference.output == "probabilities":

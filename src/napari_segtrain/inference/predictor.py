@@ -20,7 +20,7 @@ from napari_segtrain.data.sources import Source
 from napari_segtrain.network import MultiTaskUNet, NetworkPlan, maybe_compile, round_up
 from napari_segtrain.targets import Head
 
-from .activation import channel_ranges, is_direction, renormalise
+from .activation import channel_ranges, is_direction, renormalise, stacked_channels
 from .blending import tile_weights
 from .checkpoint import Trained, load_trained
 from .devices import choose_device
@@ -339,7 +339,7 @@ class Predictor:
             self._may_compile = False
 
     def _bytes_per_voxel(self, source: Source, plan: OutputPlan) -> float:
-        sums = 4 * sum(head.out_channels for head in plan.heads)
+        sums = 4 * sum(map(stacked_channels, plan.heads))
         # The block being predicted and the one read ahead, and the normalised image.
         image = source.channels * (2 * source.dtype.itemsize + 4)
         written = sum(output.channels * output.dtype.itemsize for output in plan.streamed)

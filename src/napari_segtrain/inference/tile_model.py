@@ -16,7 +16,7 @@ from torch import nn
 from napari_segtrain.config import RunError
 from napari_segtrain.targets import Head
 
-from .activation import channel_ranges, empty_prediction, stack_predictions
+from .activation import channel_ranges, empty_prediction, stack_predictions, stacked_channels
 from .mirroring import mirrors
 
 logger = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ class NetworkTiles:
         self._tile = tile
         self._size = tile[len(tile) - ndim :]
         self._symmetries = mirrors(ndim) if mirroring else mirrors(ndim)[:1]
-        self.channels = sum(head.out_channels for head in heads)
+        self.channels = sum(map(stacked_channels, heads))
         empty = empty_prediction(heads)
         channel_weights = weights.reshape(1, *weights.shape)
         self.empty = empty.reshape(-1, *(1,) * weights.ndim) * channel_weights if empty is not None else None

@@ -17,9 +17,10 @@ Encoding = Literal[
     "distance_transform",
     "surface_normals",
     "structure_tensor",
+    "inplane_direction",
     "nearest_component",
 ]
-HeadKind = Literal["segmentation", "scalar", "vector", "tensor"]
+HeadKind = Literal["segmentation", "scalar", "vector", "line", "tensor"]
 
 
 @dataclass(frozen=True)
@@ -64,9 +65,16 @@ class Head:
 
     @property
     def kind(self) -> HeadKind:
-        """``segmentation`` (probabilities), ``scalar`` (values), ``vector`` or ``tensor`` (components)."""
+        """What the channels are.
+
+        ``segmentation``: probabilities. ``scalar``: values. ``vector``: components in array order. ``line``:
+        those of a direction without a sign. ``tensor``: the upper triangle of a symmetric tensor, in array
+        order.
+        """
         if self.encoding in ("surface_normals", "nearest_component"):
             return "vector"
+        if self.encoding == "inplane_direction":
+            return "line"
         if self.encoding == "structure_tensor":
             return "tensor"
         return "segmentation" if self.encoding in ("binary", "classes", "boundary") else "scalar"
@@ -74,7 +82,7 @@ class Head:
     @property
     def unit(self) -> bool:
         """Whether vectors have length 1 by definition, so that their direction is all that they say."""
-        return self.encoding == "surface_normals"
+        return self.encoding in ("surface_normals", "inplane_direction")
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON-able values, for checkpoints."""

@@ -94,7 +94,7 @@ def eigenvectors(
     Parameters
     ----------
     tensors
-        ``(triangle, *spatial)``, positive semidefinite.
+        ``(triangle, *spatial)``, positive semidefinite; tensors of a plane may lie in a stack of planes.
     wanted
         ``(*spatial)``, where a vector is wanted.
     gap
@@ -117,12 +117,11 @@ def eigenvectors(
     product of two rows of ``A - λ``. Well apart eigenvalues, which is what `gap` asks for, make this as
     exact as the input.
     """
-    ndim = wanted.ndim
     volume = as_volume(wanted)
     channels = np.ascontiguousarray(tensors).reshape(len(tensors), *volume.shape)
-    solve = _eigenvectors_2d if ndim == 2 else _eigenvectors_3d
+    solve = _eigenvectors_2d if len(tensors) == triangle(2) else _eigenvectors_3d
     vectors, defined = solve(channels, volume, float(gap), largest)
-    return np.asarray(vectors).reshape(ndim, *wanted.shape), np.asarray(defined).reshape(wanted.shape)
+    return np.asarray(vectors).reshape(-1, *wanted.shape), np.asarray(defined).reshape(wanted.shape)
 
 
 @compiled

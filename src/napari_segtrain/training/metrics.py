@@ -158,7 +158,10 @@ class MaskedError(_HeadMetric):
 
 
 class AngularError(_HeadMetric):
-    """Mean angle in degrees between predicted and true vectors over all labelled voxels seen."""
+    """Mean angle in degrees between predicted and true directions over all labelled voxels seen.
+
+    Of directions without a sign, a vector and its opposite are the same, and no angle exceeds 90°.
+    """
 
     higher_is_better = False
     total: Tensor
@@ -166,6 +169,7 @@ class AngularError(_HeadMetric):
 
     def __init__(self, head: HeadLike) -> None:
         super().__init__(head)
+        self.signed = head.encoding != "inplane_direction"
         self._count("total", dtype=torch.float32)
         self._count("seen")
 
@@ -175,6 +179,8 @@ class AngularError(_HeadMetric):
         # torch's own cosine_similarity is thirty times slower along this axis.
         lengths = output.square().sum(1, keepdim=True) * target.square().sum(1, keepdim=True)
         cosine = (output * target).sum(1, keepdim=True) * lengths.clamp_min(1e-16).rsqrt()
+        if not self.signed:
+            cosine = cosine.abs()
         angle = torch.rad2deg(torch.arccos(cosine.clamp(-1.0, 1.0)))
         self.total += torch.where(mask, angle, 0.0).sum()
         self.seen += mask.sum()
@@ -188,7 +194,7 @@ def head_metric(head: HeadLike) -> Metric:
     """Return the score that suits a head: Dice, mean absolute error, or angle."""
     if head.encoding in ("binary", "classes", "boundary"):
         return MaskedDice(head)
-    if head.encoding == "surface_normals":
+    if head.encoding in ("surface_normals", "inplane_direction"):
         return AngularError(head)
     return MaskedError(head)
 

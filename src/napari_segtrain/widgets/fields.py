@@ -7,12 +7,13 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-Look = Literal["scalar", "vector", "tensor"]
+Look = Literal["scalar", "vector", "line", "tensor"]
 
 LOOKS: dict[str, Look] = {
     "distance_transform": "scalar",
     "surface_normals": "vector",
     "structure_tensor": "tensor",
+    "inplane_direction": "line",
     "nearest_component": "vector",
 }
 """Type of an auxiliary task → what its numbers are."""
@@ -34,13 +35,15 @@ def direction_colours(block: npt.NDArray[Any], look: Look) -> npt.NDArray[np.uin
     -------
     ndarray of uint8
         ``(*spatial, 3)``, red, green and blue for the axes in array order. Vectors: grey is 0, and longer
-        ones than 1 are shown by their direction. Tensors: how much of the trace lies along an axis, as
-        diffusion tensors are coloured; black where there is nothing.
+        ones than 1 are shown by their direction. Lines: how much of them lies along an axis. Tensors: how
+        much of the trace lies along an axis, as diffusion tensors are coloured. Black is nothing.
     """
     ndim = block.ndim - 1
     colours = np.full((*block.shape[1:], 3), 127 if look == "vector" else 0, np.uint8)
     if look == "vector":
         shown = 127.5 * (block / np.maximum(np.sqrt((block**2).sum(axis=0)), 1.0) + 1.0)
+    elif look == "line":
+        shown = 255.0 * np.abs(block)
     else:
         places = [int(place) for place in np.flatnonzero(np.equal(*np.triu_indices(ndim)))]
         own = np.maximum(block[places], 0.0)
