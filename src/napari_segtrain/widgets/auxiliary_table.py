@@ -49,6 +49,7 @@ class TaskCard(Card):
         super().__init__(name, "What the task is called in the run's files and layers.")
         self._targets = targets
         self.type = Combo("type")
+        self.type.setToolTip("What is derived from the labels of the source target.")
         self.type.set_items([(tag.replace("_", " "), tag) for tag in TASKS])
         for index, model in enumerate(TASKS.values()):
             self.type.setItemData(index, (model.__doc__ or "").strip(), 3)

@@ -26,7 +26,13 @@ QPushButton:hover, QPushButton:focus { text-decoration: underline; }
 
 
 def fold(
-    title: str, content: QWidget, *, opened: bool = False, heading: bool = False, indent: int = 0
+    title: str,
+    content: QWidget,
+    *,
+    opened: bool = False,
+    heading: bool = False,
+    indent: int = 0,
+    tip: str = "",
 ) -> QCollapsible:
     """Return a foldable section.
 
@@ -42,14 +48,19 @@ def fold(
         Whether the line is a heading of the dock, with a rule below it.
     indent
         Pixels by which the content is moved in.
+    tip
+        Tooltip of the line; by default it says that the line folds.
     """
     section = QCollapsible(title, expandedIcon=_arrow(down=True), collapsedIcon=_arrow(down=False))
     section.setDuration(0)  # superqt's animation would show half-drawn forms
     section.layout().setContentsMargins(0, 0, 0, 0)
     section.layout().setSpacing(2)
     section.content().layout().setContentsMargins(indent, 2, 0, 2)
-    section.toggleButton().setAccessibleName(title)
-    section.toggleButton().setStyleSheet(_HEADING if heading else _MORE)
+    button = section.toggleButton()
+    button.setObjectName("fold_" + title.lower().replace(" ", "_"))
+    button.setToolTip(tip or f"Show or hide: {title}")
+    button.setAccessibleName(title)
+    button.setStyleSheet(_HEADING if heading else _MORE)
     section.addWidget(content)
     # superqt only makes folded content flat: the keyboard would still walk through it.
     section.content().setVisible(opened)

@@ -107,7 +107,7 @@ class Form(QWidget):
             editor.setToolTip(self._tip(key))
             editor.setAccessibleName(key.title)
             if key.shape is Shape.GROUP:
-                box.add(fold(key.title, editor, indent=INDENT))
+                box.add(fold(key.title, editor, indent=INDENT, tip=key.description))
             elif key.shape is Shape.UNION:
                 box.add(editor)
             else:

@@ -92,6 +92,7 @@ class LossRow(QWidget):
         self.start_epoch.setToolTip(_KEYS["start_epoch"].description)
         self.start_epoch.setPrefix("from ")
         self.more = _tool("…", "Settings of the loss, and the epoch from which it counts")
+        self.more.setObjectName("loss_settings")
         self.more.setCheckable(True)
         self.remove = _tool("✕", "Remove this term")
         self.remove.setObjectName("remove_loss")

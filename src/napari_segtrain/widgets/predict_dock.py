@@ -7,7 +7,7 @@ from typing import Any
 
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
-from ..config import ConfigError, ExperimentConfig, InferenceConfig, SegtrainError
+from ..config import ConfigError, ExperimentConfig, InferenceConfig, SegtrainError, TrSetup
 from . import notify
 from .choice_editors import Combo, DeviceEdit
 from .dock import Dock
@@ -21,6 +21,7 @@ from .prediction_data import SCOPES, Scope, prediction_data
 from .prediction_session import PredictionSession
 from .run_choice import RunChoice
 from .run_panel import RunPanel
+from .schema import schema_text
 from .style import DEFAULT_PROJECT
 
 
@@ -91,6 +92,13 @@ class PredictDock(Dock):
         column = QVBoxLayout(body)
         column.setContentsMargins(4, 4, 8, 4)
         column.setSpacing(6)
+        for control, tip in (
+            (self.device, schema_text(TrSetup, "device")),
+            (self.image, "The image that is predicted."),
+            (self.scope, "How much of the layer is predicted."),
+            (self.destination, "Where the result goes: new layers hold it in memory, a store on the disk."),
+        ):
+            control.setToolTip(tip)
         network, image, self._result = FormRows(), FormRows(), FormRows()
         network.add_row("Project", self.project)
         network.add_row("Run", self.run)

@@ -116,6 +116,11 @@ def describe_key(name: str, field: FieldInfo) -> Key:
     )
 
 
+def schema_text(model: type[Config], name: str) -> str:
+    """Return the description of one key, for a control that stands outside of a form."""
+    return str(model.model_fields[name].description)
+
+
 def tag_of(model: type[Config], discriminator: str) -> str:
     """Return the value of a tagged class's discriminator, such as ``"AdamW"``."""
     return str(model.model_fields[discriminator].default)

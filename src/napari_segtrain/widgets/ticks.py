@@ -50,6 +50,7 @@ class Ticks(QScrollArea):
         self.boxes = [QCheckBox(text) for text in texts]
         for row, box in enumerate(self.boxes):
             box.setFixedHeight(_HEIGHT)
+            box.setObjectName(f"{self.objectName()}/{box.text()}")
             box.setToolTip(box.text())
             box.clicked.connect(partial(self._on_click, row))
             rows.addWidget(box)
