@@ -6,14 +6,26 @@ attribute of the same name elsewhere, a comment, a form or a dump of all values 
 
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
+import torch
 from pydantic import BaseModel
 
 import napari_segtrain
 from napari_segtrain import workflow
-from napari_segtrain.config import Config, ExperimentConfig
+from napari_segtrain.config import (
+    AuxiliaryTask,
+    Config,
+    ExperimentConfig,
+    NormalisationConfig,
+    Optimizer,
+    Schedule,
+)
 from napari_segtrain.config.validation import _flatten
+from napari_segtrain.data import Normalisation, open_layers
+from napari_segtrain.training.optimizers import build_optimizer
+from napari_segtrain.training.schedules import Journey, factor
 
 PACKAGE = Path(napari_segtrain.__file__).parent
 FORMS = {"config", "cli", "widgets"}
@@ -57,42 +69,25 @@ def use_the_program(config, data, project):
     workflow.predict_files(run, data, project / "out", overrides={"instances": True})
 
 
+def classes(union):
+    """Return the tagged classes that a key chooses from."""
+    return get_args(get_args(union)[0])
+
+
 def use_alternatives(disc_image):
-    """Build one of every tagged class that the experiment did not choose."""
-    import torch
-
-    from napari_segtrain.config import (
-        SGD,
-        Adam,
-        MinMax,
-        NAdam,
-        NoNormalisation,
-        Percentile,
-        Poly,
-        RAdam,
-        Step,
-        WarmupCosine,
-        ZScore,
-    )
-    from napari_segtrain.data import Normalisation, open_layers
-    from napari_segtrain.training.optimizers import build_optimizer
-    from napari_segtrain.training.schedules import Journey, factor
-
-    for kind in (SGD, Adam, NAdam, RAdam):
+    """Use one of every optimizer, schedule and normalisation: an experiment has but one of each."""
+    for kind in classes(Optimizer):
         build_optimizer(kind(), [torch.nn.Parameter(torch.zeros(2))])
-    for kind in (Poly, Step, WarmupCosine):
+    for kind in classes(Schedule):
         factor(kind(), 9.0, Journey(10, 2))
     image, labels = disc_image((24, 24), 2, 0)
     dataset = open_layers([{"image": image, "labels": {"cells": labels}}])
-    for kind in (ZScore, Percentile, MinMax, NoNormalisation):
+    for kind in classes(NormalisationConfig):
         Normalisation.fit(kind(), dataset, dataset.split())
 
 
 def test_every_key_is_read_by_something(reads, disc_folder, disc_image, tiny_experiment, tmp_path):
-    tasks = {
-        name: {"type": kind, "source_target": "cells"}
-        for name, kind in (("d", "distance_transform"), ("n", "surface_normals"))
-    }
+    tasks = {kind.__name__: kind(source_target="cells").to_dict() for kind in classes(AuxiliaryTask)}
     targets = {"cells": {"kind": "binary"}, "nuclei": {"kind": "instances", "labels": "cells"}}
     config = tiny_experiment(**{"dataset_config.targets": targets, "auxiliary_tasks": tasks})
     use_the_program(config, disc_folder(count=2), tmp_path / "P")
