@@ -139,7 +139,9 @@ def test_rows_are_added_named_and_removed(qtbot: Any, viewer: Any, dock: Any, ce
     assert list(dock.value().dataset_config.targets) == ["nuclei", "borders_drawn"]
     assert dock.value().dataset_config.targets["borders_drawn"].labels == "borders (drawn)"
     press(qtbot, dock, "add_auxiliary")
-    assert dock.value().auxiliary_tasks["nuclei_distance"].source_target == "nuclei"
+    assert dock.value().auxiliary_tasks["nuclei_distance_transform"].source_target == "nuclei"
+    dock.form.auxiliary.cards[0].type.set_value("surface_normals")
+    assert dock.value().auxiliary_tasks["nuclei_surface_normals"].source_target == "nuclei"
     card = dock.form.targets.cards[0]
     qtbot.mouseClick(card.remove, Qt.MouseButton.LeftButton)
     with pytest.raises(ConfigError, match="source_target: 'nuclei' is not a target"):
@@ -149,6 +151,15 @@ def test_rows_are_added_named_and_removed(qtbot: Any, viewer: Any, dock: Any, ce
 def test_a_dense_labels_layer_is_not_taken_for_scribbles(viewer: Any, dock: Any) -> None:
     viewer.add_labels(np.repeat(np.arange(64), 64).reshape(64, 64), name="instances")
     assert dock.value().dataset_config.targets["instances"].unlabelled is None
+
+
+def test_an_auxiliary_task_of_an_instance_target_can_be_trained_as_it_is_added(
+    qtbot: Any, dock: Any, cells: Any
+) -> None:
+    dock.form.targets.cards[0].form.editors["kind"].set_value("instances")
+    press(qtbot, dock, "add_auxiliary")
+    names = [*dock.value().auxiliary_tasks, "nuclei", "nuclei_boundary", "nuclei_distance"]
+    assert len(set(names)) == 4, "the network has an output of each name"
 
 
 def test_two_rows_of_one_name_are_refused(qtbot: Any, dock: Any, cells: Any) -> None:

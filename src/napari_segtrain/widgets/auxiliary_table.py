@@ -62,20 +62,22 @@ class TaskCard(Card):
     def _new_form(self) -> Form:
         self.source = SourceChoice()
         self.source.offer(self._targets)
-        form = Form(TASKS[self.type.value()], editors={"source_target": self.source}, inset=INSET)
+        self._kind: str = self.type.value()
+        form = Form(TASKS[self._kind], editors={"source_target": self.source}, inset=INSET)
         form.setObjectName("task")
         form.changed.connect(self.changed)
         self.body.addWidget(form)
         return form
 
     def _retype(self) -> None:
-        source, old = self.source.value(), self.form
+        source, old, kind = self.source.value(), self.form, self._kind
         self.body.removeWidget(old)
         old.hide()
         old.deleteLater()
         self.form = self._new_form()
         if source:
             self.source.set_value(source)
+        self.name.setText(str(self.name.text()).replace(kind, self._kind))
         self.changed.emit()
 
     def offer(self, targets: list[str]) -> None:
@@ -91,8 +93,8 @@ class TaskCard(Card):
 
     def set_value(self, name: str, task: Any) -> None:
         """Show a task."""
-        self.name.setText(name)
         self.type.set_value(task.type)
+        self.name.setText(name)
         self.form.set_value(task)
 
 
@@ -120,8 +122,8 @@ class AuxiliaryTable(CardList):
     def append_new(self) -> TaskCard:
         """Add a task of the first type, derived from the first target."""
         targets = self._targets()
-        kind = next(iter(TASKS))
-        card = TaskCard(self.free_name(f"{targets[0]}_{kind.split('_')[0]}" if targets else kind), targets)
+        name = "_".join([*targets[:1], next(iter(TASKS))])
+        card = TaskCard(self.free_name(name), targets)
         self.append(card)
         return card
 
