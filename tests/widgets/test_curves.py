@@ -76,3 +76,17 @@ def test_a_new_run_begins_empty_and_a_resumed_one_with_its_earlier_epochs() -> N
     assert curves.points("val", "loss") == ([1.0, 2.0], [2.0, 1.0])
     curves.begin(started())
     assert curves.points("train", "loss")[0] == []
+
+
+def test_the_plot_follows_the_theme(qtbot: Any) -> None:
+    curves = Curves(Beat())
+    curves.show()
+    curves.add_batch(BatchDone(epoch=1, step=3, loss=2.0))
+    qtbot.waitUntil(lambda: curves._plot is not None)
+    for colour in ("#ff0000", "#00ff00"):
+        before = curves._plot
+        curves.setStyleSheet(f"QWidget {{ color: {colour}; }}")
+        qtbot.waitUntil(lambda before=before: curves._plot not in (None, before))
+        assert curves._plot.getAxis("left").textPen().color().name() == colour
+    assert list(curves._lines["train"].getData()[1]) == [2.0]
+    curves.close()

@@ -139,9 +139,9 @@ def test_rows_are_added_named_and_removed(qtbot: Any, viewer: Any, dock: Any, ce
     assert list(dock.value().dataset_config.targets) == ["nuclei", "borders_drawn"]
     assert dock.value().dataset_config.targets["borders_drawn"].labels == "borders (drawn)"
     press(qtbot, dock, "add_auxiliary")
-    assert dock.value().auxiliary_tasks["nuclei_distance_transform"].source_target == "nuclei"
+    assert dock.value().auxiliary_tasks["distance_transform"].source_target == "nuclei"
     dock.form.auxiliary.cards[0].type.set_value("surface_normals")
-    assert dock.value().auxiliary_tasks["nuclei_surface_normals"].source_target == "nuclei"
+    assert dock.value().auxiliary_tasks["surface_normals"].source_target == "nuclei"
     card = dock.form.targets.cards[0]
     qtbot.mouseClick(card.remove, Qt.MouseButton.LeftButton)
     with pytest.raises(ConfigError, match="source_target: 'nuclei' is not a target"):

@@ -122,8 +122,7 @@ class AuxiliaryTable(CardList):
     def append_new(self) -> TaskCard:
         """Add a task of the first type, derived from the first target."""
         targets = self._targets()
-        name = "_".join([*targets[:1], next(iter(TASKS))])
-        card = TaskCard(self.free_name(name), targets)
+        card = TaskCard(self.free_name(next(iter(TASKS))), targets)
         self.append(card)
         return card
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QEvent, Qt
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from ..runs.events import BatchDone, EpochDone, RunStarted
@@ -150,6 +150,15 @@ class Curves(QWidget):
         super().showEvent(event)
         self._redraw()
 
+    def changeEvent(self, event: Any) -> None:
+        """Make the plot anew in the colours of another theme."""
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.StyleChange and self._plot is not None:
+            self._layout.removeWidget(self._plot)
+            self._plot.deleteLater()
+            self._plot = None
+            self._redraw()
+
     def _make_plot(self) -> None:
         """Make the plot when it is first seen: importing pyqtgraph takes a moment."""
         if self._plot is not None:
@@ -159,7 +168,8 @@ class Curves(QWidget):
         foreground = self.palette().windowText().color()
         plot = pyqtgraph.PlotWidget(background=None)
         plot.setObjectName("plot")
-        plot.setFixedHeight(150)
+        plot.setFixedHeight(160)
+        plot.getPlotItem().setContentsMargins(0, 0, 0, 6)  # the axis' label hangs below the axis
         plot.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         plot.setMouseEnabled(x=False, y=False)
         plot.hideButtons()
@@ -172,17 +182,16 @@ class Curves(QWidget):
         plot.getAxis("bottom").enableAutoSIPrefix(False)
         plot.setLimits(xMin=0.0, minXRange=1.0)
         plot.addLegend(offset=(-8, 4), labelTextColor=foreground, verSpacing=-4)
+        train, val = pyqtgraph.mkPen(_TRAIN, width=1.5), pyqtgraph.mkPen(_VAL, width=1.5)
+        val.setStyle(Qt.PenStyle.DashLine)
         self._lines = {
-            "train": plot.plot(pen=pyqtgraph.mkPen(_TRAIN, width=1.5), name="training"),
-            "val": plot.plot(
-                pen=pyqtgraph.mkPen(_VAL, width=1.5, style=Qt.PenStyle.DashLine),
-                symbol="o",
-                symbolSize=5,
-                symbolBrush=_VAL,
-                symbolPen=None,
-                name="validation",
-            ),
+            "train": plot.plot(pen=train, antialias=True, name="training"),
+            "val": plot.plot(pen=val, antialias=True, symbol="o", symbolSize=5, name="validation"),
         }
+        # The legend shows the dots as they are before there are any.
+        self._lines["val"].scatter.setBrush(_VAL)
+        self._lines["val"].setSymbolBrush(_VAL)
+        self._lines["val"].setSymbolPen(None)
         self._plot = plot
         self._layout.addWidget(plot, 1)
 

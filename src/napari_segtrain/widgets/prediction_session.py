@@ -9,7 +9,16 @@ from qtpy.QtCore import QObject, Signal
 
 from ..config import ExperimentConfig, InferenceConfig, SegtrainError
 from ..engine.protocol import Predict, Stop
-from ..runs import Event, Finished, PredictDone, PredictProgress, Refused, RunState, Warned
+from ..runs import (
+    Event,
+    Finished,
+    PredictDone,
+    PredictProgress,
+    Refused,
+    RunState,
+    Warned,
+    format_seconds,
+)
 from ..runs.scratch import Scratch
 from .engine_session import EngineSession
 from .followers import read_results, write_copies
@@ -178,8 +187,8 @@ class PredictionSession(QObject):
             return
         as_numbers = (command.inference or {}).get("output") == "uint8"
         layers = add_results(self._viewer, event, data, found, as_numbers=as_numbers, config=self._config)
-        names = ", ".join(layer.name for layer in layers)
-        self._end(True, f"Predicted in {event.seconds:.0f} s: {names}")
+        names = ", ".join(layer.name for layer in layers) if len(layers) < 3 else f"{len(layers)} new layers"
+        self._end(True, f"Predicted in {format_seconds(event.seconds)}: {names}")
 
     def _end(self, well: bool, message: str) -> None:
         self._release()
