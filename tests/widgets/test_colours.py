@@ -1,22 +1,19 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from napari_segtrain.config import DatasetConfig, ExperimentConfig, TargetConfig
-from napari_segtrain.runs import PredictDone
-from napari_segtrain.widgets.colours import foreground_colours
+from napari_segtrain.runs import PredictDone, RunFolder
+from napari_segtrain.widgets.colours import foreground_colours, foreground_names
 from napari_segtrain.widgets.prediction_data import Scope, prediction_data
 from napari_segtrain.widgets.results import add_results
 
 pytestmark = pytest.mark.gui
 
-KINDS = {"cells": "binary", "nuclei": "instances", "types": "classes"}
-CONFIG = ExperimentConfig(
-    dataset_config=DatasetConfig(targets={name: TargetConfig(kind=kind) for name, kind in KINDS.items()})
-)
+NAMES = ("cells", "nuclei")
 
 
 def colour(colours: Any, value: int) -> tuple[float, ...]:
@@ -24,12 +21,20 @@ def colour(colours: Any, value: int) -> tuple[float, ...]:
 
 
 def test_each_target_has_a_colour_of_its_own_and_no_background() -> None:
-    cells, nuclei = (foreground_colours(CONFIG, name) for name in ("cells", "nuclei"))
+    cells, nuclei = (foreground_colours(NAMES, name) for name in NAMES)
     assert colour(cells, 1) != colour(nuclei, 1)
     assert colour(cells, 0)[3] == 0.0
-    assert foreground_colours(CONFIG, "types") is None, "every class has its own"
-    assert foreground_colours(CONFIG, "distance") is None
-    assert foreground_colours(None, "cells") is None
+    assert foreground_colours(NAMES, "types") is None
+
+
+def test_what_is_foreground_is_read_from_the_run(tmp_path: Path) -> None:
+    run = RunFolder.create(tmp_path, "r")
+    assert foreground_names(run.path) == (), "the run has not begun"
+    encodings = {"cells": "binary", "types": "classes", "nuclei": "binary", "nuclei_boundary": "boundary"}
+    heads = [{"name": name, "encoding": encoding} for name, encoding in encodings.items()]
+    run.write_json("resolved.json", {"heads": heads})
+    assert foreground_names(run.path) == NAMES
+    assert foreground_names(tmp_path / "elsewhere.ckpt") == ()
 
 
 def test_results_have_the_colours_of_their_previews() -> None:
@@ -39,6 +44,6 @@ def test_results_have_the_colours_of_their_previews() -> None:
     data = prediction_data(viewer, viewer.add_image(np.zeros((8, 9)), name="a"), Scope.LAYER)
     arrays = {"cells": np.ones((8, 9), np.uint8), "nuclei": np.full((8, 9), 7, np.int32)}
     done = PredictDone(outputs={name: {} for name in arrays}, seconds=1.0)
-    cells, nuclei = add_results(viewer, done, data, arrays, as_numbers=False, config=CONFIG)
-    assert colour(cells.colormap, 1) == colour(foreground_colours(CONFIG, "cells"), 1)
+    cells, nuclei = add_results(viewer, done, data, arrays, as_numbers=False, foreground=NAMES)
+    assert colour(cells.colormap, 1) == colour(foreground_colours(NAMES, "cells"), 1)
     assert colour(nuclei.colormap, 7) != colour(nuclei.colormap, 8), "separated objects can be told apart"

@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from napari_segtrain.config import ExperimentConfig, RunError
+from napari_segtrain.config import RunError
 from napari_segtrain.data.samples import coins
 from napari_segtrain.runs import RunFolder
 from napari_segtrain.widgets.show import add_run_layers
-from napari_segtrain.workflow.demo import EXPERIMENT, write_images, write_sample
+from napari_segtrain.workflow.demo import write_images, write_sample
 
 pytestmark = pytest.mark.gui
 
@@ -17,7 +17,6 @@ pytestmark = pytest.mark.gui
 @pytest.fixture
 def run(tmp_path: Any) -> RunFolder:
     folder = RunFolder.create(tmp_path, "coins")
-    folder.write_config(ExperimentConfig.parse(EXPERIMENT))
     folder.write_json("data.json", str(write_sample(coins(), tmp_path / "data")))
     return folder
 

@@ -2,32 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from ..config import ExperimentConfig
+from ..config import SegtrainError
+from ..runs import find_run
 
 _COLOURS = ("#38d39f", "#ffb454", "#c792ea", "#5ccfe6", "#ff7a9c", "#d4e157")
 """Told apart on grey images, also from the first colours of painted labels."""
 
 
-def foreground_colours(config: ExperimentConfig | None, name: str) -> Any:
-    """Return a colormap of labels in which everything but 0 has the target's colour.
+def foreground_names(model: str | Path) -> tuple[str, ...]:
+    """Return the outputs of a run or checkpoint that are foreground against background; none if unknown."""
+    try:
+        resolved: Any = find_run(model).read_json("resolved.json")
+    except SegtrainError:
+        return ()
+    return tuple(head["name"] for head in resolved["heads"] if head["encoding"] == "binary")
+
+
+def foreground_colours(names: Sequence[str], name: str) -> Any:
+    """Return a colormap of labels in which everything but 0 has the output's colour.
 
     Parameters
     ----------
-    config
-        The experiment; None where it is not known.
+    names
+        The outputs that are foreground against background.
     name
-        The output of the network.
+        One output of the network.
 
     Returns
     -------
-    A napari colormap; None for outputs that are not foreground against background.
+    A napari colormap; None, for napari's own, when `name` is not one of `names`.
     """
-    targets = {} if config is None else config.dataset_config.targets
-    if name not in targets or targets[name].kind not in ("binary", "instances"):
+    if name not in names:
         return None
     from napari.utils.colormaps import DirectLabelColormap
 
-    colour = _COLOURS[list(targets).index(name) % len(_COLOURS)]
+    colour = _COLOURS[names.index(name) % len(_COLOURS)]
     return DirectLabelColormap(color_dict={None: colour, 0: "transparent", 1: colour})

@@ -148,7 +148,7 @@ class PredictDock(Dock):
         dataset = None if config is None else config.dataset_config
         data = prediction_data(self.viewer, layer, Scope(self.scope.value()), dataset)
         project = self.project.value() or DEFAULT_PROJECT
-        self.session.start(model, data, inference, self.device.value(), project, store, config)
+        self.session.start(model, data, inference, self.device.value(), project, store)
         self.panel.wait("Preparing …")
         self.panel.enable(predict=False, cancel=True)
 

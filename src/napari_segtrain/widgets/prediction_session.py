@@ -7,7 +7,7 @@ from typing import Any
 
 from qtpy.QtCore import QObject, Signal
 
-from ..config import ExperimentConfig, InferenceConfig, SegtrainError
+from ..config import InferenceConfig, SegtrainError
 from ..engine.protocol import Predict, Stop
 from ..runs import (
     Event,
@@ -20,6 +20,7 @@ from ..runs import (
     format_seconds,
 )
 from ..runs.scratch import Scratch
+from .colours import foreground_names
 from .engine_session import EngineSession
 from .followers import read_results, write_copies
 from .prediction_data import PredictionData
@@ -53,7 +54,6 @@ class PredictionSession(QObject):
         self._viewer = viewer
         self._engine = engine
         self._data: PredictionData | None = None
-        self._config: ExperimentConfig | None = None
         self._command: Predict | None = None
         self._scratch: Scratch | None = None
         self._store: Path | None = None
@@ -74,7 +74,6 @@ class PredictionSession(QObject):
         device: str,
         project: Path,
         store: Path | None,
-        config: ExperimentConfig | None = None,
     ) -> None:
         """Predict; returns at once.
 
@@ -92,8 +91,6 @@ class PredictionSession(QObject):
             Folder that may hold shared files meanwhile.
         store
             Zarr store to write to and open lazily; None for layers in memory.
-        config
-            The experiment of the model, where it is known.
 
         Raises
         ------
@@ -103,7 +100,7 @@ class PredictionSession(QObject):
         if self.busy:
             return
         self._scratch = Scratch.create(project)
-        self._data, self._store, self._config = data, store, config
+        self._data, self._store = data, store
         self._sent = self._reading = False
         self._command = Predict(
             model=str(model),
@@ -186,7 +183,14 @@ class PredictionSession(QObject):
             self._end(False, found)
             return
         as_numbers = (command.inference or {}).get("output") == "uint8"
-        layers = add_results(self._viewer, event, data, found, as_numbers=as_numbers, config=self._config)
+        layers = add_results(
+            self._viewer,
+            event,
+            data,
+            found,
+            as_numbers=as_numbers,
+            foreground=foreground_names(command.model),
+        )
         names = ", ".join(layer.name for layer in layers) if len(layers) < 3 else f"{len(layers)} new layers"
         self._end(True, f"Predicted in {format_seconds(event.seconds)}: {names}")
 

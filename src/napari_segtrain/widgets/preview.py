@@ -41,6 +41,11 @@ class PreviewLayers:
         Says when layers may change.
     goes_on
         The run was resumed: its earlier previews that are still open are gone on with.
+
+    Attributes
+    ----------
+    foreground
+        The outputs that are foreground against background; known when the run has begun.
     """
 
     def __init__(
@@ -52,6 +57,7 @@ class PreviewLayers:
         *,
         goes_on: bool = False,
     ) -> None:
+        self.foreground: tuple[str, ...] = ()
         self._beat = beat
         self._goes_on = goes_on
         self._viewer = viewer
@@ -153,7 +159,7 @@ class PreviewLayers:
         if self._goes_on and earlier and _alike(earlier[0], data, options["metadata"], geometry):
             return earlier[0]
         if show == "labels":
-            colours = foreground_colours(self._config, head)
+            colours = foreground_colours(self.foreground, head)
             return self._viewer.add_labels(data, opacity=0.5, colormap=colours, **options)
         if show not in ("labels", "scalar"):
             return self._viewer.add_image(data, rgb=True, opacity=0.7, **options)

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from ..config import ExperimentConfig
 from ..runs import PredictDone
 from .colours import foreground_colours
 from .prediction_data import PredictionData
@@ -20,7 +19,7 @@ def add_results(
     arrays: dict[str, Any],
     *,
     as_numbers: bool,
-    config: ExperimentConfig | None = None,
+    foreground: tuple[str, ...] = (),
 ) -> list[Any]:
     """Add a layer for every output, for one with several channels a layer for each channel.
 
@@ -39,8 +38,8 @@ def add_results(
         The result of each output, in memory or lazy.
     as_numbers
         Whole numbers are probabilities from 0 to 255 and not labels, except for instances.
-    config
-        The experiment that the network is of, where it is known; it decides about colours.
+    foreground
+        The outputs that are foreground against background; each has a colour.
     """
     parts = [part for name in arrays for part in _channels(name, arrays[name], event.outputs[name])]
     kinds = {name: _is_labels(array, as_numbers=as_numbers) for name, array in parts}
@@ -54,7 +53,7 @@ def add_results(
         }
         if kinds[name]:
             # Separated objects have wider numbers than a mask, and a colour each.
-            colours = foreground_colours(config, name) if array.dtype == np.uint8 else None
+            colours = foreground_colours(foreground, name) if array.dtype == np.uint8 else None
             added.append(viewer.add_labels(array, colormap=colours, **options))
         else:
             shown = not any(kinds.values())

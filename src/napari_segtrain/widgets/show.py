@@ -11,7 +11,7 @@ from qtpy.QtGui import QGuiApplication
 
 from ..config import RunError
 from ..runs import RunFolder
-from .colours import foreground_colours
+from .colours import foreground_colours, foreground_names
 
 _SIZE = (1500, 950)
 """Width and height of the window in pixels, where the screen is as large."""
@@ -35,7 +35,7 @@ def add_run_layers(viewer: Any, run: str | Path) -> None:
     import tifffile
 
     folder = RunFolder.open(run)
-    config = folder.read_config()
+    foreground = foreground_names(folder.path)
     data = Path(str(folder.read_json("data.json")))
     predictions = sorted((folder.path / "predictions").glob("*.tif"))
     if not predictions:
@@ -45,7 +45,7 @@ def add_run_layers(viewer: Any, run: str | Path) -> None:
     for labels in sorted((data / "labels").glob("*.tif")):
         viewer.add_labels(tifffile.imread(labels), name=labels.stem, opacity=0.4)
     for prediction in predictions:
-        colours = foreground_colours(config, prediction.stem)
+        colours = foreground_colours(foreground, prediction.stem)
         array, name = tifffile.imread(prediction), f"{prediction.stem} · predicted"
         layer = viewer.add_labels(array, name=name, colormap=colours)
         layer.contour = 2 if prediction.stem == "instances" else 0

@@ -24,6 +24,7 @@ from ..runs import (
 )
 from ..runs.scratch import Scratch
 from .beat import Beat
+from .colours import foreground_names
 from .data_spec import TrainingData
 from .engine_session import EngineSession
 from .followers import write_copies
@@ -194,6 +195,8 @@ class TrainingSession(QObject):
         following = _FOLLOWING.get(type(event))
         if following is not None and self._state is not State.STOPPING:
             self._go(following)
+        if isinstance(event, RunStarted) and self._previews is not None:
+            self._previews.foreground = foreground_names(event.path)
         if isinstance(event, PreviewReady) and self._previews is not None:
             self._previews.take(event)
         if isinstance(event, Refused):
