@@ -149,7 +149,8 @@ def make_dock(
 
     def make(kind: type, within: Any = viewer) -> Any:
         dock = kind(within, engine_path)
-        within.window.add_dock_widget(dock, name=kind.__name__)
+        name = kind.__name__.removesuffix("Dock")
+        within.window.add_dock_widget(dock, name=f"{name} (napari-segtrain)")  # as napari calls it
         dock.project.set_value(tmp_path / "project")
         docks.append(dock)
         return dock

@@ -47,3 +47,17 @@ def test_results_have_the_colours_of_their_previews() -> None:
     cells, nuclei = add_results(viewer, done, data, arrays, as_numbers=False, foreground=NAMES)
     assert colour(cells.colormap, 1) == colour(foreground_colours(NAMES, "cells"), 1)
     assert colour(nuclei.colormap, 7) != colour(nuclei.colormap, 8), "separated objects can be told apart"
+
+
+def test_a_result_takes_the_place_of_its_live_preview() -> None:
+    from napari.components import ViewerModel
+
+    viewer = ViewerModel()
+    data = prediction_data(viewer, viewer.add_image(np.zeros((8, 9)), name="a"), Scope.LAYER)
+    for image, head in (("a", "cells"), ("a", "nuclei"), ("b", "cells")):
+        ours = {"preview": True, "image": image, "head": head}
+        viewer.add_labels(np.ones((8, 9), int), name=f"{image} {head}", metadata={"napari_segtrain": ours})
+    done = PredictDone(outputs={"cells": {}}, seconds=1.0)
+    add_results(viewer, done, data, {"cells": np.ones((8, 9), np.uint8)}, as_numbers=False)
+    shown = {layer.name for layer in viewer.layers if layer.visible}
+    assert shown == {"a", "a nuclei", "b cells", "a · cells"}

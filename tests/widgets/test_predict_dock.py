@@ -92,6 +92,7 @@ def test_runs_of_the_project_are_offered_with_their_outputs(
     dock.run.refresh()
     assert dock.run.value() == run.path
     assert dock.run.choice.currentText() == "first · epoch 0"
+    assert f"pending\n{run.path}" in dock.run.choice.toolTip()
     assert dock.value().overlap == 0.25, "the run's own settings are the start"
     assert [box.text() for box in dock.outputs.boxes] == ["all outputs", "mask", "distance", "normals"]
     dock.outputs.boxes[1].click()

@@ -9,7 +9,7 @@ from typing import Any
 from ..config import SegtrainError
 from ..runs import find_run
 
-_COLOURS = ("#38d39f", "#ffb454", "#c792ea", "#5ccfe6", "#ff7a9c", "#d4e157")
+_COLOURS = ("#ffd23f", "#3ddc97", "#ff6fb5", "#8c9eff", "#ff8c42", "#c6f135")
 """Told apart on grey images, also from the first colours of painted labels."""
 
 

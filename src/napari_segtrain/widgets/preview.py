@@ -85,6 +85,12 @@ class PreviewLayers:
             for event, array in waiting:
                 self._show(event, array)
 
+    def finish(self) -> None:
+        """Show what waits, and the layers' thumbnails, which are not worth their time before the end."""
+        self.show_newest()
+        for layer in self._layers.values():
+            layer.refresh()
+
     def _show(self, event: PreviewReady, array: npt.NDArray[Any]) -> None:
         place = self._place(event)
         if place is None:
@@ -151,12 +157,15 @@ class PreviewLayers:
             "name": name,
             # Distances and directions would hide what they are drawn over; they wait for the eye.
             "visible": show == "labels" or head not in self._config.auxiliary_tasks,
-            "metadata": {_OURS: {"preview": True, "show": show, "whole": whole}},
+            "metadata": {
+                _OURS: {"preview": True, "image": image.id, "head": head, "show": show, "whole": whole}
+            },
         }
         # Zeros take no memory until they are written to: what was never predicted costs nothing.
         data = np.zeros((*shape, *trailing), values.dtype)
         earlier = [layer for layer in self._viewer.layers if layer.name == name]
         if self._goes_on and earlier and _alike(earlier[0], data, options["metadata"], geometry):
+            earlier[0].visible = options["visible"]  # a result may have hidden it
             return earlier[0]
         if show == "labels":
             colours = foreground_colours(self.foreground, head)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,7 @@ def add_results(
     foreground
         The outputs that are foreground against background; each has a colour.
     """
+    _hide_previews(viewer, data.name, arrays)
     parts = [part for name in arrays for part in _channels(name, arrays[name], event.outputs[name])]
     kinds = {name: _is_labels(array, as_numbers=as_numbers) for name, array in parts}
     added = []
@@ -59,6 +60,14 @@ def add_results(
             shown = not any(kinds.values())
             added.append(viewer.add_image(array, visible=shown, opacity=0.7, colormap="magma", **options))
     return added
+
+
+def _hide_previews(viewer: Any, image: str, heads: Iterable[str]) -> None:
+    """Hide the live previews of what is predicted now: they would show through."""
+    for layer in viewer.layers:
+        ours = layer.metadata.get("napari_segtrain", {})
+        if ours.get("preview") and ours["image"] == image and ours["head"] in heads:
+            layer.visible = False
 
 
 def _channels(name: str, array: Any, spec: Mapping[str, Any]) -> list[tuple[str, Any]]:

@@ -11,6 +11,8 @@ from ..config import ConfigError, ExperimentConfig, SegtrainError
 from ..runs import RunFolder, find_run, list_runs
 from .choice_editors import Combo
 
+_TIP = "The trained network: a run of the project, or a checkpoint file"
+
 
 class RunChoice(QWidget):
     """The runs of a project that have a checkpoint, newest first, and what else was browsed for.
@@ -26,7 +28,8 @@ class RunChoice(QWidget):
         self._browsed: list[Path] = []
         self.choice = Combo("run")
         self.choice.setAccessibleName("Run")
-        self.choice.setToolTip("The trained network: a run of the project, or a checkpoint file")
+        self.choice.setPlaceholderText("no run yet")
+        self.choice.setToolTip(_TIP)
         self.refresh_button = QPushButton("⟳")
         self.refresh_button.setObjectName("refresh_runs")
         self.refresh_button.setToolTip("Look for new runs")
@@ -42,6 +45,7 @@ class RunChoice(QWidget):
             button.setAccessibleName(button.toolTip())
             layout.addWidget(button)
         self.setFocusProxy(self.choice)
+        self.choice.changed.connect(self._explain_choice)
         self.choice.changed.connect(self.changed)
         self.refresh_button.clicked.connect(self.refresh)
         self.browse.clicked.connect(self._browse)
@@ -60,7 +64,11 @@ class RunChoice(QWidget):
                     found.append((_describe(run), run.path))
         found += [(str(path), path) for path in self._browsed]
         self.choice.set_items(found)
-        self.choice.setPlaceholderText("no run yet")
+        self._explain_choice()
+
+    def _explain_choice(self) -> None:
+        chosen = self.value()
+        self.choice.setToolTip(_TIP if chosen is None else f"{_TIP}\n\n{_explain(chosen)}")
 
     def value(self) -> Path | None:
         """Return the chosen run folder or checkpoint."""
@@ -113,10 +121,17 @@ class RunChoice(QWidget):
 
 def _describe(run: RunFolder) -> str:
     try:
-        info = run.read_info()
+        return f"{run.name} · epoch {run.read_info().epoch}"
     except SegtrainError:
         return run.name
-    best = ""
-    if info.best is not None and info.best.value is not None:
-        best = f" · {info.best.monitor} {info.best.value:.3g}"
-    return f"{run.name} · epoch {info.epoch}{best}"
+
+
+def _explain(model: Path) -> str:
+    """Return the state of a run, its best score and where it lies."""
+    try:
+        info = find_run(model).read_info()
+    except SegtrainError:
+        return str(model)
+    if info.best is None or info.best.value is None:
+        return f"{info.status}\n{model}"
+    return f"{info.status}; {info.best.monitor} {info.best.value:.3g} after epoch {info.best.epoch}\n{model}"

@@ -220,7 +220,7 @@ class TrainingSession(QObject):
         if self._gaze is not None:
             self._gaze.close()
         if self._previews is not None:
-            self._previews.show_newest()
+            self._previews.finish()
         if self._scratch is not None:
             self._scratch.close() if keep else self._scratch.remove()
         self._strokes = self._previews = self._gaze = self._scratch = self._worker = None
