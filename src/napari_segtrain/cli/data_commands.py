@@ -92,15 +92,19 @@ def check(input: Input, config_path: ConfigPath = None) -> None:
     for message in report.errors:
         console.print(f"[red]Fault:[/red] {message}", highlight=False, soft_wrap=True)
     facts = dataset.facts(config)
-    names = ", ".join(facts.targets)
+    images, channels = _count(len(dataset.records), "image"), _count(facts.in_channels, "channel")
     console.print(
-        f"{len(dataset.records)} images, {facts.ndim}D, {facts.in_channels} channel(s), targets: {names}; "
-        f"{len(report.errors)} fault(s), {len(report.warnings)} note(s)",
+        f"{images}, {facts.ndim}D, {channels}; targets: {', '.join(facts.targets)}. "
+        f"{_count(len(report.errors), 'fault')}, {_count(len(report.warnings), 'note')}.",
         highlight=False,
         soft_wrap=True,
     )
     if report.errors:
         sys.exit(2)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number or 'no'} {noun}{'' if number == 1 else 's'}"
 
 
 def doctor() -> None:
