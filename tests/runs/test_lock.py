@@ -147,6 +147,14 @@ def test_recover_ends_what_is_dead(tmp_path: Path) -> None:
     assert ProjectLock(tmp_path).holder() is None
 
 
+def test_a_look_from_here_ends_nothing_on_another_machine(tmp_path: Path) -> None:
+    far = RunFolder.create(tmp_path, "far")
+    far.set_state(RunState.RUNNING)
+    far.update_info(host="another-machine")
+    assert recover(tmp_path) == []
+    assert far.state is RunState.RUNNING
+
+
 def test_a_project_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     mine = ProjectLock(tmp_path / "file")

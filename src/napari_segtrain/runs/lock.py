@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import platform
 import sys
 import threading
 import time
@@ -230,6 +231,9 @@ def _take_substitute(path: Path, holder: Holder) -> Path:
 def recover(project: str | Path) -> list[RunFolder]:
     """Mark the running runs of dead processes as interrupted, unless a run is active in the project.
 
+    Does nothing where all of them are another machine's: some shared file systems keep their locks to
+    themselves, and a look from here must not end what is computed there.
+
     Returns
     -------
     list of RunFolder
@@ -240,12 +244,17 @@ def recover(project: str | Path) -> list[RunFolder]:
     RunError
         When the project cannot be written to.
     """
-    orphans = [run for run in list_runs(project) if run.state is RunState.RUNNING]
+    orphans = [run for run in list_runs(project) if _runs_here(run)]
     lock = ProjectLock(project)
     if not orphans or lock.holder() is not None:
         return []
     with lock.acquire("recovery"):
         return [run for run in orphans if run.state is RunState.INTERRUPTED]
+
+
+def _runs_here(run: RunFolder) -> bool:
+    info = run.read_info()
+    return info.status is RunState.RUNNING and info.host == platform.node()
 
 
 def _interrupt_orphans(project: Path) -> None:
