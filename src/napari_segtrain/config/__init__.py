@@ -3,6 +3,7 @@
 from .auxiliary import (
     AuxiliaryTask,
     DistanceTransformTask,
+    FlowsTask,
     InplaneDirectionTask,
     NearestComponentTask,
     StructureTensorTask,
@@ -67,6 +68,7 @@ __all__ = [
     "DatasetConfig",
     "DistanceTransformTask",
     "ExperimentConfig",
+    "FlowsTask",
     "InferenceConfig",
     "InplaneDirectionTask",
     "Interpolation",

@@ -159,12 +159,19 @@ class InplaneDirectionTask(_TensorTask):
         return value
 
 
+class FlowsTask(_AuxiliaryTask):
+    """Unit vectors towards the centre of the object that a voxel belongs to."""
+
+    type: Literal["flows"] = "flows"
+
+
 AuxiliaryTask = Annotated[
     DistanceTransformTask
     | SurfaceNormalsTask
     | StructureTensorTask
     | InplaneDirectionTask
-    | NearestComponentTask,
+    | NearestComponentTask
+    | FlowsTask,
     Field(discriminator="type"),
 ]
 

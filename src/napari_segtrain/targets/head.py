@@ -19,6 +19,7 @@ Encoding = Literal[
     "structure_tensor",
     "inplane_direction",
     "nearest_component",
+    "flows",
 ]
 HeadKind = Literal["segmentation", "scalar", "vector", "line", "tensor"]
 
@@ -71,7 +72,7 @@ class Head:
         those of a direction without a sign. ``tensor``: the upper triangle of a symmetric tensor, in array
         order.
         """
-        if self.encoding in ("surface_normals", "nearest_component"):
+        if self.encoding in ("surface_normals", "nearest_component", "flows"):
             return "vector"
         if self.encoding == "inplane_direction":
             return "line"
@@ -82,7 +83,7 @@ class Head:
     @property
     def unit(self) -> bool:
         """Whether vectors have length 1 by definition, so that their direction is all that they say."""
-        return self.encoding in ("surface_normals", "inplane_direction")
+        return self.encoding in ("surface_normals", "inplane_direction", "flows")
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON-able values, for checkpoints."""

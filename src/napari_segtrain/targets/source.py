@@ -69,6 +69,19 @@ class SourcePatch:
         return np.asarray(ids)
 
     @cached_property
+    def objects(self) -> NDArray[np.int32]:
+        """Numbers as `ids`, of objects also where labels do not number them: connected by faces."""
+        if self.instances:
+            return self.ids
+        import cc3d
+
+        connectivity = 4 if self.foreground.ndim == 2 else 6
+        numbers = cc3d.connected_components(self.foreground, connectivity=connectivity, out_dtype=np.uint32)
+        numbers = np.asarray(numbers).astype(np.int32).reshape(self.shape)
+        numbers[~self.labelled] = -1
+        return numbers
+
+    @cached_property
     def reach(self) -> NDArray[np.float32]:
         """Distance from every voxel centre to the nearest one that is unlabelled or outside the patch."""
         # Between objects, unlabelled voxels are taken for surface, so that a tie says nothing.

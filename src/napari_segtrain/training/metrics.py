@@ -194,7 +194,7 @@ def head_metric(head: HeadLike) -> Metric:
     """Return the score that suits a head: Dice, mean absolute error, or angle."""
     if head.encoding in ("binary", "classes", "boundary"):
         return MaskedDice(head)
-    if head.encoding in ("surface_normals", "inplane_direction"):
+    if head.encoding in ("surface_normals", "inplane_direction", "flows"):
         return AngularError(head)
     return MaskedError(head)
 

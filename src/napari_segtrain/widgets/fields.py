@@ -15,6 +15,7 @@ LOOKS: dict[str, Look] = {
     "structure_tensor": "tensor",
     "inplane_direction": "line",
     "nearest_component": "vector",
+    "flows": "vector",
 }
 """Type of an auxiliary task → what its numbers are."""
 

@@ -13,6 +13,7 @@ from .base import AuxiliaryTarget
 
 TASKS: dict[str, tuple[str, str]] = {
     "distance_transform": ("distance_transform", "DistanceTransform"),
+    "flows": ("flows", "Flows"),
     "inplane_direction": ("inplane_direction", "InplaneDirection"),
     "nearest_component": ("nearest_component", "NearestComponent"),
     "structure_tensor": ("structure_tensor", "StructureTensor"),
