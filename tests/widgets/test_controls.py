@@ -25,6 +25,7 @@ from napari_segtrain.config import (
     DatasetConfig,
     ExperimentConfig,
     InferenceConfig,
+    InplaneDirectionTask,
     LossConfig,
     TargetConfig,
 )
@@ -52,6 +53,10 @@ SPECIAL: dict[str, Any] = {
     "name": "DiceLoss",
     "losses": (LossConfig(name="DiceLoss", weight=2.0, kwargs={"batch": True}, start_epoch=3),),
 }
+
+
+ONLY_ONE = {(InplaneDirectionTask, "ds_interpolation")}
+"""Keys that refuse any value but one, with the reason."""
 
 
 def another(key: Key, now: Any) -> Any:
@@ -89,7 +94,7 @@ def changes(value: Config) -> Iterator[tuple[str, Config]]:
                     yield f"{key.name}.{model.__name__}", value.replace(**{key.name: model()})
                 for name, inner in changes(model()):
                     yield f"{key.name}.{model.__name__}.{name}", value.replace(**{key.name: inner})
-        elif key.name != "targets" or type(value) is not DatasetConfig:
+        elif (type(value), key.name) not in {(DatasetConfig, "targets"), *ONLY_ONE}:
             yield key.name, value.replace(**{key.name: another(key, now)})
 
 
