@@ -46,7 +46,8 @@ def _open(image: Any, plan: NetworkPlan, spacing: Sequence[float] | None) -> Sou
     axis = channel_axis(shape, plan)
     spatial = len(shape) - (axis is not None)
     colour = axis is None and shape[-1] in (3, 4) and spatial == plan.ndim + 1 and plan.in_channels == 3
-    ndim = plan.ndim if spatial <= plan.ndim or colour else 3
+    # None: of an array with three axes its type tells whether they are a stack of planes or a colour image.
+    ndim = plan.ndim if spatial <= plan.ndim or colour else (None if plan.ndim == 2 else 3)
     return open_source(image, ndim=ndim, channel_axis=axis, spacing=spacing)
 
 

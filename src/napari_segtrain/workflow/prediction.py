@@ -138,10 +138,12 @@ def predict(
     --------
     >>> import numpy as np
     >>> from napari_segtrain import predict
-    >>> volume = np.random.rand(40, 256, 256).astype("float32")
-    >>> found = predict("project/runs/base", volume, spacing=(2.0, 0.5, 0.5), overlap=0.25)  # doctest: +SKIP
-    >>> found["nuclei"].shape  # doctest: +SKIP
-    (40, 256, 256)
+    >>> volume = np.random.default_rng(0).random((20, 40, 48), dtype=np.float32)
+    >>> found = predict("project/runs/base", volume, spacing=(1.0, 0.5, 0.5), overlap=0.25)
+    >>> {name: (array.shape, str(array.dtype)) for name, array in found.items()}
+    {'cells': ((20, 40, 48), 'uint8')}
+    >>> predict("project/runs/base", volume, output="probabilities")["cells"].dtype
+    dtype('float32')
     """
     predictor = load_predictor(run, settings, device)
     if isinstance(image, str | Path):

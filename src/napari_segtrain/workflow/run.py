@@ -141,6 +141,19 @@ def train(
         When configuration, data or project cannot work; nothing has been computed.
     RunFailedError
         When the run failed after it had begun.
+
+    Examples
+    --------
+    >>> from napari_segtrain import ExperimentConfig, train
+    >>> config = ExperimentConfig.parse(
+    ...     {
+    ...         "tr_config": {"num_epochs": 1, "steps_per_epoch": 2, "patch_size": [16, 32, 32]},
+    ...         "model_config": {"base_features": 8},
+    ...     }
+    ... )
+    >>> result = train(config, "data", "project")
+    >>> str(result.status), result.path.as_posix(), result.epochs
+    ('completed', 'project/runs/base', 1)
     """
     control = control if control is not None else Control()
     if resume is not None:

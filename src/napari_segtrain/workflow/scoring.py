@@ -103,6 +103,13 @@ def evaluate(
         When the data is not what the run was trained on.
     PredictionCancelledError
         When the user stopped it.
+
+    Examples
+    --------
+    >>> from napari_segtrain import evaluate
+    >>> result = evaluate("project/runs/base", "val")
+    >>> sorted(result.scores), 0 <= result.scores["cells"]["dice"] <= 1, result.path.name
+    (['cells'], True, 'val.json')
     """
     folder = find_run(run)
     control = control if control is not None else Control()

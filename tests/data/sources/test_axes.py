@@ -77,6 +77,8 @@ def test_impossible_axes_are_refused_in_words(shape, options, message) -> None:
 def test_numbers_that_are_not_real_are_refused() -> None:
     with pytest.raises(DataError, match="voxels of type complex128"):
         open_source(np.zeros((4, 4), complex))
+    with pytest.raises(DataError, match=r"voxels of type torch.uint8 cannot be read.*cpu\(\)\.numpy\(\)"):
+        open_source(pytest.importorskip("torch").zeros((4, 4), dtype=pytest.importorskip("torch").uint8))
     with pytest.raises(DataError, match="list is not an image"):
         open_source([])
     with pytest.raises(DataError, match="int is not an image"):

@@ -21,10 +21,22 @@ def open_array(array: Any, options: OpenOptions) -> Stored:
         Has ``shape``, ``dtype`` and slicing; is not copied.
     options
         Not needed.
+
+    Raises
+    ------
+    DataError
+        When its type is none of numpy's.
     """
     shape = tuple(int(n) for n in array.shape)
+    try:
+        dtype = np.dtype(array.dtype)
+    except TypeError:
+        raise DataError(
+            f"array {shape}: voxels of type {array.dtype} cannot be read. Give a numpy array; of a tensor, "
+            "tensor.cpu().numpy()."
+        ) from None
     # `[...]` makes a view of what may be the array itself, so that the reader knows to copy it.
-    return Stored(f"array {shape}", shape, np.dtype(array.dtype), lambda index: np.asarray(array[index])[...])
+    return Stored(f"array {shape}", shape, dtype, lambda index: np.asarray(array[index])[...])
 
 
 def open_npy(path: Path, options: OpenOptions) -> Stored:
