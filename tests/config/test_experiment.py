@@ -285,6 +285,12 @@ def test_losses_may_be_written_as_names():
 
 def test_channels_is_another_word_for_out_channels():
     assert TargetConfig.model_validate({"channels": 3}).out_channels == 3
+    assert TargetConfig.model_validate({"channels": 3, "out_channels": 3}).out_channels == 3
+    spelt = ExperimentConfig.parse(target()).with_overrides({"dataset_config.targets.cells.channels": 3})
+    assert spelt == ExperimentConfig.parse(target(out_channels=3))
+    assert spelt.dataset_config.targets["cells"].to_dict()["out_channels"] == 3
+    with pytest.raises(ConfigError, match=r"targets\.cells: channels is 2 and out_channels 3; give one"):
+        ExperimentConfig.parse(target(channels=2, out_channels=3))
 
 
 @pytest.mark.parametrize(

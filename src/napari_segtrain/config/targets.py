@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import AliasChoices, Field, field_validator, model_validator
+from pydantic import field_validator, model_validator
 
 from .base import Config
 from .fields import key
@@ -52,15 +52,14 @@ class TargetConfig(Config):
         "Label values in class order, background first; for a binary target the values that are "
         "foreground. Empty: all values.",
     )
-    out_channels: int | None = Field(
+    out_channels: int | None = key(
         None,
-        title="Output channels",
-        description="Channels that the network outputs for this target. Empty: follows from the kind "
-        "and the labels; without either as many as the input has.",
+        "Output channels",
+        "Channels that the network outputs for this target; the key may be spelt channels. Empty: follows "
+        "from the kind and the labels; without either as many as the input has.",
+        unit="channels",
         ge=1,
         le=4096,
-        validation_alias=AliasChoices("out_channels", "channels"),
-        json_schema_extra={"unit": "channels", "level": "advanced"},
     )
     activation: Activation | None = key(
         None,
@@ -90,6 +89,20 @@ class TargetConfig(Config):
     ds_interpolation: Interpolation = key(
         "nearest", "Coarse labels", "How labels are made smaller for deep supervision."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _channels_are_output_channels(cls, values: Any) -> Any:
+        """Take the key `channels` for `out_channels`; either may be there and empty."""
+        if not isinstance(values, Mapping) or "channels" not in values:
+            return values
+        known = dict(values)
+        spelt = known.pop("channels")
+        if spelt is not None and known.get("out_channels") not in (None, spelt):
+            raise ValueError(
+                f"channels is {spelt} and out_channels {known['out_channels']}; give one of them"
+            )
+        return known | ({} if spelt is None else {"out_channels": spelt})
 
     @field_validator("losses", mode="before")
     @classmethod
