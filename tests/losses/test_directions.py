@@ -31,6 +31,15 @@ def test_the_sign_of_a_direction_does_not_count(sample, ndim, masked):
     close(loss(target * 0, target, mask), torch.ones_like(value))
 
 
+@pytest.mark.parametrize("name", ["CosineSimilarityLoss", "SignInvariantCosineLoss"])
+def test_a_target_of_no_length_has_no_direction_to_learn(sample, name):
+    prediction, target, mask = sample("flows", 3)
+    flat = torch.rand(mask.shape, generator=torch.Generator().manual_seed(4)) > 0.5
+    value = create(name)(prediction, target * ~flat, mask)
+    close(value, create(name)(prediction, target, mask & ~flat))
+    assert create(name)(prediction, target * 0, mask) == 0
+
+
 @pytest.mark.parametrize("degrees", range(0, 181, 15))
 def test_the_loss_of_two_lines_follows_from_their_angle(degrees):
     angle = torch.deg2rad(torch.tensor(float(degrees), dtype=torch.float64))

@@ -37,6 +37,8 @@ SETTINGS = {
     "clDice": {"iterations": 2},
     "WeightedSmoothL1Loss": {"surface_weight": 1.0},
 }
+TASK_SETTINGS = {"structure_tensor": {"grad_sigma": 0.5, "tensor_sigma": 0.5}}
+"""What a task needs to know anything in so small a patch."""
 MEASURED = {
     "regression": lambda ndim: 1,
     "vectors": lambda ndim: ndim,
@@ -50,7 +52,9 @@ def experiment(ndim):
     """An experiment with every kind of target and every auxiliary task, and what is known of its data."""
     kinds = [kind for kind in get_args(TargetKind) if kind != "regression"]
     targets = {kind: {"kind": kind} for kind in kinds} | {name: {"kind": "regression"} for name in MEASURED}
-    tasks = {task: {"type": task, "source_target": "instances"} for task in TASKS}
+    tasks = {
+        task: {"type": task, "source_target": "instances", **TASK_SETTINGS.get(task, {})} for task in TASKS
+    }
     config = ExperimentConfig.parse({"dataset_config": {"targets": targets}, "auxiliary_tasks": tasks})
     known = {name: TargetFacts(values=(0, 1, 2), max_value=2) for name in kinds} | {
         name: TargetFacts(integer=False, max_value=3.0, channels=channels(ndim))
@@ -160,6 +164,7 @@ def check_gradient(head, raw, batch):
     """Labelled voxels pull at a prediction, unlabelled ones do not."""
     target, mask = batch[head.name], batch[f"{head.name}_mask"]
     _, known = coarser(target, mask, raw.shape[2:], head.ds_interpolation)
+    assert known.any(), f"{head.name} is known nowhere in this patch; see TASK_SETTINGS"
     assert not known.all()
     assert torch.isfinite(raw.grad).all()
     assert (raw.grad.flatten() != 0).any(), head.name

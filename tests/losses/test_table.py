@@ -110,7 +110,8 @@ def test_wrong_settings_are_refused_in_words(name, kwargs, message):
             3,
             "compares symmetric tensors, and the output is directions",
         ),
-        ("NormalSmoothnessLoss", "inplane_direction", 3, 3, "compares directions, and the output is"),
+        ("NormalSmoothnessLoss", "inplane_direction", 3, 3, "directions in the foreground, and the output"),
+        ("NormalSmoothnessLoss", "nearest_component", 3, 3, "directions in the foreground, and the output"),
     ],
 )
 def test_a_loss_says_why_it_cannot_serve(name, encoding, channels, ndim, reason):
@@ -146,16 +147,24 @@ def test_heads_are_checked_all_at_once(make_head):
             losses=(LossConfig(name="SoftDiceLos"), LossConfig(name="SoftDiceLoss", kwargs={"x": 1})),
         ),
         make_head(name="c", losses=()),
+        make_head(
+            name="d",
+            encoding="regression",
+            out_channels=2,
+            activation="sigmoid",
+            losses=(LossConfig(name="CosineSimilarityLoss"),),
+        ),
     ]
     with pytest.raises(ConfigError) as raised:
         check_heads([good, *bad], 2)
     text = str(raised.value)
-    assert text.startswith("4 faults")
+    assert text.startswith("5 faults")
     for part in (
         "- auxiliary_tasks.a.losses: CrossEntropyLoss cannot be used",
         "- auxiliary_tasks.b.losses: loss 'SoftDiceLos'",
         "- auxiliary_tasks.b.losses: SoftDiceLoss has no",
         "- auxiliary_tasks.c.losses: c has no loss",
+        "- auxiliary_tasks.d.losses: CosineSimilarityLoss cannot be used: it compares numbers of either sign",
     ):
         assert part in text
     with pytest.raises(ConfigError, match=r"^auxiliary_tasks.a.losses: CrossEntropyLoss"):

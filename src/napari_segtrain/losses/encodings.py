@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 Meaning = Literal[
-    "masks", "classes", "fractions", "values", "distances", "directions", "unsigned directions", "tensors"
+    "masks",
+    "classes",
+    "fractions",
+    "values",
+    "distances",
+    "directions",
+    "inner directions",
+    "unsigned directions",
+    "tensors",
 ]
 """What a loss compares."""
 
@@ -18,6 +26,7 @@ IN_WORDS: dict[Meaning, str] = {
     "values": "measured values",
     "distances": "distances",
     "directions": "directions",
+    "inner directions": "directions in the foreground",
     "unsigned directions": "directions without a sign",
     "tensors": "symmetric tensors",
 }
@@ -54,17 +63,18 @@ def triangle(ndim: int) -> int:
 
 _MASK: frozenset[Meaning] = frozenset({"masks", "fractions", "values"})
 _VECTOR: frozenset[Meaning] = frozenset({"values", "directions", "unsigned directions"})
+_FIELD: frozenset[Meaning] = _VECTOR | {"inner directions"}
 
 ENCODINGS: dict[str, Encoding] = {
     "binary": Encoding("foreground against background", _MASK),
     "boundary": Encoding("object boundaries", _MASK),
     "classes": Encoding("classes", frozenset({"classes"})),
-    "regression": Encoding("measured values", _VECTOR | {"distances", "tensors"}),
+    "regression": Encoding("measured values", _FIELD | {"distances", "tensors"}),
     "centre_distance": Encoding("normalised distances", frozenset({"fractions", "values"})),
     "distance_transform": Encoding("distances", frozenset({"values", "distances"})),
-    "surface_normals": Encoding("directions", _VECTOR, components),
+    "surface_normals": Encoding("directions", _FIELD, components),
     "nearest_component": Encoding("vectors", _VECTOR, components),
-    "flows": Encoding("vectors", _VECTOR, components),
+    "flows": Encoding("vectors", _FIELD, components),
     "inplane_direction": Encoding(
         "directions without a sign", frozenset({"unsigned directions"}), components
     ),

@@ -88,7 +88,7 @@ LOSSES: dict[str, LossSpec] = {
         "smoothness",
         "NormalSmoothnessLoss",
         "Keeps directions near the mean around them; add it to a loss that looks at the target.",
-        _compares("directions"),
+        _compares("inner directions"),
         several,
         NO_ACTIVATION,
     ),
