@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from napari_segtrain.config import DataFacts, ExperimentConfig, LossConfig, NetworkConfig, TargetFacts
+from napari_segtrain.config.auxiliary import TASK_TYPES
 from napari_segtrain.config.targets import TargetKind
 from napari_segtrain.losses import ENCODINGS, LOSSES, MultiTaskLoss, check_heads, loss_names
 from napari_segtrain.losses.supervision import coarser
@@ -37,8 +38,8 @@ SETTINGS = {
     "clDice": {"iterations": 2},
     "WeightedSmoothL1Loss": {"surface_weight": 1.0},
 }
-TASK_SETTINGS = {"structure_tensor": {"grad_sigma": 0.5, "tensor_sigma": 0.5}}
-"""What a task needs to know anything in so small a patch."""
+NARROW = {"grad_sigma": 0.5, "tensor_sigma": 0.5}
+"""What a task is given, where it has such keys, to know anything in so small a patch."""
 MEASURED = {
     "regression": lambda ndim: 1,
     "vectors": lambda ndim: ndim,
@@ -53,7 +54,9 @@ def experiment(ndim):
     kinds = [kind for kind in get_args(TargetKind) if kind != "regression"]
     targets = {kind: {"kind": kind} for kind in kinds} | {name: {"kind": "regression"} for name in MEASURED}
     tasks = {
-        task: {"type": task, "source_target": "instances", **TASK_SETTINGS.get(task, {})} for task in TASKS
+        task: {key: value for key, value in NARROW.items() if key in TASK_TYPES[task].model_fields}
+        | {"type": task, "source_target": "instances"}
+        for task in TASKS
     }
     config = ExperimentConfig.parse({"dataset_config": {"targets": targets}, "auxiliary_tasks": tasks})
     known = {name: TargetFacts(values=(0, 1, 2), max_value=2) for name in kinds} | {
@@ -164,7 +167,7 @@ def check_gradient(head, raw, batch):
     """Labelled voxels pull at a prediction, unlabelled ones do not."""
     target, mask = batch[head.name], batch[f"{head.name}_mask"]
     _, known = coarser(target, mask, raw.shape[2:], head.ds_interpolation)
-    assert known.any(), f"{head.name} is known nowhere in this patch; see TASK_SETTINGS"
+    assert known.any(), f"{head.name} is known nowhere in this patch; see NARROW"
     assert not known.all()
     assert torch.isfinite(raw.grad).all()
     assert (raw.grad.flatten() != 0).any(), head.name
