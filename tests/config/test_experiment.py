@@ -329,7 +329,7 @@ def test_of_many_faults_the_first_are_listed_and_the_others_counted():
     error = DataError.listing([f"image {n} is empty" for n in range(25)], "data")
     lines = str(error).splitlines()
     assert lines[:2] == ["data: 25 faults", "- image 0 is empty"]
-    assert lines[-1] == "- and 5 more"
+    assert lines[-1] == "- and 5 more; segtrain check lists all"
     assert len(error.faults) == 25
     assert str(DataError.listing(["a"], "data")) == "data: a"
     assert DataError("a").faults == ("a",)

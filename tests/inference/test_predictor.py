@@ -243,5 +243,5 @@ def test_batches_that_do_not_fit_are_predicted_one_by_one(
     def scarcer(x: torch.Tensor) -> torch.Tensor:
         raise torch.OutOfMemoryError("no room at all")
 
-    with pytest.raises(Exception, match=r"a tile of 16×16 does not fit .*choose a smaller tile"):
+    with pytest.raises(Exception, match=r"a tile of 16,16 does not fit .*choose a smaller tile"):
         predictor_of({"grey": scarcer}, [head("grey")]).predict_array(image)

@@ -9,11 +9,10 @@ import pytest
 import torch
 
 from napari_segtrain.config import DataFacts, TargetFacts
-from napari_segtrain.network import estimate_memory
+from napari_segtrain.network import Inventory, estimate_memory, is_out_of_memory
 from napari_segtrain.runs import FinishReason, FittingSize, RunStarted
-from napari_segtrain.training import Inventory, OutOfMemoryError, experiment, memory, resolve
+from napari_segtrain.training import OutOfMemoryError, experiment, memory, resolve
 from napari_segtrain.training.memory import (
-    is_out_of_memory,
     largest_batch,
     out_of_memory_message,
     suggest_fit,

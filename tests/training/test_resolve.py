@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from napari_segtrain.config import ConfigError, DataFacts, TargetFacts
-from napari_segtrain.training import Inventory, ResolvedExperiment, resolve
+from napari_segtrain.network import Inventory
+from napari_segtrain.training import ResolvedExperiment, resolve
 from napari_segtrain.training.resolve import settle
 
 NO_GPU = Inventory(why_no_gpu="there is none", why_no_mps="there is none")

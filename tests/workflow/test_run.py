@@ -245,8 +245,9 @@ def test_a_failure_is_written_into_the_run(disc_folder, tiny_experiment, tmp_pat
 
 def test_a_run_cannot_be_resumed_with_another_network(disc_folder, tiny_experiment, tmp_path):
     run = workflow.train(tiny_experiment(), disc_folder(), tmp_path / "P", stop_after=1).path
-    with pytest.raises(workflow.RunFailedError, match="features"):
+    with pytest.raises(SegtrainError, match="features"):
         workflow.resume(run, overrides={"model_config.base_features": 8})
+    assert RunFolder.open(run).state is RunState.INTERRUPTED, "the run is what it was"
 
 
 def test_without_data_or_project_the_message_says_what_to_give(tiny_experiment):

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from napari_segtrain.config import SegtrainError
+from napari_segtrain.config import CancelledError, SegtrainError
 
 from .data_commands import check, doctor, plan
 from .demo_command import demo
@@ -33,6 +33,8 @@ for command, summary in (
 ):
     app.command(command.__name__, short_help=summary)(command)
 
+REFUSED = 2
+"""Exit code when something cannot work, before or while it is done."""
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells use it."""
 
@@ -40,16 +42,19 @@ INTERRUPTED = 130
 def main(arguments: list[str] | None = None) -> None:
     """Run a command and exit.
 
-    Exit codes: 0 done; 1 training failed; 2 something given cannot work (the message says what); 130
-    stopped by Ctrl-C or SIGTERM, resumable.
+    Exit codes: 0 done; 2 something given cannot work, or a run failed (the message says what and why);
+    130 stopped by Ctrl-C or SIGTERM, resumable.
     """
     # Threads of torch that wait by spinning starve each other when anything else runs on the machine; the
     # variable counts only when it is set before torch is imported.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     try:
         app(args=arguments, prog_name="segtrain")
+    except CancelledError as error:
+        typer.echo(str(error), err=True)
+        sys.exit(INTERRUPTED)
     except SegtrainError as error:
         typer.echo(f"Error: {error}", err=True)
-        sys.exit(2)
+        sys.exit(REFUSED)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from napari_segtrain.config import ExperimentConfig, load_config
 
-from .options import flag, sizes
+from .options import flag, origin_of, sizes
+from .terminal import make_console, print_lines, print_titled
 
 Input = Annotated[Path, typer.Option("-i", "--input", help="Data folder.")]
 ConfigPath = Annotated[Path | None, typer.Option("--config-path", help="Experiment as a YAML file.")]
@@ -44,8 +44,11 @@ def plan(
         },
     )
     dataset = open_dataset(str(input), config.dataset_config)
-    resolved = workflow.resolve(workflow.complete_targets(config, dataset), dataset)
-    console = Console()
+    options = patch_size is not None or batch_size is not None or device is not None
+    reviewed = workflow.review(config, dataset, origin_of(config_path, options))
+    resolved = reviewed.checked()
+    console = make_console()
+    print_titled(console, "Note", "yellow", (*reviewed.report.warnings, *resolved.messages))
     stages = Table(title="Network", title_justify="left")
     for column in ("stage", "features", "kernel", "stride", "encoder blocks"):
         stages.add_column(column, justify="right")
@@ -65,7 +68,7 @@ def plan(
     steps = resolved.steps_per_epoch
     length = f"{epochs} epochs of {steps} steps" if steps else f"{epochs} epochs"
     outputs = ", ".join(f"{head.name} ({head.out_channels})" for head in resolved.heads)
-    for line in (
+    lines = (
         f"patch size      {','.join(map(str, made.patch_size))}",
         f"spacing         {','.join(f'{s:g}' for s in made.spacing)}",
         f"batch size      {resolved.batch_size}",
@@ -75,30 +78,29 @@ def plan(
         f"parameters      {network.count_parameters(made) / 1e6:.2f} million",
         f"memory          {memory:.2f} GiB for a training step",
         f"time            {seconds:.2f} s a step on this processor, estimated; {length}",
-    ):
-        console.print(line, highlight=False, soft_wrap=True)
+    )
+    print_lines(console, lines)
 
 
 def check(input: Input, config_path: ConfigPath = None) -> None:
     """Look for every fault in images, labels and masks; exit code 2 when there is one."""
+    from napari_segtrain import workflow
     from napari_segtrain.data import open_dataset
 
     config = _config(config_path, {})
     dataset = open_dataset(str(input), config.dataset_config)
-    report = dataset.check()
-    console = Console()
-    for message in report.warnings:
-        console.print(f"[yellow]Note:[/yellow] {message}", highlight=False, soft_wrap=True)
-    for message in report.errors:
-        console.print(f"[red]Fault:[/red] {message}", highlight=False, soft_wrap=True)
-    facts = dataset.facts(config)
-    images, channels = _count(len(dataset.records), "image"), _count(facts.in_channels, "channel")
-    console.print(
-        f"{images}, {facts.ndim}D, {channels}; targets: {', '.join(facts.targets)}. "
-        f"{_count(len(report.errors), 'fault')}, {_count(len(report.warnings), 'note')}.",
-        highlight=False,
-        soft_wrap=True,
-    )
+    reviewed = workflow.review(config, dataset, origin_of(config_path, False))
+    report = reviewed.report
+    console = make_console()
+    print_titled(console, "Note", "yellow", report.warnings)
+    print_titled(console, "Fault", "red", report.errors)
+    summary = f"{_count(len(report.errors), 'fault')}, {_count(len(report.warnings), 'note')}."
+    if reviewed.resolved is not None:
+        facts = reviewed.resolved.facts
+        images, channels = _count(len(dataset.records), "image"), _count(facts.in_channels, "channel")
+        found = f"{images}, {facts.ndim}D, {channels}; targets: {', '.join(facts.targets)}."
+        summary = f"{found} {summary}"
+    print_lines(console, [summary])
     if report.errors:
         sys.exit(2)
 
@@ -115,8 +117,7 @@ def doctor() -> None:
     import torch
 
     from napari_segtrain import __version__
-    from napari_segtrain.network import cannot_compile
-    from napari_segtrain.training import Inventory
+    from napari_segtrain.network import Inventory, cannot_compile
 
     have = Inventory.of_this_machine()
     gpus = [torch.cuda.get_device_properties(index) for index in range(have.gpus)]
@@ -131,6 +132,4 @@ def doctor() -> None:
         ("Apple GPU", "ready" if have.mps else f"off: {have.why_no_mps}"),
         ("compile", f"off: {compiler}" if compiler else "ready"),
     ]
-    console = Console()
-    for topic, finding in findings:
-        console.print(f"{topic:<18}{finding}", highlight=False, soft_wrap=True)
+    print_lines(make_console(), [f"{topic:<18}{finding}" for topic, finding in findings])

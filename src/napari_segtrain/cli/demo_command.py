@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+
+from .terminal import make_console, print_lines
 
 
 def demo(
@@ -25,16 +26,16 @@ def demo(
 
     from .progress import TerminalProgress, stop_on_signal
 
-    console = Console()
+    console = make_console()
     control = Control()
     with stop_on_signal(control), TerminalProgress(console) as progress:
         result = workflow.demo(output, emit=progress, control=control)
-    for line in (
+    lines = (
         f"run      {result.run}",
         f"overlay  {result.overlay}",
         f"score    Dice {result.dice:.3f}, AP50 {result.ap50:.3f}, {result.found} of {result.coins} coins",
-    ):
-        console.print(line, highlight=False, soft_wrap=True)
+    )
+    print_lines(console, lines)
     if view:
         # The command line knows nothing of napari: a window is another program.
         window = subprocess.run([sys.executable, "-m", "napari_segtrain.widgets.show", str(result.run)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -88,6 +89,12 @@ def run_flag(dotted: str, *names: str) -> Any:
 def given(keys: dict[str, str], values: dict[str, Any]) -> dict[str, Any]:
     """Return dotted key to value for the options that were given, also where the value is 0."""
     return {dotted: values[name] for name, dotted in keys.items() if values.get(name) is not None}
+
+
+def origin_of(config_path: Path | None, options: bool) -> str:
+    """Return what an experiment was made of, in words: its file, options, or both."""
+    parts = [str(config_path)] if config_path is not None else []
+    return " and ".join([*parts, "command line"] if options else parts)
 
 
 def sizes(text: str | None, option: str) -> tuple[int, ...] | None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
 import typer
-from rich.console import Console
 
-from napari_segtrain.config import ConfigError
+from napari_segtrain.config import CancelledError, ConfigError
 
 from .options import PREDICT_KEYS, READING_KEYS, flag, given, run_flag, sizes
+from .terminal import make_console, print_lines
 
 MIRRORING = "--mirroring/--no-mirroring"
 INSTANCES = "--instances/--no-instances"
@@ -65,7 +64,7 @@ def predict(
         "targets": tuple(part.strip() for part in targets.split(",")) if targets else None,
         "output": output_kind,
     }
-    console = Console()
+    console = make_console()
     control = Control()
     with stop_on_signal(control), TerminalProgress(console) as progress:
         written = workflow.predict_files(
@@ -78,11 +77,11 @@ def predict(
             emit=progress,
             control=control,
         )
-    for path in written.paths:
-        console.print(str(path), highlight=False, soft_wrap=True)
+    print_lines(console, map(str, written.paths))
     if written.cancelled:
-        console.print("interrupted: the same command goes on where it stopped", highlight=False)
-        sys.exit(130)
+        raise CancelledError(
+            "interrupted; the same command continues a Zarr store, and predicts TIFF files again"
+        )
 
 
 def evaluate(
@@ -112,7 +111,7 @@ def evaluate(
 
     if split not in ("train", "val", "test"):
         raise ConfigError(f"--split {split!r} is not a part of the data. Allowed: train, val, test.")
-    console = Console()
+    console = make_console()
     control = Control()
     overrides = given(PREDICT_KEYS, locals())
     with stop_on_signal(control), TerminalProgress(console) as progress:
@@ -126,4 +125,4 @@ def evaluate(
             control=control,
         )
     console.print(report.table())
-    console.print(f"written to {report.path}", highlight=False, soft_wrap=True)
+    print_lines(console, [f"written to {report.path}"])

@@ -15,6 +15,8 @@ from rich.progress import BarColumn, Progress, TextColumn
 from napari_segtrain.runs import events
 from napari_segtrain.runs.control import Control
 
+from .terminal import print_lines, print_titled
+
 
 def describe_seconds(seconds: float | None) -> str:
     """Return a time such as ``"2 min 5 s"``; an empty text when it is not known."""
@@ -38,7 +40,7 @@ class TerminalProgress:
         self._console = console
         self._lock = threading.Lock()
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=30),
             TextColumn("{task.percentage:>3.0f} %"),
             TextColumn("{task.fields[left]}"),
@@ -63,12 +65,11 @@ class TerminalProgress:
             elif isinstance(event, events.PredictProgress):
                 self._move(event.fraction, event.seconds_left, f"Predicting {event.record or ''}".strip())
             elif isinstance(event, events.RunStarted):
-                self._console.print(f"Run {event.path}", highlight=False, soft_wrap=True)
+                print_lines(self._console, [f"Run {event.path}"])
             elif isinstance(event, events.EpochDone):
-                self._console.print(_epoch_line(event), highlight=False, soft_wrap=True)
+                print_lines(self._console, [_epoch_line(event)])
             elif isinstance(event, events.Warned):
-                note = f"[yellow]Note:[/yellow] {event.message}"
-                self._console.print(note, highlight=False, soft_wrap=True)
+                print_titled(self._console, "Note", "yellow", [event.message])
 
     def _move(self, fraction: float, seconds: float | None, text: str) -> None:
         left = describe_seconds(seconds)

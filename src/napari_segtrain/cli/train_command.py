@@ -13,7 +13,8 @@ from rich.console import Console
 
 from napari_segtrain.config import ConfigError, ExperimentConfig, TrainingError, load_config
 
-from .options import TRAIN_KEYS, assignments, flag, given, losses, sizes
+from .options import TRAIN_KEYS, assignments, flag, given, losses, origin_of, sizes
+from .terminal import make_console, print_lines
 
 
 def train(
@@ -67,7 +68,7 @@ def train(
     overrides = {**given(TRAIN_KEYS, values), **assignments(set_)}
     if resume is None and (input is None or output is None):
         raise ConfigError("give the data with -i and the project folder with -o, or a run with --resume")
-    console = Console()
+    console = make_console()
     if resume is not None:
         if config_path is not None or loss:
             raise ConfigError(
@@ -79,8 +80,9 @@ def train(
         return
     config = load_config(config_path) if config_path is not None else ExperimentConfig()
     config = config.with_overrides(overrides, "command line")
+    origin = origin_of(config_path, bool(overrides or loss))
     with _flags_that_fit():
-        result = _start(config, overrides, loss, input, output, stop_after, console)
+        result = _start(config, origin, overrides, loss, input, output, stop_after, console)
     _finish(result, console)
 
 
@@ -100,6 +102,7 @@ def _flags_that_fit() -> Iterator[None]:
 
 def _start(
     config: ExperimentConfig,
+    origin: str,
     overrides: dict[str, Any],
     loss: list[str] | None,
     data: Path | None,
@@ -114,10 +117,10 @@ def _start(
     from .progress import TerminalProgress, stop_on_signal
 
     dataset = open_dataset(str(data), config.dataset_config)
-    config = workflow.complete_targets(config, dataset)
-    loss_overrides = losses(loss, list(config.dataset_config.targets), list(config.auxiliary_tasks))
-    if loss_overrides:
-        config = config.with_overrides(loss_overrides, "--loss")
+    if loss:
+        config = workflow.complete_targets(config, dataset)
+        names = list(config.dataset_config.targets), list(config.auxiliary_tasks)
+        config = config.with_overrides(losses(loss, *names), "--loss")
     control = Control()
     with stop_on_signal(control), TerminalProgress(console) as progress:
         return workflow.train(
@@ -125,6 +128,7 @@ def _start(
             dataset,
             str(project),
             overrides={**overrides, **({"loss": ",".join(loss)} if loss else {})},
+            origin=origin,
             stop_after=stop_after,
             emit=progress,
             control=control,
@@ -153,8 +157,7 @@ def _resume(
 
 def _finish(result: Any, console: Console) -> None:
     """Say how the run ended, and exit with the code that belongs to it."""
-    console.print(f"{result.status.value}: {result.path}", highlight=False, soft_wrap=True)
-    if result.message:
-        console.print(result.message, highlight=False, soft_wrap=True)
+    lines = [f"{result.status.value}: {result.path}", result.message]
+    print_lines(console, [line for line in lines if line])
     codes = {"completed": 0, "interrupted": 130}
     sys.exit(codes.get(result.status.value, 1))

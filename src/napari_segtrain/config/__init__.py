@@ -20,12 +20,14 @@ from .dataset import (
     ZScore,
 )
 from .errors import (
+    CancelledError,
     ConfigError,
     DataError,
     RunError,
     SegtrainError,
     TrainingError,
     did_you_mean,
+    list_sentences,
     shapes_differ,
     wrong_axes,
 )
@@ -59,6 +61,7 @@ __all__ = [
     "AdamW",
     "AugmentationConfig",
     "AuxiliaryTask",
+    "CancelledError",
     "Config",
     "ConfigError",
     "Constant",
@@ -100,6 +103,7 @@ __all__ = [
     "ZScore",
     "did_you_mean",
     "dump_config",
+    "list_sentences",
     "load_config",
     "shapes_differ",
     "wrong_axes",

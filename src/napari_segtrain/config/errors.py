@@ -38,12 +38,25 @@ class SegtrainError(Exception):
             What they are in, such as a file; it begins the message.
         """
         begin = f"{where}: " if where else ""
-        if len(faults) == 1:
-            return cls(f"{begin}{faults[0]}", faults)
-        lines = [f"{begin}{len(faults)} faults", *(f"- {fault}" for fault in faults[:MOST_LISTED])]
-        if len(faults) > MOST_LISTED:
-            lines.append(f"- and {len(faults) - MOST_LISTED} more")
-        return cls("\n".join(lines), faults)
+        return cls(begin + list_sentences(faults, "faults"), faults)
+
+
+def list_sentences(sentences: Sequence[str], title: str) -> str:
+    """Return a sentence as it is, or several below the line ``"<number> <title>"``, the first ones of many.
+
+    Parameters
+    ----------
+    sentences
+        At least one.
+    title
+        What they are, in the plural.
+    """
+    if len(sentences) == 1:
+        return sentences[0]
+    lines = [f"{len(sentences)} {title}", *(f"- {text}" for text in sentences[:MOST_LISTED])]
+    if len(sentences) > MOST_LISTED:
+        lines.append(f"- and {len(sentences) - MOST_LISTED} more; segtrain check lists all")
+    return "\n".join(lines)
 
 
 class ConfigError(SegtrainError):
@@ -56,6 +69,10 @@ class DataError(SegtrainError):
 
 class RunError(SegtrainError):
     """A run folder or checkpoint is missing, damaged, or not in a state that allows the request."""
+
+
+class CancelledError(SegtrainError):
+    """The user ended something whose result was to be returned."""
 
 
 class TrainingError(SegtrainError):

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from .check import CheckReport
 from .dataset import Dataset
-from .folder import find_images, open_folder
+from .folder import SPLIT_FILE, find_images, open_folder
 from .layers import open_layers
 from .opening import open_dataset
 from .records import PARTS, Part, Record, Region, Split
@@ -38,6 +38,7 @@ _LATER = {
 __all__ = [
     "FORMATS",
     "PARTS",
+    "SPLIT_FILE",
     "Augmenter",
     "CheckReport",
     "Dataset",

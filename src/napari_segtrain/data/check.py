@@ -10,15 +10,13 @@ from ..config import DataError, ExperimentConfig, did_you_mean, wrong_axes
 from ..config.auxiliary import task_faults
 from .check_labels import check_labels
 from .facts import mixed_dimensions
+from .naming import first_names
 from .records import Record
 from .scan import scan_image
 from .split_file import read_split
 
 if TYPE_CHECKING:
     from .dataset import Dataset
-
-MOST_NAMES = 5
-"""Of more images with one and the same peculiarity, the first are named and the others counted."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,7 @@ class CheckReport:
             raise DataError.listing(self.errors)
 
 
-def check_dataset(dataset: Dataset, config: ExperimentConfig | None = None) -> CheckReport:
+def check_dataset(dataset: Dataset, config: ExperimentConfig | None = None, origin: str = "") -> CheckReport:
     """Look at all images, labels and masks, and at the ``split.json``.
 
     Up to a limit everything is read; of larger data evenly spread blocks.
@@ -69,6 +67,8 @@ def check_dataset(dataset: Dataset, config: ExperimentConfig | None = None) -> C
         As opened.
     config
         When given, patch size, channels and auxiliary tasks are compared with the data.
+    origin
+        Where `config` is from, such as a file; it begins what is said of it.
 
     Returns
     -------
@@ -84,7 +84,9 @@ def check_dataset(dataset: Dataset, config: ExperimentConfig | None = None) -> C
         if dataset.split_file is not None:
             _check_split(dataset, errors, warnings)
         if config is not None:
-            _check_config(dataset, records, config, errors, warnings)
+            faults: list[str] = []
+            _check_config(dataset, records, config, faults, warnings)
+            errors += [f"{origin}: {fault}" if origin else fault for fault in faults]
     elif not errors:
         errors.append(f"{dataset.origin}: there is no image.")
     return CheckReport(tuple(dict.fromkeys(errors)), tuple(dict.fromkeys(warnings)))
@@ -107,7 +109,9 @@ def _check_targets(dataset: Dataset, errors: list[str], warnings: list[str]) -> 
         if any(name in record.labels for record in labelled):
             bare = [record.id for record in labelled if name not in record.labels]
             if bare:
-                warnings.append(f"target {name!r} has no labels on {_names(bare)}; it is not trained there.")
+                warnings.append(
+                    f"target {name!r} has no labels on {first_names(bare)}; it is not trained there."
+                )
             continue
         wanted = target.labels or name
         if wanted in dataset.label_names:
@@ -118,7 +122,7 @@ def _check_targets(dataset: Dataset, errors: list[str], warnings: list[str]) -> 
         )
     bare = [record.id for record in dataset.records.values() if not record.labels]
     if labelled and bare:
-        warnings.append(f"without labels: {_names(bare)}; not trained on.")
+        warnings.append(f"without labels: {first_names(bare)}; not trained on.")
 
 
 def _check_images(records: list[Record], errors: list[str], warnings: list[str]) -> None:
@@ -170,14 +174,13 @@ def _check_split(dataset: Dataset, errors: list[str], warnings: list[str]) -> No
         bare = [i for i in ids if not dataset.records[i].labels]
         if bare:
             errors.append(
-                f"{dataset.origin}/split.json: {part} names {_names(bare)} without labels. Label them, or "
-                "take "
-                "them out of the split."
+                f"{dataset.origin}/split.json: {part} names {first_names(bare)} without labels. Label them, "
+                "or take them out of the split."
             )
     named = {region.record for part in (split.train, split.val, split.test) for region in part}
     unused = [record.id for record in dataset.labelled_records() if record.id not in named]
     if unused and not faults:
-        warnings.append(f"{dataset.origin}/split.json: no part uses {_names(unused)}.")
+        warnings.append(f"{dataset.origin}/split.json: no part uses {first_names(unused)}.")
 
 
 def _check_config(
@@ -201,7 +204,7 @@ def _check_config(
         ]
         if small:
             edges = ",".join(map(str, patch))
-            warnings.append(f"smaller than the patch size {edges}, and padded to it: {_names(small)}.")
+            warnings.append(f"smaller than the patch size {edges}, and padded to it: {first_names(small)}.")
     wanted, given = config.network.in_channels, records[0].image.channels
     if wanted is not None and wanted != given:
         errors.append(
@@ -210,8 +213,3 @@ def _check_config(
         )
     if dataset.targets:
         errors.extend(task_faults(config.auxiliary_tasks, dataset.targets))
-
-
-def _names(ids: list[str]) -> str:
-    shown = ", ".join(ids[:MOST_NAMES])
-    return shown + (f" and {len(ids) - MOST_NAMES} more" if len(ids) > MOST_NAMES else "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..config import DataError, TargetConfig
+from .naming import first_names
 from .scan import LabelScan
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def _check_amount(
         return
     empty = [record for record, scan in scans.items() if not scan.labelled]
     if empty:
-        warnings.append(f"target {name!r}: no voxel is labelled on {_names(empty)}.")
+        warnings.append(f"target {name!r}: no voxel is labelled on {first_names(empty)}.")
     if target.kind == "regression":
         return
     if target.values is not None:
@@ -115,9 +116,4 @@ def _check_amount(
         )
     bare = [record for record, scan in scans.items() if scan.labelled and not scan.foreground]
     if bare:
-        warnings.append(f"target {name!r}: empty labels (background only) on {_names(bare)}.")
-
-
-def _names(ids: list[str]) -> str:
-    shown = ", ".join(ids[:5])
-    return shown + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")
+        warnings.append(f"target {name!r}: empty labels (background only) on {first_names(bare)}.")

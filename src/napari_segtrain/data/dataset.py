@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..config import DataError, DataFacts, DatasetConfig, ExperimentConfig, TargetConfig
 from .check import CheckReport, check_dataset
 from .facts import gather_facts
-from .records import Record, Split
+from .records import Record, Region, Split
 from .scan import LabelScan, scan_labels
 from .split import make_split
 
@@ -91,9 +91,35 @@ class Dataset:
         """Return what every automatic choice is made from; see `gather_facts`."""
         return gather_facts(self, config)
 
-    def check(self, config: ExperimentConfig | None = None) -> CheckReport:
+    def check(self, config: ExperimentConfig | None = None, origin: str = "") -> CheckReport:
         """Return every fault in one list; see `check_dataset`."""
-        return check_dataset(self, config)
+        return check_dataset(self, config, origin)
+
+    def require(self, regions: Iterable[Region]) -> None:
+        """Refuse data that lacks what a run was trained on.
+
+        Raises
+        ------
+        DataError
+            When a region lies on no image, or on one without labels.
+        """
+        for region in regions:
+            record = self.records.get(region.record)
+            inside = record is not None and len(record.shape) == len(region.stop)
+            if (
+                record is None
+                or not inside
+                or any(b > n for b, n in zip(region.stop, record.shape, strict=True))
+            ):
+                raise DataError(
+                    f"{self.origin}: the run was trained on an image {region.record!r} that reaches to "
+                    f"{region.stop}, and there is none like it here; give the data of the run (--input DATA)"
+                )
+            if not record.labels:
+                raise DataError(
+                    f"{self.origin}: the image {region.record!r} has no labels here; give the data of the "
+                    "run (--input DATA)"
+                )
 
     def split(
         self, train_split: float = 0.8, seed: int = 0, patch_size: tuple[int, ...] | None = None

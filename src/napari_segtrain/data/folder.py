@@ -10,7 +10,7 @@ from typing import Any
 from ..config import DataError, DatasetConfig
 from .assembly import Item, assemble
 from .dataset import Dataset
-from .naming import match_names
+from .naming import first_names, match_names
 from .napari_folder import MASK, napari_items
 from .sources.table import FILE_FORMATS, ZARR, file_format, stem
 
@@ -148,14 +148,19 @@ def _claims(
     known |= {t.mask for t in config.targets.values() if t.mask}
     whole = match_names([stem(f) for f in files], set(ids), known, exact_first=kind == "masks")
     claims: dict[tuple[str, str], list[Path]] = {}
+    strays: list[str] = []
     for file in files:
         match = whole[stem(file)]
         if match is None:
-            notes.append(
-                f"{file}: belongs to no image, because no image is called as its name begins; not used."
-            )
+            strays.append(file.name)
         else:
             claims.setdefault(match, []).append(file)
+    if strays:
+        verb, their = ("belongs", "its name begins") if len(strays) == 1 else ("belong", "their names begin")
+        notes.append(
+            f"{files[0].parent}: {first_names(strays)} {verb} to no image, because no image is called as "
+            f"{their}; not used."
+        )
     return claims
 
 

@@ -1,4 +1,4 @@
-"""Tells from the name of a label file which image and which target it belongs to."""
+"""Names: of label files, which tell image and target, and of images in sentences."""
 
 from __future__ import annotations
 
@@ -51,3 +51,9 @@ def _readings(name: str, ids: Collection[str], exact_first: bool) -> list[tuple[
     found = [(name[:k], name[k + 1 :]) for k in cuts if name[:k] in ids and name[k + 1 :]]
     whole = [(name, "")] if name in ids else []
     return whole + found if exact_first else found + whole
+
+
+def first_names(names: Sequence[str], most: int = 5) -> str:
+    """Return names in a sentence: of more than `most`, the first, and how many there are besides."""
+    shown = ", ".join(names[:most])
+    return shown + (f" and {len(names) - most} more" if len(names) > most else "")

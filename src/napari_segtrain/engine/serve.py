@@ -196,7 +196,7 @@ class Server:
             else:
                 self._jobs.predict(command, emit, control)
         except SegtrainError as error:
-            failed = _failed(command.job, str(error))
+            failed = _failed(command.job, str(error)).replace(fitting=getattr(error, "fitting", None))
         except (Exception, SystemExit) as error:
             _log.exception("the job failed")
             failed = _failed(command.job, f"{type(error).__name__}: {error}", traceback.format_exc())

@@ -121,7 +121,7 @@ class Report:
             cells = (_text(row.get(score)) for score in shown)
             table.add_row(name, *cells, str(len(row["images"])))
         buffer = io.StringIO()
-        Console(file=buffer, width=width, color_system=None).print(table)
+        Console(file=buffer, width=width, color_system=None, markup=False).print(table)
         return buffer.getvalue()
 
 

@@ -1,7 +1,6 @@
 """Prediction: tiles on one grid, blended in bounded memory, objects separated."""
 
 from .checkpoint import Trained, load_trained
-from .devices import choose_device
 from .images import as_source, check_source
 from .instances import separate_instances
 from .outputs import Output, OutputPlan, instance_parts, plan_outputs
@@ -27,7 +26,6 @@ __all__ = [
     "ZarrSink",
     "as_source",
     "check_source",
-    "choose_device",
     "instance_parts",
     "load_trained",
     "plan_outputs",

@@ -85,14 +85,15 @@ def check_source(source: Source, plan: NetworkPlan, spacing: Sequence[float] | N
     """
     if source.channels != plan.in_channels:
         raise DataError(
-            f"the image has {source.channels} channel(s), but the network was trained on "
+            f"{name_of(source)} has {source.channels} channel(s), but the network was trained on "
             f"{plan.in_channels}; give an image with {plan.in_channels} channel(s), or say which axis "
             "holds them (channel_axis)"
         )
     dimension = len(source.shape)
     if dimension != plan.ndim and not (plan.ndim == 2 and dimension == 3):
         raise DataError(
-            f"the image has {dimension} spatial axes, but the network was trained on {plan.ndim}D data; give "
+            f"{name_of(source)} has {dimension} spatial axes, but the network was trained on {plan.ndim}D "
+            "data; give "
             f"{'a volume' if plan.ndim == 3 else 'a plane, or a stack of planes'}"
         )
     if spacing is None:
@@ -106,6 +107,12 @@ def check_source(source: Source, plan: NetworkPlan, spacing: Sequence[float] | N
         f"The image has voxels of {_text(given)} {source.unit}, the network was trained on {_text(spacing)}. "
         "Objects will look larger or smaller to it than those it knows; resample the image for good results."
     ]
+
+
+def name_of(source: Source) -> str:
+    """Return what messages call an image: its file or layer, where it is known."""
+    name = str(getattr(source, "name", ""))
+    return f"image {name}" if name else "the image"
 
 
 def _text(numbers: Sequence[float]) -> str:

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,30 +15,43 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from napari_segtrain.config import ConfigError, DataError, InferenceConfig, RunError, wrong_axes
+from napari_segtrain.config import (
+    CancelledError,
+    ConfigError,
+    DataError,
+    InferenceConfig,
+    RunError,
+    wrong_axes,
+)
 from napari_segtrain.data.normalisation import Normalisation
 from napari_segtrain.data.sources import Source
-from napari_segtrain.network import MultiTaskUNet, NetworkPlan, maybe_compile, round_up
+from napari_segtrain.network import (
+    MultiTaskUNet,
+    NetworkPlan,
+    is_out_of_memory,
+    maybe_compile,
+    resolve_hardware,
+    round_up,
+)
 from napari_segtrain.targets import Head
 
 from .activation import channel_ranges, is_direction, renormalise, stacked_channels
 from .blending import tile_weights
 from .checkpoint import Trained, load_trained
-from .devices import choose_device
-from .images import as_source, check_source
+from .images import as_source, check_source, name_of
 from .layout import MEMORY_BUDGET, BlockLayout, choose_block
 from .objects import write_instances
 from .outputs import OutputPlan, plan_outputs, raw_outputs
 from .sinks import Job, MemorySink, Sink
 from .stream import BlockStream, CancelCheck, Outcome, ProgressCallback, StreamResult
-from .tile_model import NetworkTiles
+from .tile_model import NetworkTiles, tile_too_large
 from .tiling import Slices, TileGrid
 
 _FORWARD_SHARE = 1 / 3
 _INSTANCE_SHARE = 0.1
 
 
-class PredictionCancelledError(RunError):
+class PredictionCancelledError(RunError, CancelledError):
     """The user ended a prediction whose result was to be returned."""
 
 
@@ -96,7 +110,7 @@ class Predictor:
         run_or_file
             A checkpoint file, a run folder, or a project with one run.
         device
-            See `choose_device`.
+            Where to predict, see `resolve_hardware`; a device that is absent is replaced by the processor.
         inference
             None takes the settings that the run was configured with. Its `checkpoint` says whether the
             best or the last weights of a run are taken.
@@ -106,11 +120,11 @@ class Predictor:
         RunError
             When there is no checkpoint, or it is damaged.
         """
-        chosen, message = choose_device(device)
+        hardware = resolve_hardware(device)
         trained = load_trained(run_or_file, inference.checkpoint if inference is not None else None)
-        trained.network.to(chosen).eval()
-        predictor = cls(trained, chosen, inference)
-        predictor.messages += [message] if message else []
+        trained.network.to(hardware.device).eval()
+        predictor = cls(trained, hardware.device, inference)
+        predictor.messages += hardware.messages
         predictor._may_compile = True
         return predictor
 
@@ -157,9 +171,14 @@ class Predictor:
         return round_up(wanted, self.plan)
 
     def grid(self, shape: Sequence[int], region: Slices | None = None) -> TileGrid:
-        """Return the tiles of an image, or those of it that touch a region; planes of a stack singly."""
+        """Return the tiles of an image, or those of it that touch a region; planes of a stack singly.
+
+        A tile larger than patch and image would hold nothing but padding besides, and is made smaller.
+        """
         stack = len(shape) - self.plan.ndim
-        tile = (1,) * stack + self.tile_size()
+        patch = self.plan.patch_size
+        needed = round_up(tuple(map(max, shape[stack:], patch)), self.plan)
+        tile = (1,) * stack + tuple(map(min, self.tile_size(), needed))
         overlap = (0.0,) * stack + (self.inference.overlap,) * self.plan.ndim
         try:
             return TileGrid(tuple(shape), tile, overlap, region)
@@ -259,7 +278,7 @@ class Predictor:
         share = 1.0 - _INSTANCE_SHARE if plan.instances else 1.0
         completed = False
         try:
-            with self._evaluating(), torch.inference_mode():
+            with self._evaluating(), torch.inference_mode(), self._memory_explained(grid):
                 stream = self._stream(source, sink, layout, plan)
                 result = stream.run(sink.pending(layout), _scaled(progress, share), cancel)
             completed = result.outcome is Outcome.COMPLETED
@@ -279,7 +298,7 @@ class Predictor:
 
     def _stream(self, source: Source, sink: Sink, layout: BlockLayout, plan: OutputPlan) -> BlockStream:
         grid = layout.grid
-        self._compile(len(grid))
+        self._compile(grid)
         model = NetworkTiles(
             self.network,
             plan.heads,
@@ -307,14 +326,14 @@ class Predictor:
             layout,
             self.inference.blending,
             read=source.read,
-            prepare=self._prepare,
+            prepare=partial(self._prepare, name=name_of(source)),
             model=model,
             write=write,
             skip_empty=self.inference.skip_empty,
             folder=sink.scratch,
         )
 
-    def _prepare(self, raw: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    def _prepare(self, raw: npt.NDArray[Any], name: str) -> npt.NDArray[np.float32]:
         image: npt.NDArray[np.float32] = self.normalisation.apply(raw)
         # One value that is not a number makes the sum so; looking at each is several times slower.
         if (
@@ -323,16 +342,16 @@ class Predictor:
             and not np.isfinite(image).all()
         ):
             raise DataError(
-                "the image holds values that are not numbers (NaN or infinite); replace them by a number, "
-                "such as 0"
+                f"{name} holds values that are not numbers (NaN, infinite, or too large for 32 bits). "
+                "Replace them by a number, such as 0."
             )
         return image
 
-    def _compile(self, tiles: int) -> None:
+    def _compile(self, grid: TileGrid) -> None:
         if not self._may_compile or not isinstance(self.network, MultiTaskUNet):
             return
-        passes = tiles * (2**self.plan.ndim if self.inference.mirroring else 1)
-        size = np.prod(self.tile_size()) / np.prod(self.plan.patch_size)
+        passes = len(grid) * (2**self.plan.ndim if self.inference.mirroring else 1)
+        size = np.prod(grid.tile) / np.prod(self.plan.patch_size)
         steps = int(passes * size * _FORWARD_SHARE)
         batch = self.inference.batch_size or 1
         if maybe_compile(self.network, self.device.type, batch_size=batch, expected_steps=steps // batch):
@@ -378,6 +397,16 @@ class Predictor:
             "tile": list(grid.tile),
         }
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+    @contextmanager
+    def _memory_explained(self, grid: TileGrid) -> Iterator[None]:
+        """Say which tile did not fit, in the place of whatever says so inside."""
+        try:
+            yield
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise tile_too_large(grid.tile, self.device) from error
 
     @contextmanager
     def _evaluating(self) -> Iterator[None]:

@@ -113,11 +113,7 @@ class NetworkTiles:
             try:
                 self._forward(1)
             except torch.OutOfMemoryError:
-                size = "×".join(map(str, self._size))
-                raise RunError(
-                    f"a tile of {size} does not fit into the memory of {self._device}: choose a smaller "
-                    "tile (inference_config.tile_size), or the processor as device"
-                ) from None
+                raise tile_too_large(self._size, self._device) from None
             results.append(self._sum[:1].clone())
         self._sum[:count] = torch.cat(results)
 
@@ -179,3 +175,12 @@ class NetworkTiles:
         # Reading a value waits for the device.
         float(self._sum.reshape(-1)[0])
         return time.perf_counter() - begin
+
+
+def tile_too_large(tile: Sequence[int], device: torch.device) -> RunError:
+    """Return the error that a tile does not fit into memory, with what to do."""
+    other = "" if device.type == "cpu" else ", or the processor as device"
+    return RunError(
+        f"a tile of {','.join(map(str, tile))} does not fit into the memory of {device}: choose a smaller "
+        f"tile (inference_config.tile_size){other}"
+    )

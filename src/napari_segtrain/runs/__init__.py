@@ -41,7 +41,7 @@ from .events import (
     read_events,
     read_events_from,
 )
-from .find import check_writable, find_run, list_runs, resumable_runs
+from .find import MEBIBYTE, check_writable, find_run, list_runs, resumable_runs
 from .folder import RunFolder, runs_folder
 from .info import Best, RunInfo, library_versions
 from .lock import Holder, ProjectLock, recover
@@ -55,6 +55,7 @@ from .summary import format_seconds, summary_text
 __all__ = [
     "BEST",
     "LAST",
+    "MEBIBYTE",
     "AnyEvent",
     "BatchDone",
     "Best",

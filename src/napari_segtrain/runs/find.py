@@ -13,7 +13,8 @@ from .atomic import atomic_writer, explain_os_error
 from .folder import RunFolder, runs_folder
 
 _log = logging.getLogger(__name__)
-_MEBIBYTE = 2**20
+MEBIBYTE = 2**20
+"""Bytes."""
 
 
 def list_runs(project: str | Path) -> list[RunFolder]:
@@ -71,7 +72,7 @@ def find_run(path: str | Path) -> RunFolder:
     raise RunError(f"{path}: holds {len(runs)} runs; say which one. The newest are: {names}")
 
 
-def check_writable(project: str | Path, needed: int = 64 * _MEBIBYTE) -> None:
+def check_writable(project: str | Path, needed: int = 64 * MEBIBYTE) -> None:
     """Refuse a project folder that a run could not be written to, before anything is computed.
 
     Parameters
@@ -101,6 +102,7 @@ def check_writable(project: str | Path, needed: int = 64 * _MEBIBYTE) -> None:
         ) from error
     if free < needed:
         raise RunError(
-            f"{project}: only {free // _MEBIBYTE} MiB are free on this disk, and a run needs at least "
-            f"{needed // _MEBIBYTE} MiB; free some space or choose another project folder"
+            f"{project}: only {free // MEBIBYTE} MiB are free on this disk, and this run may need "
+            f"{needed // MEBIBYTE} MiB, mostly for checkpoints; free some space, choose another project "
+            "folder, or keep fewer checkpoints (tr_config.keep_checkpoints)"
         )

@@ -7,13 +7,13 @@ import platform
 import re
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from napari_segtrain.config import ExperimentConfig, RunError, dump_config, load_config
+from napari_segtrain.config import ExperimentConfig, RunError, SegtrainError, dump_config, load_config
 
 from .atomic import explain_os_error, plain, read_json, remove_leftovers, write_json, write_text
 from .checkpoints import LAST
@@ -25,6 +25,7 @@ from .summary import summary_text
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _SUBFOLDERS = ("checkpoints", "logs", "plots", "evaluation", "scratch")
+_Read = TypeVar("_Read")
 COPIES = "layers"
 """How folders in a run's scratch begin that hold what it was trained on."""
 
@@ -365,6 +366,30 @@ class RunFolder:
             When it is missing or is not JSON.
         """
         return read_json(self.path / name)
+
+    def read_as(self, name: str, reader: Callable[[Any], _Read]) -> _Read:
+        """Read a file of the run as what it stands for.
+
+        Parameters
+        ----------
+        name
+            The file, such as ``split.json``.
+        reader
+            Makes a value of its content.
+
+        Raises
+        ------
+        RunError
+            When it is missing, is not JSON, or holds something else.
+        """
+        content = self.read_json(name)
+        try:
+            return reader(content)
+        except (TypeError, ValueError, LookupError, AttributeError, SegtrainError) as error:
+            raise RunError(
+                f"{self.path / name}: does not hold what a run writes there ({type(error).__name__}: "
+                f"{error}); was the file changed by hand? Restore it, or train again"
+            ) from None
 
     def open_events(self) -> EventWriter:
         """Open `events.jsonl` to add events to it.

@@ -3,10 +3,25 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from .folder import RunFolder
+
+
+class _LogFile(logging.FileHandler):
+    """A log that loses lines on a full disk, instead of ending what it tells of."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """Pass over what the system refuses to write; anything else is a bug and shown."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+
+    def close(self) -> None:
+        """Close the file, whether its last lines can be written or not."""
+        with suppress(OSError):
+            super().close()
 
 
 @contextmanager
@@ -18,7 +33,7 @@ def log_to(run: RunFolder) -> Iterator[None]:
     run
         The run that is active inside the block.
     """
-    handler = logging.FileHandler(run.log_path, encoding="utf-8", delay=True)
+    handler = _LogFile(run.log_path, encoding="utf-8", delay=True)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     loggers = [logging.getLogger(name) for name in ("napari_segtrain", "lightning.pytorch", "py.warnings")]
     levels = [logger.level for logger in loggers]

@@ -1,12 +1,12 @@
 """Training: the seven steps, the Lightning module, data, trainer, callbacks, and the experiment."""
 
+from .building import resolve_again
 from .callbacks import Preview
 from .data import SegtrainDataModule
 from .ema import AveragedWeights
 from .errors import NonFiniteLossError, OutOfMemoryError, StopRequested
-from .experiment import Experiment
-from .fit import FitResult
-from .hardware import Hardware, Inventory, choose_precision, resolve_hardware
+from .experiment import NEEDED, Experiment
+from .fit import FitResult, refuse_too_large
 from .metrics import build_metrics, metric_names
 from .module import SegmentationModule
 from .monitor import Monitor
@@ -36,13 +36,12 @@ from .values import (
 )
 
 __all__ = [
+    "NEEDED",
     "AveragedWeights",
     "Batch",
     "Experiment",
     "FitResult",
     "Gradients",
-    "Hardware",
-    "Inventory",
     "Journey",
     "LossValue",
     "Monitor",
@@ -64,15 +63,15 @@ __all__ = [
     "build_optimizer",
     "build_trainer",
     "calculate_loss",
-    "choose_precision",
     "define_model",
     "forward_pass",
     "initialize_optimizer",
     "metric_names",
     "optimizer_step",
     "prepare_batch",
+    "refuse_too_large",
     "resolve",
-    "resolve_hardware",
+    "resolve_again",
     "seed_everything",
     "zero_gradients",
 ]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from napari_segtrain.config import ExperimentConfig, RunError
+from napari_segtrain.data.folder import SPLIT_FILE
 from napari_segtrain.data.normalisation import Normalisation
 from napari_segtrain.data.records import Split
 from napari_segtrain.losses import MultiTaskLoss
@@ -78,8 +79,8 @@ def choose_splits(
     config: ExperimentConfig, dataset: Dataset, run: RunFolder, resolved: ResolvedExperiment, *, resumed: bool
 ) -> Split:
     """Return the run's own split when it is resumed, else a new one."""
-    if resumed and (run.path / "split.json").is_file():
-        return Split.from_dict(run.read_json("split.json"))
+    if resumed and (run.path / SPLIT_FILE).is_file():
+        return run.read_as(SPLIT_FILE, Split.from_dict)
     return dataset.split(config.tr_setup.train_split, config.tr_setup.seed, resolved.patch_size)
 
 

@@ -13,6 +13,7 @@ import torch
 
 from napari_segtrain.config import ExperimentConfig
 from napari_segtrain.data.records import Split
+from napari_segtrain.network.hardware import Hardware
 from napari_segtrain.runs import (
     LAST,
     Control,
@@ -37,7 +38,6 @@ from .callbacks import Ending, Preview
 from .checkpoint import restore_training_state
 from .data import SegtrainDataModule
 from .fit import FitResult, memory_explained, result_of, run_loop, smaller_size
-from .hardware import Hardware
 from .memory import free_memory
 from .module import SegmentationModule
 from .randomness import seed_everything
@@ -48,6 +48,9 @@ if TYPE_CHECKING:
     from napari_segtrain.data import Dataset
 
 logger = logging.getLogger(__name__)
+
+NEEDED = ("model", "model_config", "resolved", "rows")
+"""What a checkpoint must hold to go on from it."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,7 @@ class Experiment:
         checkpoint = None
         if resume:
             where = resume if isinstance(resume, Path) else run.checkpoints / LAST
-            checkpoint = load_checkpoint(where, required=("model", "model_config", "resolved", "rows"))
+            checkpoint = load_checkpoint(where, required=NEEDED)
         seed_everything(config.tr_setup.seed)
         resolved = resolve(config, dataset) if checkpoint is None else resolve_again(config, checkpoint)
         if splits is None:

@@ -12,12 +12,12 @@ import lightning.pytorch as pl
 import torch
 
 from napari_segtrain.config import ExperimentConfig
-from napari_segtrain.network import NetworkPlan
+from napari_segtrain.network import NetworkPlan, is_out_of_memory
 from napari_segtrain.runs import BEST, LAST, Best, Control, FinishReason, FittingSize, RunFolder, RunState
 
 from .callbacks import Ending
 from .errors import OutOfMemoryError, StopRequested
-from .memory import is_out_of_memory, out_of_memory_message, reclaim_memory, suggest_fit
+from .memory import out_of_memory_message, reclaim_memory, suggest_fit, total_memory
 from .module import Row, SegmentationModule
 from .resolve import ResolvedExperiment, plan_network
 from .trainer import quiet_lightning, stop_on_signals
@@ -112,6 +112,21 @@ def smaller_size(
         return plan_network(config, resolved.facts, resolved.heads, patch)
 
     return suggest_fit(resolved.plan, resolved.batch_size, available, replan)
+
+
+def refuse_too_large(config: ExperimentConfig, resolved: ResolvedExperiment) -> None:
+    """Refuse a step that needs more memory than the machine has, before the system ends the program for it.
+
+    Raises
+    ------
+    OutOfMemoryError
+        When even the least that the estimate may stand for is more than the device has in all.
+    """
+    # What autograd keeps is at least half of the estimate, and half of that in 16 bits.
+    least = resolved.memory / (2 if resolved.precision == "fp32" else 4)
+    with memory_explained(config, resolved):
+        if least > total_memory(torch.device(resolved.device)):
+            raise MemoryError
 
 
 def result_of(run: RunFolder, module: SegmentationModule, reason: str) -> FitResult:

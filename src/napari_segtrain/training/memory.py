@@ -15,28 +15,19 @@ from napari_segtrain.runs import FittingSize
 _SHARE = 0.8
 """Share of the free memory that a training may count on: estimates are rough, and others work too."""
 
-_WORDS = (
-    "out of memory",
-    "can't allocate memory",
-    "cannot allocate memory",
-    "not enough memory",
-    "bad_alloc",
-    "alloc_failed",  # of cuDNN and cuBLAS
-)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an error says that there was not enough memory."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(word in str(error).lower() for word in _WORDS)
-
 
 def free_memory(device: torch.device) -> int:
     """Return the bytes that a new job could use on a device."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     return int(psutil.virtual_memory().available)
+
+
+def total_memory(device: torch.device) -> int:
+    """Return the bytes of a device's memory, used ones included."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[1])
+    return int(psutil.virtual_memory().total)
 
 
 def reclaim_memory(error: BaseException, device: torch.device) -> int:

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
 from napari_segtrain.config import Optimizer, Schedule
+from napari_segtrain.network.hardware import Number
 
 from .checkpoint import restore_training_state, training_state
 from .ema import AveragedWeights
-from .hardware import Number
 from .metrics import HeadLike, build_metrics, compute_scores
 from .monitor import Monitor
 from .randomness import restore_random_states, untouched_randomness

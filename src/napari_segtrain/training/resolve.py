@@ -12,9 +12,16 @@ from napari_segtrain.data.loader import default_workers
 from napari_segtrain.data.normalisation import Normalisation
 from napari_segtrain.losses import check_heads
 from napari_segtrain.network import NetworkPlan, count_parameters, estimate_memory, make_plan
+from napari_segtrain.network.hardware import (
+    Accelerator,
+    Hardware,
+    Inventory,
+    Number,
+    choose_precision,
+    resolve_hardware,
+)
 from napari_segtrain.targets import Head, resolve_heads, resolve_targets
 
-from .hardware import Accelerator, Hardware, Inventory, Number, choose_precision, resolve_hardware
 from .memory import free_memory, largest_batch
 from .monitor import check_monitor
 

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from napari_segtrain.config import AdamW, Constant, Optimizer, Schedule, TrainingError
 from napari_segtrain.network import MultiTaskUNet, NetworkPlan, build_network
+from napari_segtrain.network.hardware import Number
 
-from .hardware import Number
 from .optimizers import build_optimizer
 from .schedules import Journey, build_scheduler
 from .values import Batch, Gradients, LossValue, Optimization, Prediction, StepInfo, StepOrderError

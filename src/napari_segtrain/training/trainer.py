@@ -14,6 +14,7 @@ from typing import Any
 import lightning.pytorch as pl
 
 from napari_segtrain.config import ExperimentConfig
+from napari_segtrain.network.hardware import Hardware, resolve_hardware
 from napari_segtrain.runs import Control, Emit, FinishReason, RunFolder, ignore
 
 from .callbacks import (
@@ -33,7 +34,6 @@ from .callbacks import (
 )
 from .callbacks.checkpoints import RunCheckpointIO
 from .callbacks.labels import ApplyLabels
-from .hardware import Hardware, resolve_hardware
 from .schedules import Stopwatch
 
 _LOUD = ("lightning.pytorch", "lightning.fabric")

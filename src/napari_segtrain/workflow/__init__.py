@@ -4,12 +4,14 @@ from napari_segtrain.training import resolve
 
 from .demo import DemoResult, demo
 from .prediction import Written, load_predictor, predict, predict_files, predict_layer
-from .run import RunFailedError, RunResult, complete_targets, resume, train
+from .review import Review, complete_targets, review
+from .run import RunFailedError, RunResult, resume, train
 from .scoring import Evaluation, evaluate
 
 __all__ = [
     "DemoResult",
     "Evaluation",
+    "Review",
     "RunFailedError",
     "RunResult",
     "Written",
@@ -22,5 +24,6 @@ __all__ = [
     "predict_layer",
     "resolve",
     "resume",
+    "review",
     "train",
 ]

@@ -17,7 +17,7 @@ from napari_segtrain.inference.instances import separate_instances
 from napari_segtrain.runs import Control, Emit, RunState, ignore
 
 from .prediction import load_predictor
-from .run import RunFailedError, train
+from .run import train
 
 DISTANCE_CLIP = 16.0
 """Distances from a coin's edge are learned up to this many pixels, most of a coin's radius."""
@@ -108,7 +108,7 @@ def demo(project: str | Path = "demo", *, emit: Emit = ignore, control: Control 
     config = ExperimentConfig.parse(EXPERIMENT, "demo")
     result = train(config, folder, project, emit=emit, control=control)
     if result.status is RunState.INTERRUPTED:
-        raise RunFailedError(f"the demo was stopped; {result.message}", result.path)
+        raise PredictionCancelledError(f"the demo was stopped; {result.message}")
     foreground, instances = predict_coins(result.path, sample.image, control)
     truth = sample.truth["foreground"]
     score = object_overlaps(truth, instances).match(0.5)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from napari_segtrain.config import ConfigError, InferenceConfig
+from napari_segtrain.config import ConfigError, DataError, InferenceConfig
 from napari_segtrain.data import is_store
 from napari_segtrain.data.sources import Source, open_source
 from napari_segtrain.inference import (
@@ -23,6 +23,7 @@ from napari_segtrain.inference import (
     TiffSink,
     ZarrSink,
     as_source,
+    check_source,
     load_trained,
 )
 from napari_segtrain.runs import (
@@ -205,6 +206,7 @@ def predict_files(
     predictor = load_predictor(run, overrides, device)
     reader = ImageReader(predictor, reading)
     images = reader.find(data)
+    _check_all(images, reader, predictor)
     to_store = _to_store(Path(data), Path(output), len(images))
     tell = _Messages(emit, predictor.messages, reader.messages)
     part = _Part(count=len(images))
@@ -218,6 +220,18 @@ def predict_files(
         part = part.next()
     tell()
     return Written(tuple(paths))
+
+
+def _check_all(images: Mapping[str, Path], reader: ImageReader, predictor: Predictor) -> None:
+    """Refuse images that cannot be opened or do not fit the network, before the first is predicted."""
+    faults: list[str] = []
+    for file in images.values():
+        try:
+            check_source(reader.open(file), predictor.plan, predictor.spacing)
+        except DataError as error:
+            faults.extend(error.faults)
+    if faults:
+        raise DataError.listing(faults)
 
 
 def predict_layer(

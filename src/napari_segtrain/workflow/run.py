@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from napari_segtrain.config import ExperimentConfig, RunError, SegtrainError, TrainingError
-from napari_segtrain.data import Dataset, open_dataset
+from napari_segtrain.config import ExperimentConfig, RunError, SegtrainError, TrainingError, list_sentences
+from napari_segtrain.data import PARTS, SPLIT_FILE, Dataset, Split, open_dataset
 from napari_segtrain.runs import (
     LAST,
     Best,
@@ -24,17 +24,20 @@ from napari_segtrain.runs import (
     ProjectLock,
     RunFolder,
     RunState,
+    Warned,
     check_writable,
     find_run,
     ignore,
+    load_checkpoint,
     log_to,
     read_data,
     write_data,
 )
 from napari_segtrain.runs import run_name as name_of
-from napari_segtrain.training import Experiment, FitResult, resolve
+from napari_segtrain.training import NEEDED, Experiment, FitResult, resolve_again
 
 from .preview import LivePreview
+from .review import Review, review
 
 logger = logging.getLogger(__name__)
 
@@ -90,13 +93,6 @@ class RunResult:
     message: str = ""
 
 
-def complete_targets(config: ExperimentConfig, dataset: Dataset) -> ExperimentConfig:
-    """Return the experiment with the targets that were found in the data, when it names none itself."""
-    if config.dataset_config.targets:
-        return config
-    return config.replace(dataset_config=config.dataset_config.replace(targets=dataset.targets))
-
-
 def train(
     config: ExperimentConfig,
     data: DataSpec | None,
@@ -104,6 +100,7 @@ def train(
     *,
     run_name: str | None = None,
     overrides: Mapping[str, Any] | None = None,
+    origin: str = "",
     resume: str | Path | None = None,
     stop_after: int | None = None,
     preview: bool = False,
@@ -124,6 +121,8 @@ def train(
         Name of the run; by default the configuration's, else one made from `overrides`.
     overrides
         Settings that differ from a file or the defaults, by dotted name, for the run's name.
+    origin
+        Where the experiment is from, such as a file; it begins what is said to be wrong with it.
     resume
         Run folder to go on with, with `config` as its experiment.
     stop_after
@@ -162,14 +161,14 @@ def train(
         raise RunError("a new run needs data and a project folder; give both, or a run to resume")
     check_writable(project)
     dataset = open_data(data, config)
-    config = complete_targets(config, dataset)
-    dataset.check(config).raise_for_errors()
-    resolve(config, dataset)
+    reviewed = review(config, dataset, origin)
+    reviewed.checked()
+    check_writable(project, reviewed.disk_space)
     name = run_name or config.tr_setup.run_name or name_of(overrides or {})
     with ProjectLock(project).acquire(name):
         run = RunFolder.create(project, name)
         where = _where(data, dataset)
-        return _execute(run, config, dataset, where, False, stop_after, preview, emit, control)
+        return _execute(run, reviewed, dataset, where, False, stop_after, preview, emit, control)
 
 
 def resume(
@@ -212,10 +211,21 @@ def _go_on(
 ) -> RunResult:
     with ProjectLock(run.project).acquire(run.name):
         dataset = open_data(read_data(run) if data is None else data, config)
-        config = complete_targets(config, dataset)
+        reviewed = review(config, dataset)
+        reviewed.report.raise_for_errors()
         where = None if data is None else _where(data, dataset)
         has_checkpoint = (run.checkpoints / LAST).is_file()
-        return _execute(run, config, dataset, where, has_checkpoint, stop_after, preview, emit, control)
+        if has_checkpoint:
+            _check_continuation(reviewed.config, run, dataset)
+        return _execute(run, reviewed, dataset, where, has_checkpoint, stop_after, preview, emit, control)
+
+
+def _check_continuation(config: ExperimentConfig, run: RunFolder, dataset: Dataset) -> None:
+    """Refuse other data and another network than the run has, before anything of the run is changed."""
+    if (run.path / SPLIT_FILE).is_file():
+        split = run.read_as(SPLIT_FILE, Split.from_dict)
+        dataset.require([region for part in PARTS for region in split.part(part)])
+    resolve_again(config, load_checkpoint(run.checkpoints / LAST, required=NEEDED))
 
 
 def open_data(data: DataSpec, config: ExperimentConfig) -> Dataset:
@@ -237,7 +247,7 @@ def _where(data: DataSpec, dataset: Dataset) -> Any:
 
 def _execute(
     run: RunFolder,
-    config: ExperimentConfig,
+    reviewed: Review,
     dataset: Dataset,
     where: Any,
     resumed: bool,
@@ -247,6 +257,7 @@ def _execute(
     control: Control,
 ) -> RunResult:
     """Run, and write the end of the run whatever it is."""
+    config = reviewed.config
     extend = config.tr_config.num_epochs > (run.read_info().num_epochs or 0)
     with run.open_events() as write, log_to(run), _warnings_to_log():
 
@@ -255,6 +266,8 @@ def _execute(
             emit(event)
 
         tell(run.set_state(RunState.RUNNING, extend=extend))
+        if reviewed.report.warnings:
+            tell(Warned(message=list_sentences(reviewed.report.warnings, "notes on the data")))
         try:
             if where is not None:
                 write_data(run, where)
@@ -310,7 +323,13 @@ def _end(
     if result is not None:
         final = dict(result.rows[-1]) if result.rows else {}
         run.update_info(epoch=result.epochs, best=result.best, final_metrics=final)
-    tell(run.set_state(state, reason=reason, message=message))
+    try:
+        tell(run.set_state(state, reason=reason, message=message))
+    except RunError as error:
+        # On a full disk the failure cannot be written down either; it is the failure that has to be told.
+        if state is not RunState.FAILED:
+            raise
+        logger.error("the end of the run cannot be written down: %s", error)
     ended = {"status": state, "reason": reason, "message": message, "path": str(run.path), "fitting": fitting}
     tell(Finished.model_validate(ended))
 

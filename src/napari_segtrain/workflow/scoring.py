@@ -10,8 +10,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from napari_segtrain.config import DataError, ExperimentConfig, RunError
-from napari_segtrain.data import PARTS, Dataset, Record, Region, Split
+from napari_segtrain.config import ExperimentConfig, RunError
+from napari_segtrain.data import PARTS, SPLIT_FILE, Dataset, Record, Region, Split
 from napari_segtrain.evaluation import Report, Scores, evaluate_image
 from napari_segtrain.inference import (
     MemorySink,
@@ -36,7 +36,8 @@ from napari_segtrain.targets import TargetDeriver, label_masks, resolve_targets
 from napari_segtrain.training import ResolvedExperiment
 
 from .prediction import load_predictor
-from .run import DataSpec, complete_targets, open_data
+from .review import complete_targets
+from .run import DataSpec, open_data
 
 Part = Literal["train", "val", "test"]
 
@@ -132,25 +133,19 @@ def evaluate(
 
 
 def _resolved(folder: RunFolder) -> ResolvedExperiment:
-    return ResolvedExperiment.from_dict(folder.read_json("resolved.json"))
+    return folder.read_as("resolved.json", ResolvedExperiment.from_dict)
 
 
 def _regions(folder: RunFolder, dataset: Dataset, split: Part) -> tuple[Region, ...]:
-    regions = Split.from_dict(folder.read_json("split.json")).part(split)
+    whole = folder.read_as(SPLIT_FILE, Split.from_dict)
+    regions = whole.part(split)
     if not regions:
-        whole = Split.from_dict(folder.read_json("split.json"))
         filled = ", ".join(part for part in PARTS if whole.part(part))
         raise RunError(
             f"{folder.path}: the split of this run has no {split} part, only {filled}; score one of those or "
             "name test images in the data's split.json before training"
         )
-    for region in regions:
-        record = dataset.records.get(region.record)
-        if record is None or any(b > n for b, n in zip(region.stop, record.shape, strict=True)):
-            raise DataError(
-                f"{dataset.origin}: the run was trained on an image {region.record!r} that reaches to "
-                f"{region.stop}, and there is none like it here; give the data of the run (--input DATA)"
-            )
+    dataset.require(regions)
     return regions
 
 

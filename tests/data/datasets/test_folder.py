@@ -203,7 +203,7 @@ def test_every_opening_fault_is_in_one_list(make_folder, noise, blobs) -> None:
     ):
         assert part in text
     assert len(dataset.faults) == 7
-    assert "z_cell.tif: belongs to no image" in dataset.notes[0]
+    assert "z_cell.tif belongs to no image" in dataset.notes[0]
     assert list(dataset.records) == ["a", "b", "c"]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -68,8 +70,12 @@ class TiffSink:
         with failures_explained(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             self.scratch = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=self.folder))
-            for number, output in enumerate(outputs):
-                self._arrays[output.name] = self._map(self.scratch / f"{number}.tif", output, job)
+            try:
+                for number, output in enumerate(outputs):
+                    self._arrays[output.name] = self._map(self.scratch / f"{number}.tif", output, job)
+            except BaseException:
+                self.close(completed=False)
+                raise
         return block
 
     def _map(self, file: Path, output: Output, job: Job) -> npt.NDArray[Any]:
@@ -80,6 +86,7 @@ class TiffSink:
             metadata = ome_tiff_metadata(output, job)
             array = tifffile.memmap(file, shape=shape, dtype=output.dtype, ome=True, metadata=metadata)
             self._files[output.name] = file
+        _take_space(file)
         return array if output.channels > 1 else array[None]
 
     def pending(self, layout: BlockLayout) -> npt.NDArray[np.bool_]:
@@ -110,3 +117,19 @@ class TiffSink:
         self._arrays.clear()
         shutil.rmtree(self.scratch, ignore_errors=True)
         self.scratch = None
+
+
+def _take_space(file: Path) -> None:
+    """Take a file's space on the disk at once: a map that the disk has no room for ends the process.
+
+    Raises
+    ------
+    OSError
+        When there is not enough.
+    """
+    size = file.stat().st_size
+    if hasattr(os, "posix_fallocate"):
+        with file.open("r+b") as opened:
+            os.posix_fallocate(opened.fileno(), 0, size)
+    elif shutil.disk_usage(file.parent).free < size:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

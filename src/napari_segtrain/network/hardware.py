@@ -1,4 +1,4 @@
-"""Which device a run computes on and in which number format, with the reasons in words."""
+"""Which device computes and in which number format, with the reasons in words."""
 
 from __future__ import annotations
 
@@ -15,6 +15,14 @@ from napari_segtrain.config import ConfigError, Precision
 Accelerator = Literal["cpu", "cuda", "mps"]
 Number = Literal["fp32", "bf16", "fp16"]
 
+_WORDS = (
+    "out of memory",
+    "can't allocate memory",
+    "cannot allocate memory",
+    "not enough memory",
+    "bad_alloc",
+    "alloc_failed",  # of cuDNN and cuBLAS
+)
 _DEVICE = re.compile(r"^(?:(?P<word>auto|cpu|mps)|(?:cuda|gpu)(?::(?P<index>\d+))?)$")
 
 
@@ -182,3 +190,10 @@ def choose_precision(wanted: Precision, hardware: Hardware) -> tuple[Number, tup
     if kind == "mps":
         return "fp32", ("bf16 training is not offered on an Apple GPU; fp32 is used instead",)
     return "bf16", ("bf16 is slower than fp32 on most processors; precision auto would take fp32",)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that there was not enough memory."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(word in str(error).lower() for word in _WORDS)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from napari_segtrain.config import ConfigError
-from napari_segtrain.training import Hardware, Inventory, choose_precision, resolve_hardware
+from napari_segtrain.network import Hardware, Inventory, choose_precision, resolve_hardware
 
 NONE = Inventory(why_no_gpu="this is a build of torch without CUDA", why_no_mps="there is no Apple GPU")
 TWO = Inventory(gpus=2, why_no_mps="there is no Apple GPU")
