@@ -54,7 +54,7 @@ def test_stop_after_exits_with_130_and_resume_finishes(run, small, disc_folder, 
     assert code == 130
     assert "--resume" in out
     folder = tmp_path / "P" / "runs" / "epochs_2"
-    code, _, _ = run("train", "--resume", folder)
+    code, _, _ = run("train", "-i", data, "-o", tmp_path / "P", "--resume", folder)
     assert code == 0
     assert len(RunFolder.open(folder).read_metrics()) == 2
 
@@ -112,6 +112,11 @@ def test_doctor_says_why_there_is_no_gpu(run):
             "command line: dataset_config.format: 'tiff'",
         ),
         (["train", "--resume", "P", "--loss", "DiceLoss"], "its own configuration"),
+        (
+            ["train", "--resume", "P", "--run-name", "x", "--format", "tif"],
+            "leave out --run-name and --format",
+        ),
+        (["train", "--resume", "P/runs/x", "-o", "Q"], "no run of the project Q"),
         (["train", "--resume", "nowhere"], "nowhere"),
         (["predict", "nowhere", "-i", "DATA", "-o", "out"], "nowhere"),
         (["evaluate", "nowhere", "--split", "test"], "nowhere"),

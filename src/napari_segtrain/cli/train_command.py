@@ -70,10 +70,14 @@ def train(
         raise ConfigError("give the data with -i and the project folder with -o, or a run with --resume")
     console = make_console()
     if resume is not None:
-        if config_path is not None or loss:
+        not_now = {"--config-path": config_path, "--loss": loss, "--run-name": run_name, "--format": format}
+        if unfit := [name for name, value in not_now.items() if value]:
             raise ConfigError(
-                "--resume continues a run with its own configuration: leave out --config-path and --loss"
+                "--resume continues a run with its own configuration and name: leave out "
+                + " and ".join(unfit)
             )
+        if output is not None and not resume.resolve().is_relative_to(output.resolve()):
+            raise ConfigError(f"--resume {resume} is no run of the project {output}: leave out -o")
         with _flags_that_fit():
             result = _resume(resume, input, overrides, stop_after, console)
         _finish(result, console)
