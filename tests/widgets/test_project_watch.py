@@ -27,9 +27,7 @@ def interrupted(project: Path, name: str) -> RunFolder:
 def test_what_there_is_to_see(tmp_path: Path) -> None:
     assert look_at(tmp_path / "none") == ProjectState(tmp_path / "none")
     run = interrupted(tmp_path, "base")
-    assert look_at(tmp_path) == ProjectState(
-        tmp_path, None, (("base (interrupted, epoch 3 of 50)", run.path),)
-    )
+    assert look_at(tmp_path) == ProjectState(tmp_path, None, (("base · epoch 3/50", run.path),))
     with ProjectLock(tmp_path).acquire("other"):
         active = look_at(tmp_path).active
         assert active is not None

@@ -167,7 +167,7 @@ def test_resume_goes_on_with_the_open_layers_and_its_curves(
 ) -> None:
     assert not button(dock, "resume").isVisibleTo(dock)
     run = stopped_run(qtbot, dock, until)
-    assert dock.resumable.choice.currentText().startswith("base (interrupted, epoch ")
+    assert dock.resumable.choice.currentText().startswith("base · epoch ")
     end = shorten(run, 3)
     cells[1].paint((40, 50), 1)
     name(dock, "other settings")

@@ -12,7 +12,7 @@ from pathlib import Path
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from ..config import SegtrainError
-from ..runs import ProjectLock, RunFolder, recover, resumable_runs
+from ..runs import ProjectLock, RunFolder, RunState, recover, resumable_runs
 
 _log = logging.getLogger(__name__)
 _EVERY = 2000
@@ -145,5 +145,6 @@ def look_at(project: Path, known: ProjectState | None = None) -> ProjectState:
 
 def _describe(run: RunFolder) -> str:
     info = run.read_info()
-    epochs = f"epoch {info.epoch}" + (f" of {info.num_epochs}" if info.num_epochs else "")
-    return f"{run.name} ({info.status}, {epochs})"
+    epochs = f"epoch {info.epoch}" + (f"/{info.num_epochs}" if info.num_epochs else "")
+    failed = " · failed" if info.status is RunState.FAILED else ""
+    return f"{run.name} · {epochs}{failed}"

@@ -11,7 +11,7 @@ from .choice_editors import Combo
 
 
 class ResumeRow(QWidget):
-    """The runs of a project that can go on, newest first, and a button; hidden while there are none."""
+    """The runs of a project that can go on, newest first, and a button."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -22,10 +22,9 @@ class ResumeRow(QWidget):
         self.button.setObjectName("resume")
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(6)
-        layout.addWidget(self.choice, 2)
-        layout.addWidget(self.button, 1)
-        self.hide()
+        layout.setSpacing(4)
+        layout.addWidget(self.choice, 1)
+        layout.addWidget(self.button)
 
     def offer(self, runs: Sequence[tuple[str, Path]]) -> None:
         """Offer runs, by description and folder; the newest is chosen when they are others than before."""

@@ -99,11 +99,11 @@ class TrainDock(Dock):
     # -------------------------------------------------------------------------------- layout
 
     def _lay_out(self) -> None:
-        project = FormRows()
-        project.add_row("Project", self.project)
-        project.setContentsMargins(6, 0, 0, 0)  # as far in as the form
-        foot = (project, self.resumable, self.fitting, self.panel, self.curves)
-        self._stack(self._header(), self.form, *foot)
+        self._place = FormRows()
+        self._place.add_row("Project", self.project)
+        self._place.add_row("Stopped run", self.resumable)
+        self._place.setContentsMargins(6, 0, 0, 0)  # as far in as the form
+        self._stack(self._header(), self.form, self._place, self.fitting, self.panel, self.curves)
 
     def _header(self) -> QHBoxLayout:
         title = QLabel("Train on painted layers")
@@ -209,7 +209,7 @@ class TrainDock(Dock):
         """Let the user start, or say who else trains in the project; another process may begin any time."""
         idle, found = self.session.state is State.IDLE, self.projects.state
         self.resumable.offer(found.resumable)
-        self.resumable.setVisible(idle and bool(found.resumable))
+        self._place.show_row(self.resumable, idle and bool(found.resumable))
         start, resume = self.panel.buttons["start"], self.resumable.button
         start.setEnabled(idle and found.active is None)
         resume.setEnabled(found.active is None)
