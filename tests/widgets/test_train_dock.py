@@ -142,6 +142,12 @@ def test_rows_are_added_named_and_removed(qtbot: Any, viewer: Any, dock: Any, ce
     assert dock.value().auxiliary_tasks["distance_transform"].source_target == "nuclei"
     dock.form.auxiliary.cards[0].type.set_value("surface_normals")
     assert dock.value().auxiliary_tasks["surface_normals"].source_target == "nuclei"
+    press(qtbot, dock, "add_auxiliary")
+    dock.form.auxiliary.cards[1].type.set_value("surface_normals")
+    assert list(dock.value().auxiliary_tasks) == ["surface_normals", "surface_normals_2"]
+    dock.form.auxiliary.cards[1].name.setText("mine")
+    dock.form.auxiliary.cards[1].type.set_value("distance_transform")
+    assert list(dock.value().auxiliary_tasks) == ["surface_normals", "mine"]
     card = dock.form.targets.cards[0]
     qtbot.mouseClick(card.remove, Qt.MouseButton.LeftButton)
     with pytest.raises(ConfigError, match="source_target: 'nuclei' is not a target"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import typing
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -62,22 +63,20 @@ class TaskCard(Card):
     def _new_form(self) -> Form:
         self.source = SourceChoice()
         self.source.offer(self._targets)
-        self._kind: str = self.type.value()
-        form = Form(TASKS[self._kind], editors={"source_target": self.source}, inset=INSET)
+        form = Form(TASKS[self.type.value()], editors={"source_target": self.source}, inset=INSET)
         form.setObjectName("task")
         form.changed.connect(self.changed)
         self.body.addWidget(form)
         return form
 
     def _retype(self) -> None:
-        source, old, kind = self.source.value(), self.form, self._kind
+        source, old = self.source.value(), self.form
         self.body.removeWidget(old)
         old.hide()
         old.deleteLater()
         self.form = self._new_form()
         if source:
             self.source.set_value(source)
-        self.name.setText(str(self.name.text()).replace(kind, self._kind))
         self.changed.emit()
 
     def offer(self, targets: list[str]) -> None:
@@ -124,7 +123,15 @@ class AuxiliaryTable(CardList):
         targets = self._targets()
         card = TaskCard(self.free_name(next(iter(TASKS))), targets)
         self.append(card)
+        card.type.changed.connect(lambda: self._rename(card))
         return card
+
+    def _rename(self, card: TaskCard) -> None:
+        """Name a task after its new type, unless the user gave it a name."""
+        name = str(card.name.text())
+        if re.sub(r"_\d+$", "", name) in TASKS:
+            card.name.setText("")
+            card.name.setText(self.free_name(card.type.value()))
 
     def refresh(self) -> None:
         """Offer the targets of now."""

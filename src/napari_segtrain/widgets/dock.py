@@ -18,7 +18,7 @@ from .layer_choice import LayerWatch
 from .run_panel import RunPanel
 from .style import STYLE
 
-_NARROWEST, _WIDEST = 370, 480
+_NARROWEST, _WIDEST = 384, 480
 """Pixels between which a form takes what it needs; a screen of 1200 has room for the canvas then."""
 
 
