@@ -12,6 +12,7 @@ from napari_segtrain.config import CancelledError, SegtrainError
 from .data_commands import check, doctor, plan
 from .demo_command import demo
 from .predict_commands import evaluate, predict
+from .preview_commands import preview_targets
 from .train_command import train
 
 app = typer.Typer(
@@ -27,11 +28,12 @@ for command, summary in (
     (predict, "Predict images, folders, Zarr stores of any size."),
     (evaluate, "Score a run on a part of its data."),
     (plan, "Show the network, its memory and time."),
+    (preview_targets, "Show what the network would be taught, as files."),
     (check, "Look for every fault in the data."),
     (doctor, "Say what hardware torch sees."),
     (demo, "Train on an embedded picture, predict, score."),
 ):
-    app.command(command.__name__, short_help=summary)(command)
+    app.command(command.__name__.replace("_", "-"), short_help=summary)(command)
 
 REFUSED = 2
 """Exit code when something cannot work, before or while it is done."""

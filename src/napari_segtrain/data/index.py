@@ -16,6 +16,7 @@ from ..targets.kinds import facts_of
 from .blocks import Box
 from .index_cache import IndexCache
 from .index_rules import EVERYWHERE, MOST_CLASSES, Held, IndexRules
+from .patches import PatchSpec
 from .pools import IndexView, Pool
 from .records import Region
 from .region_index import RegionIndex
@@ -115,6 +116,10 @@ class PatchIndex:
 
     def __len__(self) -> int:
         return len(self.view.everywhere)
+
+    def fullest(self) -> PatchSpec:
+        """Return the position with the most labels, and of several the one with most foreground."""
+        return max((part.fullest() for part in self._regions), key=lambda found: found[0])[1]
 
     def update(self, record: str, target: str, bounds: Sequence[tuple[int, int]]) -> bool:
         """Count again where labels changed; costs the cells that are touched, not the volume.

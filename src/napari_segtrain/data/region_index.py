@@ -135,6 +135,22 @@ class RegionIndex:
         shares = [self.grid.window_sum(cells.labelled).max() / volume for cells in self.cells.values()]
         return float(max(shares, default=0.0))
 
+    def fullest(self) -> tuple[tuple[float, float], PatchSpec]:
+        """Return the position with the most labelled voxels, and of several the one with most foreground.
+
+        Before it come the two shares, of all targets together; foreground beyond a half counts no more.
+        """
+        volume = math.prod(self.grid.extent) * max(1, len(self.cells))
+        half = math.prod(self.grid.extent) // 2
+        labelled = np.zeros(self.grid.positions, np.int64)
+        foreground = np.zeros(self.grid.positions, np.int64)
+        for cells in self.cells.values():
+            labelled += self.grid.window_sum(cells.labelled)
+            foreground += np.minimum(self.grid.window_sum(cells.foreground), half)
+        best = int(np.argmax(labelled * (volume + 1) + foreground))
+        shares = float(labelled.flat[best]) / volume, float(foreground.flat[best]) / volume
+        return shares, self.spec(best)
+
     def _box_share(self, cells: Cells) -> NDArray[np.float64]:
         volume = np.ones(self.grid.positions, np.int64)
         for axis in range(volume.ndim):

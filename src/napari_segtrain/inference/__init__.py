@@ -5,7 +5,7 @@ from .images import as_source, check_source
 from .instances import separate_instances
 from .outputs import Output, OutputPlan, instance_parts, plan_outputs
 from .predictor import PredictionCancelledError, Predictor
-from .sinks import Job, MemorySink, Sink, TiffSink, ZarrSink
+from .sinks import Job, MemorySink, Sink, TiffSink, ZarrSink, failures_explained, write_tiff
 from .stream import Outcome, StreamResult
 from .tiling import Tile, TileGrid
 
@@ -26,8 +26,10 @@ __all__ = [
     "ZarrSink",
     "as_source",
     "check_source",
+    "failures_explained",
     "instance_parts",
     "load_trained",
     "plan_outputs",
     "separate_instances",
+    "write_tiff",
 ]

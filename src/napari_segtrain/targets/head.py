@@ -23,6 +23,22 @@ Encoding = Literal[
 ]
 HeadKind = Literal["segmentation", "scalar", "vector", "line", "tensor"]
 
+_KINDS: dict[str, HeadKind] = {
+    "binary": "segmentation",
+    "classes": "segmentation",
+    "boundary": "segmentation",
+    "surface_normals": "vector",
+    "structure_tensor": "tensor",
+    "inplane_direction": "line",
+    "nearest_component": "vector",
+    "flows": "vector",
+}
+
+
+def kind_of(encoding: str) -> HeadKind:
+    """Return what the channels of an encoding are; see `Head.kind`."""
+    return _KINDS.get(encoding, "scalar")
+
 
 @dataclass(frozen=True)
 class Head:
@@ -72,13 +88,7 @@ class Head:
         those of a direction without a sign. ``tensor``: the upper triangle of a symmetric tensor, in array
         order.
         """
-        if self.encoding in ("surface_normals", "nearest_component", "flows"):
-            return "vector"
-        if self.encoding == "inplane_direction":
-            return "line"
-        if self.encoding == "structure_tensor":
-            return "tensor"
-        return "segmentation" if self.encoding in ("binary", "classes", "boundary") else "scalar"
+        return kind_of(self.encoding)
 
     @property
     def unit(self) -> bool:

@@ -13,17 +13,16 @@ import numpy.typing as npt
 from ..config import ExperimentConfig, RunError
 from ..runs.events import PreviewReady
 from ..runs.scratch import open_memmap
+from ..targets.colours import direction_colours
+from ..targets.head import HeadKind, kind_of
 from .beat import Beat
 from .colours import foreground_colours
 from .data_spec import TrainedImage
-from .fields import LOOKS, Look, direction_colours
 from .geometry import Geometry
 
 _LARGEST = 2**31
 """Bytes up to which a preview has the size of its image; of larger ones only the newest block is shown."""
 
-Show = Literal["labels"] | Look
-_Waiting = tuple[PreviewReady, npt.NDArray[Any]]
 
 
 class PreviewLayers:
@@ -130,21 +129,21 @@ class PreviewLayers:
             box[axis] = slice(low, high)
         return _Place(found, tuple(box))
 
-    def _kind(self, head: str, block: npt.NDArray[Any]) -> Show:
+    def _kind(self, head: str, block: npt.NDArray[Any]) -> HeadKind:
         """Tell classes from values by the experiment, and where it leaves that open by the numbers."""
         task = self._config.auxiliary_tasks.get(head)
         if task is not None:
-            return LOOKS[task.type]
+            return kind_of(task.type)
         if np.issubdtype(block.dtype, np.integer) or block.dtype == bool:
-            return "labels"
+            return "segmentation"
         target = self._config.dataset_config.targets.get(head)
         if target is None or target.kind == "regression":
             return "scalar"
         if target.kind is None and (block.min() < -1e-3 or block.max() > 1.001):
             return "scalar"
-        return "labels"
+        return "segmentation"
 
-    def _new_layer(self, place: _Place, head: str, values: npt.NDArray[Any], show: Show) -> Any:
+    def _new_layer(self, place: _Place, head: str, values: npt.NDArray[Any], show: HeadKind) -> Any:
         image = place.image
         trailing = values.shape[len(image.shape) :]
         whole = int(np.prod(image.shape + trailing)) * values.dtype.itemsize <= _LARGEST
@@ -156,7 +155,7 @@ class PreviewLayers:
             **geometry.kwargs(),
             "name": name,
             # Distances and directions would hide what they are drawn over; they wait for the eye.
-            "visible": show == "labels" or head not in self._config.auxiliary_tasks,
+            "visible": show == "segmentation" or head not in self._config.auxiliary_tasks,
             "metadata": {
                 _OURS: {"preview": True, "image": image.id, "head": head, "show": show, "whole": whole}
             },
@@ -167,10 +166,10 @@ class PreviewLayers:
         if self._goes_on and earlier and _alike(earlier[0], data, options["metadata"], geometry):
             earlier[0].visible = options["visible"]  # a result may have hidden it
             return earlier[0]
-        if show == "labels":
+        if show == "segmentation":
             colours = foreground_colours(self.foreground, head)
             return self._viewer.add_labels(data, opacity=0.5, colormap=colours, **options)
-        if show not in ("labels", "scalar"):
+        if show not in ("segmentation", "scalar"):
             return self._viewer.add_image(data, rgb=True, opacity=0.7, **options)
         limits = (float(values.min()), max(float(values.max()), float(values.min()) + 1e-6))
         return self._viewer.add_image(
@@ -227,11 +226,11 @@ def _read(event: PreviewReady, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return np.array(array)
 
 
-def _as_layer_data(block: npt.NDArray[Any], show: Show) -> npt.NDArray[Any]:
+def _as_layer_data(block: npt.NDArray[Any], show: HeadKind) -> npt.NDArray[Any]:
     """Turn (channels, *spatial) into what a layer shows."""
     if show == "scalar":
         return np.asarray(block[0], np.float32)
-    if show != "labels":
+    if show != "segmentation":
         return direction_colours(block, show)
     if np.issubdtype(block.dtype, np.integer):
         return np.asarray(block[0])

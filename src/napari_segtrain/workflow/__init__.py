@@ -7,13 +7,16 @@ from .prediction import Written, load_predictor, predict, predict_files, predict
 from .review import Review, complete_targets, review
 from .run import RunFailedError, RunResult, resume, train
 from .scoring import Evaluation, evaluate
+from .target_preview import DerivedTarget, TargetPreview, preview_targets, write_target_preview
 
 __all__ = [
     "DemoResult",
+    "DerivedTarget",
     "Evaluation",
     "Review",
     "RunFailedError",
     "RunResult",
+    "TargetPreview",
     "Written",
     "complete_targets",
     "demo",
@@ -22,8 +25,10 @@ __all__ = [
     "predict",
     "predict_files",
     "predict_layer",
+    "preview_targets",
     "resolve",
     "resume",
     "review",
     "train",
+    "write_target_preview",
 ]

@@ -34,7 +34,7 @@ class _Uncompiled(nn.Module):
 
 
 @dataclass(frozen=True)
-class _Layer:
+class ImageLayer:
     """An image as the viewer has it: one record, or the planes of a stack."""
 
     id: str
@@ -43,6 +43,7 @@ class _Layer:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Number of planes, where they are a stack, and spatial shape."""
         spatial = self.records[0].shape
         return (len(self.records), *spatial) if self.stacked else spatial
 
@@ -68,7 +69,7 @@ class LivePreview:
             raise ValueError("a preview needs the fitted normalisation of a prepared experiment")
         self._emit = emit
         self._control = control
-        self._layers = {layer.id: layer for layer in _layers(dataset)}
+        self._layers = image_layers(dataset)
         self._scratch = Scratch(experiment.run.scratch / "preview")
         self._arrays: dict[tuple[str, str], tuple[dict[str, Any], npt.NDArray[Any]]] = {}
         self._predictor = Predictor.from_network(
@@ -81,7 +82,7 @@ class LivePreview:
         )
         self._refused: set[str] = set()
         self._view: PreviewHint | None = None
-        self._work: Iterator[tuple[_Layer, tuple[slice, ...]]] = iter(())
+        self._work: Iterator[tuple[ImageLayer, tuple[slice, ...]]] = iter(())
 
     def __call__(self, module: SegmentationModule, epoch: int, step: int) -> None:
         """Predict the next block: first where the user looks, then on; over and over."""
@@ -95,7 +96,7 @@ class LivePreview:
         if block is not None:
             self._predict(*block, epoch)
 
-    def _blocks(self, hint: PreviewHint | None) -> Iterator[tuple[_Layer, tuple[slice, ...]]]:
+    def _blocks(self, hint: PreviewHint | None) -> Iterator[tuple[ImageLayer, tuple[slice, ...]]]:
         layers = list(self._layers.values())
         if hint is not None and hint.record in self._layers:
             layers = [self._layers[hint.record]]
@@ -107,7 +108,7 @@ class LivePreview:
             tiles = sorted((tile.paste for tile in grid), key=lambda paste: _distance(paste, near))
             yield from ((layer, paste) for paste in tiles)
 
-    def _fits(self, layer: _Layer) -> bool:
+    def _fits(self, layer: ImageLayer) -> bool:
         size = 4 * math.prod(layer.shape) * sum(head.out_channels for head in self._predictor.heads)
         if size > MOST_BYTES and layer.id not in self._refused:
             self._refused.add(layer.id)
@@ -119,7 +120,7 @@ class LivePreview:
             )
         return size <= MOST_BYTES
 
-    def _predict(self, layer: _Layer, block: tuple[slice, ...], epoch: int) -> None:
+    def _predict(self, layer: ImageLayer, block: tuple[slice, ...], epoch: int) -> None:
         record, inside = layer.records[0], block
         if layer.stacked:
             record, inside = layer.records[block[0].start], block[1:]
@@ -142,7 +143,7 @@ class LivePreview:
             )
 
     def _array(
-        self, layer: _Layer, name: str, values: npt.NDArray[Any]
+        self, layer: ImageLayer, name: str, values: npt.NDArray[Any]
     ) -> tuple[dict[str, Any], npt.NDArray[Any]]:
         key = (layer.id, name)
         if key not in self._arrays:
@@ -154,16 +155,17 @@ class LivePreview:
         return self._arrays[key]
 
 
-def _layers(dataset: Dataset) -> list[_Layer]:
+def image_layers(dataset: Dataset) -> dict[str, ImageLayer]:
+    """Return the images that have labels, by the name of the layer or file that they are of."""
     labelled = {record.group or record.id for record in dataset.labelled_records()}
     groups: dict[str, list[Record]] = {name: [] for name in labelled}
     for record in dataset.records.values():
         if (name := record.group or record.id) in labelled:
             groups[name].append(record)
-    return [_Layer(name, tuple(found), stacked=found[0].id != name) for name, found in groups.items()]
+    return {n: ImageLayer(n, tuple(found), stacked=found[0].id != n) for n, found in groups.items()}
 
 
-def _centre(layer: _Layer, hint: PreviewHint | None) -> tuple[float, ...]:
+def _centre(layer: ImageLayer, hint: PreviewHint | None) -> tuple[float, ...]:
     if hint is not None and len(hint.start) == len(layer.shape):
         return tuple((a + b) / 2 for a, b in zip(hint.start, hint.stop, strict=True))
     return tuple(size / 2 for size in layer.shape)

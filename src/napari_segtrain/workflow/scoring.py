@@ -32,12 +32,13 @@ from napari_segtrain.runs import (
     read_data,
     write_json,
 )
-from napari_segtrain.targets import TargetDeriver, label_masks, resolve_targets
+from napari_segtrain.targets import label_masks, resolve_targets
 from napari_segtrain.training import ResolvedExperiment
 
 from .prediction import load_predictor
 from .review import complete_targets
 from .run import DataSpec, open_data
+from .truth import read_labels, region_deriver
 
 Part = Literal["train", "val", "test"]
 
@@ -161,8 +162,7 @@ class _Scorer:
         self._separation = predictor.inference
         predictor.inference = predictor.inference.replace(**changes)
         self._targets = resolve_targets(config, resolved.facts)
-        learned = _with_limits(config, resolved)
-        self._deriver = TargetDeriver(learned, predictor.heads, resolved.facts)
+        self._deriver = region_deriver(config, resolved, predictor.heads)
         self._parts = instance_parts(predictor.heads)
 
     def score(self, record: Record, region: Region, control: Control) -> dict[str, Scores]:
@@ -176,7 +176,7 @@ class _Scorer:
         ).outcome
         if outcome is Outcome.CANCELLED:
             raise PredictionCancelledError("the evaluation was stopped; there are no scores")
-        labels, masks = _labels(record, region)
+        labels, masks = read_labels(record, region)
         cut = region.shape != record.shape
         truth = self._deriver(labels, masks, record.spacing)
         objects = {
@@ -210,26 +210,3 @@ class _Scorer:
         connectivity = 8 if labels.ndim == 2 else 26
         found: npt.NDArray[Any] = cc3d.connected_components(compact, connectivity=connectivity)
         return found
-
-
-def _labels(
-    record: Record, region: Region
-) -> tuple[dict[str, npt.NDArray[Any]], dict[str, npt.NDArray[Any]]]:
-    labels: dict[str, npt.NDArray[Any]] = {}
-    masks: dict[str, npt.NDArray[Any]] = {}
-    for name, source in record.labels.items():
-        values = source.read(region.slices)
-        labels[name] = values[0] if len(values) == 1 else values
-        masks[name] = np.ones(region.shape, np.bool_)
-        if name in record.masks:
-            masks[name] = (record.masks[name].read(region.slices) != 0).all(axis=0)
-    return labels, masks
-
-
-def _with_limits(config: ExperimentConfig, resolved: ResolvedExperiment) -> ExperimentConfig:
-    """Fill in the cut-offs that follow from the patch size: a whole image would get others."""
-    edges = zip(resolved.plan.patch_size, resolved.facts.spacing, strict=True)
-    quarter = min(edge * step for edge, step in edges) / 4.0
-
-    tasks = {name: task.within(quarter) for name, task in config.auxiliary_tasks.items()}
-    return config.replace(auxiliary_tasks=tasks)

@@ -133,3 +133,29 @@ def _take_space(file: Path) -> None:
             os.posix_fallocate(opened.fileno(), 0, size)
     elif shutil.disk_usage(file.parent).free < size:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def write_tiff(path: Path, array: npt.NDArray[Any], spacing: Sequence[float], unit: str) -> None:
+    """Write an array `(C, *spatial)` as OME-TIFF, compressed; a single channel without its axis.
+
+    Parameters
+    ----------
+    path
+        The file; its folder is made when absent.
+    array
+        What to write.
+    spacing, unit
+        Size of a voxel in array order.
+
+    Raises
+    ------
+    RunError
+        When the folder cannot be written.
+    """
+    size = array.shape[1:]
+    output = Output(path.stem, "numbers", len(array), None)
+    job = Job(size, tuple(spacing), unit, (0,) * len(size), len(size), lambda: "", {})
+    plain = array if len(array) > 1 else array[0]
+    with failures_explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tifffile.imwrite(path, plain, ome=True, metadata=ome_tiff_metadata(output, job), compression="zlib")

@@ -1,0 +1,79 @@
+"""``segtrain preview-targets``: what would be learned, as files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from napari_segtrain.config import ConfigError, ExperimentConfig, load_config
+
+from .data_commands import ConfigPath, Input
+
+
+def preview_targets(
+    input: Input,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the files.")],
+    config_path: ConfigPath = None,
+    image: Annotated[
+        str | None, typer.Option("--image", help="Name of the image; by default the most labelled one.")
+    ] = None,
+    region: Annotated[
+        str | None,
+        typer.Option(
+            "--region",
+            help="start:stop for each axis in array order, such as 0:64,0:64,0:64; by default the "
+            "most labelled patch.",
+        ),
+    ] = None,
+) -> None:
+    """Write the targets that labels become, each as TIFF with its mask, and a picture of all of them."""
+    from napari_segtrain import workflow
+
+    config = load_config(config_path) if config_path is not None else ExperimentConfig()
+    preview = workflow.preview_targets(config, str(input), image=image, region=bounds(region))
+    paths = workflow.write_target_preview(preview, output)
+    console = Console()
+    table = Table("target", "kind", "channels", "range", "loss looks at")
+    for column in table.columns:
+        column.no_wrap = True
+    for target in preview.targets:
+        known = target.values[:, target.valid]
+        span = f"{known.min():.3g} … {known.max():.3g}" if known.size else "nothing known"
+        table.add_row(
+            target.head.name,
+            target.head.encoding.replace("_", " "),
+            str(target.head.out_channels),
+            span,
+            f"{target.valid.mean():.1%}",
+        )
+    console.print(table)
+    where = ", ".join(f"{a}:{b}" for a, b in zip(preview.region.start, preview.region.stop, strict=True))
+    console.print(f"{preview.region.record} at [{where}]", highlight=False, markup=False, soft_wrap=True)
+    for path in paths:
+        console.print(str(path), highlight=False, soft_wrap=True)
+
+
+def bounds(text: str | None) -> list[tuple[int, int]] | None:
+    """Parse ``"0:64,16:80"``.
+
+    Raises
+    ------
+    ConfigError
+        When a part is not two whole numbers with a colon between them.
+    """
+    if text is None:
+        return None
+    found = []
+    for part in text.split(","):
+        start, colon, stop = part.partition(":")
+        if not (colon and start.strip().isdigit() and stop.strip().isdigit()):
+            raise ConfigError(
+                f"--region {text!r} is not a region: give start:stop for each axis in array order, such as "
+                "0:64,128:192,128:192"
+            )
+        found.append((int(start), int(stop)))
+    return found
