@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from napari_segtrain.config import DataFacts, TargetFacts, load_config
+from napari_segtrain.config.auxiliary import TASK_TYPES
 from napari_segtrain.losses import LOSSES, check_heads, loss_names
 from napari_segtrain.targets import resolve_heads
 
@@ -18,6 +19,7 @@ DATA = {
     "membrane3d": "fib25_em3d",
     "vessels2d": "chase_db1",
     "all_losses2d": "chase_db1",
+    "all_auxiliary3d": "fib25_em3d",
 }
 
 
@@ -33,6 +35,11 @@ def data_folder():
 def test_an_example_is_a_valid_experiment(path):
     assert path.stem in DATA
     assert load_config(path).dataset_config.targets
+
+
+def test_one_example_has_every_auxiliary_task():
+    tasks = load_config(ROOT / "examples" / "all_auxiliary3d.yaml").auxiliary_tasks
+    assert {task.type for task in tasks.values()} == set(TASK_TYPES)
 
 
 @pytest.mark.data

@@ -11,6 +11,8 @@ from napari_segtrain.config import (
     DatasetConfig,
     DistanceTransformTask,
     ExperimentConfig,
+    InplaneDirectionTask,
+    StructureTensorTask,
     SurfaceNormalsTask,
     TargetConfig,
 )
@@ -35,6 +37,8 @@ CONFIG = ExperimentConfig(
     auxiliary_tasks={
         "distance": DistanceTransformTask(source_target="cells"),
         "normals": SurfaceNormalsTask(source_target="cells"),
+        "tensor": StructureTensorTask(source_target="cells"),
+        "tangent": InplaneDirectionTask(source_target="cells"),
     },
 )
 
@@ -95,15 +99,38 @@ def test_each_output_gets_the_layer_that_fits_it(
     np.testing.assert_allclose(layer.data_to_world((3, 4)), viewer.layers["a"].data_to_world((3, 4)))
 
 
-def test_directions_become_colours(viewer: Any, previews: Any, tmp_path: Path) -> None:
-    values = np.zeros((2, 20, 30), np.float32)
-    values[0], values[1] = 0.6, -0.8
-    previews.take(event(Scratch(tmp_path / "s"), "normals", values, channel=0))
+@pytest.mark.parametrize(
+    ("head", "channels", "colour"),
+    [
+        ("normals", (0.6, -0.8), (204, 25, 127)),
+        ("tangent", (0.6, -0.8), (153, 204, 0)),
+        ("tensor", (0.2, -0.1, 0.6), (63, 191, 0)),
+    ],
+)
+def test_directions_become_colours(
+    viewer: Any, previews: Any, tmp_path: Path, head: str, channels: Any, colour: Any
+) -> None:
+    values = np.broadcast_to(np.reshape(channels, (-1, 1, 1)), (len(channels), 20, 30)).astype(np.float32)
+    previews.take(event(Scratch(tmp_path / "s"), head, values, channel=0))
     previews.show_newest()
-    layer = viewer.layers["normals · live"]
+    layer = viewer.layers[f"{head} · live"]
     assert layer.rgb
-    assert tuple(layer.data[0, 0]) == (204, 25, 127)
+    np.testing.assert_allclose(layer.data[0, 0], colour, atol=1)
     assert not layer.visible
+
+
+def test_zero_stays_in_the_middle_of_the_colours_of_a_distance(
+    viewer: Any, previews: Any, tmp_path: Path
+) -> None:
+    scratch = Scratch(tmp_path / "s")
+    previews.take(event(scratch, "distance", np.linspace(-2, 5, 20, dtype=np.float32).reshape(4, 5)))
+    previews.show_newest()
+    layer = viewer.layers["distance · live"]
+    assert layer.contrast_limits == [-5, 5]
+    assert layer.colormap.name == "PiYG"
+    previews.take(event(scratch, "distance", np.full((4, 5), -9, np.float32), (8, 8)))
+    previews.show_newest()
+    assert layer.contrast_limits == [-9, 9]
 
 
 def test_only_the_new_block_is_written_and_painting_goes_on(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,7 @@ from .geometry import Geometry
 _LARGEST = 2**31
 """Bytes up to which a preview has the size of its image; of larger ones only the newest block is shown."""
 
+_Waiting = tuple[PreviewReady, npt.NDArray[Any]]
 
 
 class PreviewLayers:
@@ -171,7 +172,7 @@ class PreviewLayers:
             return self._viewer.add_labels(data, opacity=0.5, colormap=colours, **options)
         if show not in ("segmentation", "scalar"):
             return self._viewer.add_image(data, rgb=True, opacity=0.7, **options)
-        limits = (float(values.min()), max(float(values.max()), float(values.min()) + 1e-6))
+        limits = _around_zero(float(values.min()), float(values.max()))
         return self._viewer.add_image(
             data,
             opacity=0.6,
@@ -191,12 +192,19 @@ class PreviewLayers:
             low, high = layer.contrast_limits
             small, large = float(values.min()), float(values.max())
             if small < low or large > high:
-                layer.contrast_limits_range = (min(low, small), max(high, large))
-                layer.contrast_limits = (min(low, small), max(high, large))
+                limits = _around_zero(min(low, small), max(high, large))
+                layer.contrast_limits_range = layer.contrast_limits = limits
         layer.refresh(extent=False, thumbnail=False)
 
 
 _OURS = "napari_segtrain"
+
+
+def _around_zero(low: float, high: float) -> tuple[float, float]:
+    """Return a range to colour, with 0 in its middle where there is something below it."""
+    if low >= 0:
+        return low, max(high, low + 1e-6)
+    return -max(-low, high), max(-low, high)
 
 
 @dataclass(frozen=True)
