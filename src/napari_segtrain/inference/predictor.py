@@ -38,6 +38,7 @@ from napari_segtrain.targets import Head
 from .activation import channel_ranges, is_direction, renormalise, stacked_channels
 from .blending import tile_weights
 from .checkpoint import Trained, load_trained
+from .codecs import few_chunks_at_a_time
 from .images import as_source, check_source, name_of
 from .layout import MEMORY_BUDGET, BlockLayout, choose_block
 from .objects import write_instances
@@ -280,7 +281,8 @@ class Predictor:
         try:
             with self._evaluating(), torch.inference_mode(), self._memory_explained(grid):
                 stream = self._stream(source, sink, layout, plan)
-                result = stream.run(sink.pending(layout), _scaled(progress, share), cancel)
+                with few_chunks_at_a_time():
+                    result = stream.run(sink.pending(layout), _scaled(progress, share), cancel)
             completed = result.outcome is Outcome.COMPLETED
             if completed and plan.instances:
                 completed = write_instances(
