@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QCheckBox, QScrollArea, QVBoxLayout, QWidget
@@ -52,7 +51,7 @@ class Ticks(QScrollArea):
             box.setFixedHeight(_HEIGHT)
             box.setObjectName(f"{self.objectName()}/{box.text()}")
             box.setToolTip(box.text())
-            box.clicked.connect(partial(self._on_click, row))
+            box.clicked.connect(lambda _=False, row=row: self.clicked.emit(row))
             rows.addWidget(box)
         bar = Qt.ScrollBarPolicy
         self.setVerticalScrollBarPolicy(
@@ -60,6 +59,3 @@ class Ticks(QScrollArea):
         )
         self.setWidget(column)
         self.setFixedHeight(_HEIGHT * min(len(texts), _MOST))
-
-    def _on_click(self, row: int, _: bool) -> None:
-        self.clicked.emit(row)
