@@ -20,4 +20,4 @@ lint: setup
 bench: setup
 	@for file in $(filter-out benchmarks/accuracy.py,$(wildcard benchmarks/*.py)); do \
 		echo "== $$file"; tools/with-display.sh $(bin)/python $$file || exit 1; done
-	@echo "== benchmarks/accuracy.py --minutes 2"; $(bin)/python benchmarks/accuracy.py --minutes 2
+	@echo "== benchmarks/accuracy.py --minutes 1"; $(bin)/python benchmarks/accuracy.py --minutes 1
