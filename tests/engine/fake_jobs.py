@@ -10,7 +10,7 @@ import time
 import warnings
 
 from napari_segtrain.config import DataError
-from napari_segtrain.engine import JobTable, Predict, Train
+from napari_segtrain.engine import JobTable, Predict, PreviewTargets, Train
 from napari_segtrain.runs import (
     BatchDone,
     Control,
@@ -107,4 +107,8 @@ def warm_up() -> None:
         raise ImportError(broken)
 
 
-JOBS = JobTable(train=train, predict=predict, warm_up=warm_up)
+def preview_targets(command: PreviewTargets, emit: Emit, control: Control) -> None:
+    emit(Warned(message=f"targets of {command.hint.record}"))
+
+
+JOBS = JobTable(train=train, predict=predict, preview_targets=preview_targets, warm_up=warm_up)

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 from napari_segtrain.config import ConfigError, ExperimentConfig
-from napari_segtrain.engine import JobTable, Predict, Train, jobs, load_jobs
-from napari_segtrain.runs import Control, ignore
+from napari_segtrain.engine import JobTable, Predict, PreviewTargets, Train, jobs, load_jobs
+from napari_segtrain.runs import Control, PreviewHint, ignore
 
 
 @pytest.fixture
@@ -48,6 +48,20 @@ def test_predict_hands_its_values_to_the_workflow(calls: list[tuple[object, ...]
         "targets": ("a",), "start": (0,), "stop": (4,), "spacing": None, "inference": None,
         "instances": True, "device": "auto", "emit": ignore, "control": control,
     }  # fmt: skip
+
+
+def test_targets_are_derived_and_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    hint = PreviewHint(record="a", start=(0, 0), stop=(4, 4))
+    config = ExperimentConfig().with_overrides({"tr_config.batch_size": 3})
+    fake = SimpleNamespace(
+        preview_targets=lambda *args, **kwargs: (args, kwargs),
+        share_target_preview=lambda preview, folder: (preview, folder),
+    )
+    monkeypatch.setitem(sys.modules, "napari_segtrain.workflow", fake)
+    sent: list[object] = []
+    command = PreviewTargets(config=config.to_dict(), data={"layers": []}, output="o", hint=hint)
+    jobs.WORKFLOW_JOBS.preview_targets(command, sent.append, Control())
+    assert sent == [(((config, {"layers": []}), {"hint": hint}), "o")]
 
 
 def test_the_table_of_the_program_is_found() -> None:

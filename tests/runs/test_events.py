@@ -34,6 +34,7 @@ from napari_segtrain.runs import (
     RunStarted,
     RunState,
     StatusChanged,
+    TargetsReady,
     Warned,
     events,
     read_events,
@@ -62,6 +63,15 @@ EXAMPLES: list[Event] = [
     Finished(status=RunState.FAILED, reason="error", message="m", path="p", traceback="Traceback …\nline"),
     PredictProgress(fraction=1.0, seconds_left=None, record="cells"),
     PredictDone(record="cells", outputs={"a": SPEC}, start=(0, 0), seconds=2.0),
+    TargetsReady(
+        record="cells",
+        start=(0, 0),
+        stop=(4, 5),
+        spacing=(1.0, 0.5),
+        heads={"a": {"name": "a"}},
+        values={"a": SPEC},
+        valid={"a": SPEC},
+    ),
 ]
 
 

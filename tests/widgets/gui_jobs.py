@@ -18,7 +18,7 @@ import zarr
 from napari_segtrain.config import DataError, ExperimentConfig, SegtrainError
 from napari_segtrain.data import Dataset, open_dataset
 from napari_segtrain.data.sources import open_source
-from napari_segtrain.engine import JobTable, Predict, Train
+from napari_segtrain.engine import JobTable, Predict, PreviewTargets, Train
 from napari_segtrain.runs import (
     BatchDone,
     Control,
@@ -36,11 +36,13 @@ from napari_segtrain.runs import (
     RunFolder,
     RunStarted,
     RunState,
+    TargetsReady,
     Warned,
     read_data,
     write_data,
 )
 from napari_segtrain.runs.scratch import Scratch
+from napari_segtrain.targets import TargetDeriver, resolve_heads
 
 STEPS = 5
 
@@ -167,4 +169,30 @@ def warm_up() -> None:
     return None
 
 
-JOBS = JobTable(train=train, predict=predict, warm_up=warm_up)
+def preview_targets(command: PreviewTargets, emit: Emit, control: Control) -> None:
+    # As the real one, for whole images, and without what takes seconds to import.
+    config = ExperimentConfig.parse(command.config)
+    dataset = open_dataset(command.data, config.dataset_config)
+    facts = dataset.facts(config)
+    heads = resolve_heads(config, facts)
+    record = dataset.records[command.hint.record]
+    whole = tuple(slice(0, n) for n in record.shape)
+    labels = {name: source.read(whole)[0] for name, source in record.labels.items()}
+    derived = TargetDeriver(config, heads, facts)(labels, {}, record.spacing)
+    scratch = Scratch(Path(command.output))
+    emit(
+        TargetsReady(
+            record=record.id,
+            start=(0,) * record.ndim,
+            stop=record.shape,
+            spacing=record.spacing,
+            heads={head.name: head.to_dict() for head in heads},
+            values={head.name: scratch.add(head.name, derived[head.name], 0) for head in heads},
+            valid={
+                head.name: scratch.add(f"{head.name}_m", derived[f"{head.name}_mask"][0]) for head in heads
+            },
+        )
+    )
+
+
+JOBS = JobTable(train=train, predict=predict, preview_targets=preview_targets, warm_up=warm_up)

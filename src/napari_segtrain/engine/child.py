@@ -17,7 +17,7 @@ from napari_segtrain.runs.events import EngineDied, Event, Finished, FittingSize
 from napari_segtrain.runs.states import FinishReason, RunState
 
 from .death import explain, settle_run, split_code
-from .protocol import Command, Predict, Train
+from .protocol import Command, Job, Train
 
 _log = logging.getLogger(__name__)
 _LAST_LINES = 20
@@ -56,7 +56,7 @@ class Child:
         self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._guard = threading.Lock()
-        self._job: Train | Predict | None = None
+        self._job: Job | None = None
         self._run: str | None = None
         self._smaller: FittingSize | None = None
         self._closing = False
@@ -96,7 +96,7 @@ class Child:
         with self._guard:
             if self._closing or self.over.is_set():
                 raise RunError("The training process has ended; start it again")
-            if isinstance(command, Train | Predict):
+            if isinstance(command, Job):
                 if self._job is not None:
                     raise RunError("A job is already active in this process; stop it or wait for its end")
                 self._job, self._run, self._smaller = command, None, None
@@ -177,7 +177,7 @@ class Child:
         self.over.set()
         self.ready.set()
 
-    def _announce_end(self, code: int, job: Train | Predict | None, asked: bool) -> None:
+    def _announce_end(self, code: int, job: Job | None, asked: bool) -> None:
         stderr = self._last_lines()
         exit_code, name = split_code(code)
         smaller = self._smaller if name == "SIGKILL" and job is not None and not asked else None

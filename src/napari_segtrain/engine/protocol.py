@@ -79,6 +79,22 @@ class Predict(Command):
     """Where to compute, as in ``tr_setup.device``."""
 
 
+class PreviewTargets(Command):
+    """Derive what a network would be taught in a region. Refused while another job is active."""
+
+    command: Literal["preview_targets"] = "preview_targets"
+    job: str = Field(default_factory=_new_id)
+    """Id that all events of this job carry."""
+    config: dict[str, Any]
+    """The experiment, as `ExperimentConfig.to_dict` gives it."""
+    data: DataSpec
+    """Images and labels."""
+    output: str
+    """Folder for the arrays, which both processes can open."""
+    hint: PreviewHint
+    """What the user looks at."""
+
+
 class Pause(Command):
     """Let the job wait after the batch it is in."""
 
@@ -120,7 +136,10 @@ class Shutdown(Command):
     command: Literal["shutdown"] = "shutdown"
 
 
-AnyCommand = Train | Predict | Pause | Resume | Stop | LabelsChanged | Preview | Shutdown
+Job = Train | Predict | PreviewTargets
+"""A command that takes its time: one at a time, with an id that its events carry, and an end."""
+
+AnyCommand = Job | Pause | Resume | Stop | LabelsChanged | Preview | Shutdown
 
 _ADAPTER: TypeAdapter[AnyCommand] = TypeAdapter(Annotated[AnyCommand, Discriminator("command")])
 

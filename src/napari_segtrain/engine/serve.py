@@ -23,6 +23,7 @@ from .jobs import WORKFLOW, JobTable, load_jobs
 from .protocol import (
     AnyCommand,
     CommandError,
+    Job,
     LabelsChanged,
     Pause,
     Predict,
@@ -44,7 +45,7 @@ STUCK = 3
 class _Job:
     """A job that was accepted: its command, the requests to it, and how it ended."""
 
-    def __init__(self, command: Train | Predict) -> None:
+    def __init__(self, command: Job) -> None:
         self.command = command
         self.control = Control()
         self.finished: Finished | None = None
@@ -153,7 +154,7 @@ class Server:
         except CommandError as error:
             self.send(Refused(command=error.name, message=str(error), job=error.job))
             return
-        if isinstance(command, Train | Predict):
+        if isinstance(command, Job):
             self._accept(command)
         elif isinstance(command, Shutdown):
             self.close(FinishReason.STOPPED)
@@ -163,7 +164,7 @@ class Server:
             if active is not None:
                 _pass_on(command, active)
 
-    def _accept(self, command: Train | Predict) -> None:
+    def _accept(self, command: Job) -> None:
         with self._guard:
             if self._active is None and not self._closing:
                 self._active = _Job(command)
@@ -174,6 +175,7 @@ class Server:
             None: "The engine is closing; start a new one",
             "train": "A training run is already active; stop it or wait for its end",
             "predict": "A prediction is already active; cancel it or wait for its end",
+            "preview_targets": "Targets are being derived; wait a moment",
         }[what]
         self.send(Refused(command=command.command, message=message, job=command.job))
 
@@ -193,8 +195,10 @@ class Server:
         try:
             if isinstance(command, Train):
                 self._jobs.train(command, emit, control)
-            else:
+            elif isinstance(command, Predict):
                 self._jobs.predict(command, emit, control)
+            else:
+                self._jobs.preview_targets(command, emit, control)
         except SegtrainError as error:
             failed = _failed(command.job, str(error)).replace(fitting=getattr(error, "fitting", None))
         except (Exception, SystemExit) as error:

@@ -324,10 +324,30 @@ class PredictDone(Event):
     """How long it took."""
 
 
+class TargetsReady(Event):
+    """The targets of a region are derived and lie in shared files; nothing was trained."""
+
+    event: Literal["targets_ready"] = "targets_ready"
+    record: str
+    """Id of the image."""
+    start: Bounds
+    """First voxel of the region, in the image."""
+    stop: Bounds
+    """One past its last voxel."""
+    spacing: tuple[float, ...]
+    """Size of a voxel in array order."""
+    heads: dict[str, dict[str, Any]]
+    """What each output would be taught: as what it is described to a network (see `targets.Head`)."""
+    values: dict[str, dict[str, Any]]
+    """Source specification of each target, ``(C, *spatial)``, by head."""
+    valid: dict[str, dict[str, Any]]
+    """Source specification of where each is known, ``(*spatial)`` bool, by head."""
+
+
 AnyEvent = (
     Ready | Refused | EngineDied | StatusChanged | RunStarted | EpochStarted | BatchDone | EpochDone
     | Progress | PreviewReady | LabelsApplied | Checkpoint | Paused | Resumed | Warned | Finished
-    | PredictProgress | PredictDone
+    | PredictProgress | PredictDone | TargetsReady
 )  # fmt: skip
 
 _ADAPTER: TypeAdapter[AnyEvent] = TypeAdapter(Annotated[AnyEvent, Discriminator("event")])

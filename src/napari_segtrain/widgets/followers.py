@@ -12,11 +12,13 @@ from qtpy.QtCore import QThreadPool
 
 from ..config import SegtrainError
 from ..engine.supervisor import Engine
-from ..runs import Event, PredictDone
+from ..runs import Event, PredictDone, TargetsReady
 from ..runs.scratch import Scratch
 from .layers import Copies
+from .placing import Place
 from .results import open_lazily, read_all
 from .shared_copy import Update
+from .target_layers import TargetLayer, prepare
 
 _TICK = 0.25
 """Seconds after which a follower looks whether the dock is still there."""
@@ -98,3 +100,13 @@ def read_results(event: PredictDone, lazy: bool) -> Generator[str, None, dict[st
         return open_lazily(event) if lazy else read_all(event)
     except (OSError, ValueError, KeyError) as error:
         return f"the prediction cannot be read back ({error}); is the disk still there?"
+
+
+@thread_worker(worker_class=Worker)
+def read_targets(event: TargetsReady, place: Place) -> Generator[str, None, list[TargetLayer] | str]:
+    """Turn derived targets into what layers take; what went wrong is returned in words."""
+    yield "reading"
+    try:
+        return prepare(event, place)
+    except SegtrainError as error:
+        return str(error)

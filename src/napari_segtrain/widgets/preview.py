@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,6 +17,7 @@ from .beat import Beat
 from .colours import foreground_colours
 from .data_spec import TrainedImage
 from .geometry import Geometry
+from .placing import Place, place_of
 
 _LARGEST = 2**31
 """Bytes up to which a preview has the size of its image; of larger ones only the newest block is shown."""
@@ -92,13 +91,12 @@ class PreviewLayers:
             layer.refresh()
 
     def _show(self, event: PreviewReady, array: npt.NDArray[Any]) -> None:
-        place = self._place(event)
+        place = place_of(self._images, event.record, event.start, event.stop)
         if place is None:
             return
         block = _read(event, array)
         show = self._kind(event.head, block)
-        size = tuple(side.stop - side.start for side in place.box)
-        values = _as_layer_data(block.reshape(len(block), *size), show)
+        values = _as_layer_data(block.reshape(len(block), *place.size), show)
         key = (place.image.id, event.head)
         layer = self._layers.get(key)
         if layer is None or layer not in self._viewer.layers or layer.metadata[_OURS]["show"] != show:
@@ -107,28 +105,6 @@ class PreviewLayers:
             if selected:
                 self._viewer.layers.selection = selected  # the user is painting on another layer
         self._write(layer, place, values)
-
-    def _place(self, event: PreviewReady) -> _Place | None:
-        """Return which image a preview is of, and where in it."""
-        found = self._images.get(event.record)
-        plane: tuple[int, ...] = ()
-        if found is None:
-            match = re.fullmatch(r"(.*)\[([\d,]+)\]", event.record)
-            if match is None or match.group(1) not in self._images:
-                return None
-            found = self._images[match.group(1)]
-            plane = tuple(int(part) for part in match.group(2).split(","))
-        bounds = list(zip(event.start, event.stop, strict=True))
-        stacked = [axis for axis in found.axes.stack if found.shape[axis] != 1]
-        if len(bounds) > len(found.axes.spatial):
-            sizes = [found.shape[axis] for axis in stacked]
-            plane = tuple(int(index) for index in np.unravel_index(bounds.pop(0)[0], sizes))
-        box = [slice(0, 1)] * len(found.shape)
-        for axis, index in zip(stacked, plane, strict=True):
-            box[axis] = slice(index, index + 1)
-        for axis, (low, high) in zip(found.axes.spatial, bounds, strict=True):
-            box[axis] = slice(low, high)
-        return _Place(found, tuple(box))
 
     def _kind(self, head: str, block: npt.NDArray[Any]) -> HeadKind:
         """Tell classes from values by the experiment, and where it leaves that open by the numbers."""
@@ -144,12 +120,12 @@ class PreviewLayers:
             return "scalar"
         return "segmentation"
 
-    def _new_layer(self, place: _Place, head: str, values: npt.NDArray[Any], show: HeadKind) -> Any:
+    def _new_layer(self, place: Place, head: str, values: npt.NDArray[Any], show: HeadKind) -> Any:
         image = place.image
         trailing = values.shape[len(image.shape) :]
         whole = int(np.prod(image.shape + trailing)) * values.dtype.itemsize <= _LARGEST
-        shape = image.shape if whole else tuple(side.stop - side.start for side in place.box)
-        geometry = image.geometry if whole else image.geometry.crop([side.start for side in place.box])
+        shape = image.shape if whole else place.size
+        geometry = image.geometry if whole else place.geometry
         several = len(self._images) > 1
         name = f"{head} · live" if not several else f"{image.id} · {head} · live"
         options = {
@@ -181,10 +157,10 @@ class PreviewLayers:
             **options,
         )
 
-    def _write(self, layer: Any, place: _Place, values: npt.NDArray[Any]) -> None:
+    def _write(self, layer: Any, place: Place, values: npt.NDArray[Any]) -> None:
         ours = layer.metadata[_OURS]
         if not ours["whole"]:
-            layer.translate = place.image.geometry.crop([side.start for side in place.box]).translate
+            layer.translate = place.geometry.translate
             layer.data = values
             return
         layer.data[place.box] = values
@@ -205,14 +181,6 @@ def _around_zero(low: float, high: float) -> tuple[float, float]:
     if low >= 0:
         return low, max(high, low + 1e-6)
     return -max(-low, high), max(-low, high)
-
-
-@dataclass(frozen=True)
-class _Place:
-    """A box in an image's array, on all its axes."""
-
-    image: TrainedImage
-    box: tuple[slice, ...]
 
 
 def _alike(layer: Any, data: npt.NDArray[Any], metadata: Mapping[str, Any], geometry: Geometry) -> bool:

@@ -35,6 +35,7 @@ from .reattach import reattach
 from .resume_row import ResumeRow
 from .run_panel import RunPanel
 from .style import DEFAULT_PROJECT
+from .target_session import TargetSession
 from .train_form import TrainForm
 from .training_session import State, TrainingSession
 
@@ -63,6 +64,7 @@ class TrainDock(Dock):
         super().__init__(napari_viewer, engine_arguments)
         self.setObjectName("train_dock")
         self.session = TrainingSession(napari_viewer, self.engine, self.beat, self)
+        self.taught = TargetSession(napari_viewer, self.engine, self)
         self.form = TrainForm(self.watch)
         self.project = PathEdit("project", "Folder that holds the runs; it is made when absent.")
         self.project.set_value(DEFAULT_PROJECT)
@@ -134,6 +136,10 @@ class TrainDock(Dock):
         self.session.said.connect(self.panel.say)
         self.session.happened.connect(self._on_event)
         self.session.ended.connect(self._on_end)
+        self.form.targets_asked.connect(self.preview_targets)
+        self.taught.said.connect(self.panel.wait)
+        self.taught.changed.connect(lambda: self._on_state(self.session.state))
+        self.taught.ended.connect(self._on_end)
 
     # ------------------------------------------------------------------------------- actions
 
@@ -142,6 +148,13 @@ class TrainDock(Dock):
         try:
             config, data = self.form.value(), self.form.data()
             self.session.start(config, data, self._project())
+        except SegtrainError as error:
+            self._refuse(str(error))
+
+    def preview_targets(self) -> None:
+        """Show what would be learned in the visible region; says why not when it cannot."""
+        try:
+            self.taught.start(self.form.value(), self.form.data(), self._project())
         except SegtrainError as error:
             self._refuse(str(error))
 
@@ -185,9 +198,9 @@ class TrainDock(Dock):
     # --------------------------------------------------------------------------- what happens
 
     def _on_state(self, state: State) -> None:
-        idle = state is State.IDLE
+        idle = self._idle
         running = state in (State.RUNNING, State.PAUSED)
-        self.panel.enable(pause=running, stop=not idle and state is not State.STOPPING)
+        self.panel.enable(pause=running, stop=state not in (State.IDLE, State.STOPPING))
         self.panel.buttons["pause"].setText("Resume" if state is State.PAUSED else "Pause")
         self.form.setEnabled(idle)
         self.project.setEnabled(idle)
@@ -205,9 +218,13 @@ class TrainDock(Dock):
             self.panel.hold()
             self.panel.say(_SAYS[state])
 
+    @property
+    def _idle(self) -> bool:
+        return self.session.state is State.IDLE and not self.taught.busy
+
     def _on_project(self) -> None:
         """Let the user start, or say who else trains in the project; another process may begin any time."""
-        idle, found = self.session.state is State.IDLE, self.projects.state
+        idle, found = self._idle, self.projects.state
         self.resumable.offer(found.resumable)
         self._place.show_row(self.resumable, idle and bool(found.resumable))
         start, resume = self.panel.buttons["start"], self.resumable.button
@@ -286,6 +303,7 @@ class TrainDock(Dock):
         """Let go of viewer and engine; a running training stops, with a checkpoint."""
         self.projects.stop()
         self.session.close()
+        self.taught.close()
         super().shut_down()
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
 
 from ..config import (
     ConfigError,
@@ -42,6 +42,8 @@ class TrainForm(QWidget):
     """
 
     changed = Signal()
+    targets_asked = Signal()
+    """The user wants to see what the network would be taught."""
 
     def __init__(self, watch: LayerWatch) -> None:
         super().__init__()
@@ -56,6 +58,12 @@ class TrainForm(QWidget):
         self.facts.setWordWrap(True)
         self.targets = TargetsTable(watch, self.images.layers)
         self.auxiliary = AuxiliaryTable(self.targets.names)
+        self.preview_targets = QPushButton("Preview targets")
+        self.preview_targets.setObjectName("preview_targets")
+        self.preview_targets.setToolTip(
+            "Show what the network would be taught in the visible region, as layers: the targets, and what "
+            "auxiliary tasks make of them"
+        )
         self.dataset = _form(
             DatasetConfig, "dataset_config", skip=("targets",), first=("ndim", "channel_axis")
         )
@@ -80,7 +88,7 @@ class TrainForm(QWidget):
         layout.setSpacing(6)
         for title, content, opened in (
             ("Image", image, True),
-            ("Targets", self.targets, True),
+            ("Targets", _column(self.targets, self.preview_targets), True),
             ("Auxiliary tasks", self.auxiliary, False),
             ("Training", self.training, True),
             ("Network", self.network, False),
@@ -91,6 +99,7 @@ class TrainForm(QWidget):
 
     def _connect(self) -> None:
         self._watch.changed.connect(self.targets.suggest)
+        self.preview_targets.clicked.connect(self.targets_asked)
         self.images.changed.connect(self._on_layers)
         self.targets.changed.connect(self.auxiliary.refresh)
         for part in (self.targets, self.auxiliary, self.dataset, self.training, self.network, self.setup):

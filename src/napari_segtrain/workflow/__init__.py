@@ -7,7 +7,13 @@ from .prediction import Written, load_predictor, predict, predict_files, predict
 from .review import Review, complete_targets, review
 from .run import RunFailedError, RunResult, resume, train
 from .scoring import Evaluation, evaluate
-from .target_preview import DerivedTarget, TargetPreview, preview_targets, write_target_preview
+from .target_preview import (
+    DerivedTarget,
+    TargetPreview,
+    preview_targets,
+    share_target_preview,
+    write_target_preview,
+)
 
 __all__ = [
     "DemoResult",
@@ -29,6 +35,7 @@ __all__ = [
     "resolve",
     "resume",
     "review",
+    "share_target_preview",
     "train",
     "write_target_preview",
 ]

@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from napari_segtrain.config import ConfigError, DataError, ExperimentConfig, did_you_mean
 from napari_segtrain.data import Dataset, PatchIndex, Record, Region
-from napari_segtrain.runs import PreviewHint
+from napari_segtrain.runs import PreviewHint, TargetsReady
+from napari_segtrain.runs.scratch import Scratch
 from napari_segtrain.targets import Head
 from napari_segtrain.training import ResolvedExperiment, resolve
 
@@ -239,3 +240,27 @@ def write_target_preview(preview: TargetPreview, folder: str | Path) -> list[Pat
         paths.append(Path(f"{begin}_{name}.tif"))
         write_tiff(paths[-1], array, preview.spacing, preview.unit)
     return paths
+
+
+def share_target_preview(preview: TargetPreview, folder: str | Path) -> TargetsReady:
+    """Write the targets where another process can map them, and return the event that says so.
+
+    Raises
+    ------
+    RunError
+        When the folder cannot be written.
+    """
+    scratch = Scratch(Path(folder))
+    values, valid = {}, {}
+    for number, target in enumerate(preview.targets):
+        values[target.head.name] = scratch.add(f"{number}", target.values, 0)
+        valid[target.head.name] = scratch.add(f"{number}_mask", target.valid)
+    return TargetsReady(
+        record=preview.region.record,
+        start=preview.region.start,
+        stop=preview.region.stop,
+        spacing=preview.spacing,
+        heads={target.head.name: target.head.to_dict() for target in preview.targets},
+        values=values,
+        valid=valid,
+    )

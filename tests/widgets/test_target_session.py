@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QPushButton
+
+from napari_segtrain.config import AuxiliaryTask, ExperimentConfig, SurfaceNormalsTask
+from napari_segtrain.widgets.train_dock import TrainDock
+
+pytestmark = pytest.mark.gui
+
+Until = Callable[..., None]
+
+
+@pytest.fixture
+def dock(make_dock: Callable[..., Any], viewer: Any) -> Any:
+    y, x = np.indices((80, 90))
+    painted = (np.hypot(y - 40, x - 45) < 20).astype(np.uint8)
+    viewer.add_image(painted * 100 + (x % 7).astype(np.uint8), name="im", scale=(2, 2))
+    viewer.add_labels(painted, name="im_cells", scale=(2, 2))
+    return make_dock(TrainDock)
+
+
+def with_task(dock: Any, task: AuxiliaryTask) -> None:
+    config: ExperimentConfig = dock.value()
+    dock.set_value(config.replace(auxiliary_tasks={"normals": task}))
+
+
+def click(qtbot: Any, dock: Any) -> None:
+    button = dock.findChild(QPushButton, "preview_targets")
+    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+
+
+def test_the_button_shows_what_would_be_learned(
+    qtbot: Any, viewer: Any, dock: Any, until: Until, notes: list[tuple[str, str]]
+) -> None:
+    with_task(dock, SurfaceNormalsTask(source_target="cells"))
+    click(qtbot, dock)
+    assert dock.taught.busy
+    assert not dock.panel.buttons["start"].isEnabled()
+    assert not dock.panel.buttons["stop"].isEnabled()
+    until(lambda: not dock.taught.busy)
+    assert dock.panel.buttons["start"].isEnabled()
+    assert "normals" in dock.panel.text
+    layer = viewer.layers["normals · target"]
+    assert type(layer).__name__ == "Vectors"
+    assert tuple(layer.scale) == (2, 2)
+    assert notes == []
+    # Nothing was trained, and the files that the two processes shared are gone.
+    project = Path(dock.project.value())
+    assert not (project / "runs").exists()
+    assert not list((project / ".scratch").iterdir())
+
+
+def test_what_cannot_be_derived_is_said(
+    qtbot: Any, viewer: Any, dock: Any, until: Until, notes: list[tuple[str, str]]
+) -> None:
+    with_task(dock, SurfaceNormalsTask(source_target="cells", out_channels=7))
+    click(qtbot, dock)
+    until(lambda: not dock.taught.busy)
+    assert "7 was given, but surface_normals has 2 in 2D" in notes[-1][1]
+    assert "normals · target" not in viewer.layers
+    viewer.layers.remove("im_cells")
+    click(qtbot, dock)
+    assert not dock.taught.busy
+    assert "no target" in notes[-1][1] or "labels" in notes[-1][1]
+
+
+def test_a_dock_that_is_closed_meanwhile_leaves_nothing_behind(
+    qtbot: Any, viewer: Any, dock: Any, until: Until
+) -> None:
+    with_task(dock, SurfaceNormalsTask(source_target="cells"))
+    click(qtbot, dock)
+    project = Path(dock.project.value())
+    viewer.window.remove_dock_widget(dock)
+    until(lambda: not dock.engine.engine.alive)
+    assert not list((project / ".scratch").iterdir())
