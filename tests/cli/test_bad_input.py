@@ -196,6 +196,15 @@ def test_faults_of_the_data(run, small, disc_folder, tmp_path, spoil, words):
     assert not list(tmp_path.glob("P/runs/[a-z]*"))
 
 
+def test_the_only_image_cannot_be_read(run, small, disc_folder, tmp_path):
+    data = disc_folder(count=1)
+    truncate(image(data))
+    for command in (["train", "-o", tmp_path / "P"], ["plan"], ["check"]):
+        code, out, err = run(*command, "-i", data, "--config-path", small)
+        assert (code, "Traceback" in err) == (2, False)
+        assert "im0.tif: the TIFF file is truncated" in out + err
+
+
 def test_all_faults_of_data_and_experiment_are_in_one_list(run, small, disc_folder, tmp_path):
     data = disc_folder()
     tifffile.imwrite(labels(data, 0), np.ones((60, 72), np.uint8))

@@ -339,6 +339,16 @@ def test_resuming_with_what_does_not_fit_leaves_the_run_as_it_is(run, finished, 
     assert run("train", "--resume", folder, "--num-epochs", 2)[0] == 0
 
 
+def test_a_run_without_its_last_checkpoint_does_not_begin_anew(run, finished, tmp_path):
+    folder = tmp_path / "runs" / "r"
+    shutil.copytree(finished[0], folder)
+    shutil.rmtree(folder / "checkpoints")
+    code, _, err = run("train", "--resume", folder, "--num-epochs", 3)
+    assert (code, "Traceback" in err) == (2, False)
+    assert f"{folder}: its last.ckpt is gone, so that it cannot go on; start a new run" in err
+    assert RunFolder.open(folder).state is RunState.COMPLETED
+
+
 def test_data_without_its_labels_cannot_be_scored(run, finished, tmp_path):
     data = tmp_path / "data"
     shutil.copytree(finished[1], data)

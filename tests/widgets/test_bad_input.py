@@ -10,6 +10,7 @@ import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLineEdit, QPushButton
 
+from napari_segtrain.config import ConfigError
 from napari_segtrain.widgets.train_dock import TrainDock
 from napari_segtrain.widgets.training_session import State
 
@@ -46,6 +47,18 @@ def test_faults_of_all_settings_are_in_one_message(qtbot: Any, dock: Any, notes:
     press(qtbot, dock, "start")
     assert "source_target: 'nuclej' is not a target. Did you mean 'nuclei'?" in notes[-1][1]
     assert dock.session.state is State.IDLE
+
+
+def test_a_long_list_of_faults_leaves_room_for_the_form(dock: Any, notes: Notes) -> None:
+    message = str(
+        ConfigError.listing([f"image {n} is constant, so that nothing can be learned" for n in range(20)])
+    )
+    dock._refuse(message)
+    assert notes == [("error", message)]
+    assert len(dock.panel.status.text()) < 710 and dock.panel.status.text().endswith(" …")
+    assert dock.panel.status.toolTip() == message
+    dock.panel.say("Stopped")
+    assert (dock.panel.status.text(), dock.panel.status.toolTip()) == ("Stopped", "")
 
 
 @pytest.mark.parametrize("name", ["image", "nuclei_mask", "a/b"])

@@ -14,7 +14,7 @@ from napari_segtrain.data.sources import open_source
 from napari_segtrain.runs.scratch import Scratch
 from napari_segtrain.widgets.data_spec import training_data
 from napari_segtrain.widgets.facts import describe_image
-from napari_segtrain.widgets.layers import Copies, array_spec, layer_axes, painted_in_place, store_spec
+from napari_segtrain.widgets.layers import Copies, Copy, array_spec, layer_axes, painted_in_place, store_spec
 
 pytestmark = pytest.mark.gui
 
@@ -246,3 +246,21 @@ def test_images_are_described_in_a_sentence() -> None:
     assert describe_image(volume, DatasetConfig(ndim=2)).startswith("4 images of 20 × 30, 1 channel")
     assert "RGB" in describe_image(image(random(20, 30, 3), rgb=True), DatasetConfig())
     assert "image of 20 × 30, 4 channels" in describe_image(volume, DatasetConfig(channel_axis=0))
+
+
+def test_a_layer_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    class Gone:
+        shape, dtype, ndim = (8, 9), np.dtype(np.uint8), 2
+
+        def __getitem__(self, index: Any) -> Any:
+            raise OSError("the share is gone")
+
+    copies = Copies(
+        [Copy("image_0", (Gone(),), {"name": "cells"}), Copy("c", (Gone(), Gone()), {"name": "b"})]
+    )
+    with pytest.raises(
+        DataError, match=r"layer 'cells': its voxels cannot be read \(OSError: the share is gone"
+    ):
+        list(copies.write(Scratch.create(tmp_path)))
+    with pytest.raises(DataError, match=r"layer 'b': its voxels cannot be read"):
+        copies.items[1].write(Scratch.create(tmp_path))

@@ -40,6 +40,7 @@ def gather_facts(dataset: Dataset, config: ExperimentConfig) -> DataFacts:
     DataError
         When there is no usable image, images are of both dimensions, or labels cannot be read.
     """
+    ndim = dataset.ndim
     records = dataset.labelled_records() or list(dataset.records.values())
     if len({record.ndim for record in records}) > 1:
         raise DataError(mixed_dimensions(dataset))
@@ -55,7 +56,7 @@ def gather_facts(dataset: Dataset, config: ExperimentConfig) -> DataFacts:
         if target.labels is not None and target.labels not in dataset.targets:
             by_labels.setdefault(target.labels, []).extend(scans)
     return DataFacts(
-        ndim=dataset.ndim,
+        ndim=ndim,
         in_channels=config.network.in_channels or channels,
         shape=tuple(int(n) for n in np.median([record.shape for record in records], axis=0)),
         spacing=tuple(float(s) for s in np.median([record.spacing for record in records], axis=0)),

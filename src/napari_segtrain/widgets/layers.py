@@ -219,7 +219,8 @@ class Copy:
 
     def write(self, scratch: Scratch) -> None:
         """Write the array, or the channels one after the other, and complete `spec` in place."""
-        array: Any = self.arrays[0] if len(self.arrays) == 1 else _Stacked(self.arrays)
+        parts = tuple(_Told(array, str(self.spec.get("name", self.name))) for array in self.arrays)
+        array: Any = parts[0] if len(parts) == 1 else _Stacked(parts)
         self.spec.update({k: v for k, v in scratch.add(self.name, array).items() if v is not None})
 
 
@@ -237,11 +238,32 @@ class Copies:
         RunError
             When the disk is full or not writable.
         DataError
-            When an array does not hold numbers.
+            When an array cannot be read, or does not hold numbers.
         """
         for item in self.items:
             yield item.name
             item.write(scratch)
+
+
+class _Told:
+    """An array that says which layer it is of when it cannot be read."""
+
+    def __init__(self, array: Any, layer: str) -> None:
+        self._array, self._layer = array, layer
+        self.dtype, self.shape = array.dtype, tuple(array.shape)
+
+    def __getitem__(self, index: Any) -> Any:
+        try:
+            return np.asarray(self._array[index])
+        except Exception as error:
+            # The array may be anybody's: of dask, of a store on a network.
+            raise DataError(
+                f"layer {self._layer!r}: its voxels cannot be read ({type(error).__name__}: {error}). Open "
+                "it again, or choose another layer"
+            ) from error
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        return np.asarray(self[...], dtype)
 
 
 class _Stacked:

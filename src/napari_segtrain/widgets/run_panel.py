@@ -12,6 +12,8 @@ from ..runs import format_seconds
 from .beat import Beat
 
 _STEPS = 1000
+_MOST_SHOWN = 700
+"""Characters of a status, about twelve lines: more would leave no room for the form."""
 
 
 class RunPanel(QWidget):
@@ -92,9 +94,11 @@ class RunPanel(QWidget):
         return self._text
 
     def say(self, text: str) -> None:
-        """Show the status in words."""
+        """Show the status in words; of a long list of faults the beginning, and all of it in the tooltip."""
         self._text = text
-        self.status.setText(text)
+        shown = text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN].rpartition(' ')[0]} …"
+        self.status.setText(shown)
+        self.status.setToolTip("" if shown == text else text)
 
     def _write(self) -> None:
         if not self._clock.isActive():

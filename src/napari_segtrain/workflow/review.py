@@ -70,7 +70,7 @@ def review(config: ExperimentConfig, dataset: Dataset, origin: str = "") -> Revi
     report = dataset.check(config, origin)
     errors = list(report.errors)
     resolved = None
-    if dataset.label_names:
+    if dataset.records and dataset.label_names:
         try:
             config = complete_targets(config, dataset)
             resolved = resolve(config, dataset)

@@ -217,6 +217,8 @@ def _go_on(
         has_checkpoint = (run.checkpoints / LAST).is_file()
         if has_checkpoint:
             _check_continuation(reviewed.config, run, dataset)
+        elif run.read_info().epoch:
+            raise RunError(f"{run.path}: its {LAST} is gone, so that it cannot go on; start a new run")
         return _execute(run, reviewed, dataset, where, has_checkpoint, stop_after, preview, emit, control)
 
 
