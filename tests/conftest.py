@@ -1,8 +1,18 @@
 """Fixtures that several rooms use: small synthetic data sets and experiments that train in seconds."""
 
+import signal
+
 import numpy as np
 import pytest
 import tifffile
+
+
+@pytest.fixture(scope="session", autouse=True)
+def in_the_foreground():
+    """Be interruptible: a shell lets what it runs in the background ignore interrupts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def discs(shape, count, seed):
