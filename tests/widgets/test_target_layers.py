@@ -166,6 +166,16 @@ def test_a_second_preview_replaces_the_first_and_painting_goes_on(
     assert offered == ["im", "im_cells"]
 
 
+def test_a_result_takes_the_place_of_its_target(viewer: Any, derive: Callable[..., Derived]) -> None:
+    from napari_segtrain.widgets.results import _hide_previews
+
+    event, place, _ = derive()
+    show(viewer, prepare(event, place), place, several=False)
+    _hide_previews(viewer, "im", ["surface_normals"])
+    assert not viewer.layers["surface_normals · target"].visible
+    assert viewer.layers["cells_boundary · target"].visible
+
+
 def test_there_are_never_more_arrows_than_can_be_drawn(
     derive: Callable[..., Derived], monkeypatch: pytest.MonkeyPatch
 ) -> None:

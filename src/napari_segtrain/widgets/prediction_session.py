@@ -20,7 +20,7 @@ from ..runs import (
     format_seconds,
 )
 from ..runs.scratch import Scratch
-from .colours import foreground_names
+from .colours import heads_of
 from .engine_session import EngineSession
 from .followers import read_results, write_copies
 from .prediction_data import PredictionData
@@ -189,7 +189,7 @@ class PredictionSession(QObject):
             data,
             found,
             as_numbers=as_numbers,
-            foreground=foreground_names(command.model),
+            heads=heads_of(command.model),
         )
         names = ", ".join(layer.name for layer in layers) if len(layers) < 3 else f"{len(layers)} new layers"
         self._end(True, f"Predicted in {format_seconds(event.seconds)}: {names}")

@@ -14,7 +14,7 @@ from ..runs.scratch import open_memmap
 from ..targets.colours import direction_colours
 from ..targets.head import HeadKind, kind_of
 from .beat import Beat
-from .colours import foreground_colours
+from .colours import around_zero, foreground_colours, number_options
 from .data_spec import TrainedImage
 from .geometry import Geometry
 from .placing import Place, place_of
@@ -148,14 +148,7 @@ class PreviewLayers:
             return self._viewer.add_labels(data, opacity=0.5, colormap=colours, **options)
         if show not in ("segmentation", "scalar"):
             return self._viewer.add_image(data, rgb=True, opacity=0.7, **options)
-        limits = _around_zero(float(values.min()), float(values.max()))
-        return self._viewer.add_image(
-            data,
-            opacity=0.6,
-            colormap="PiYG" if limits[0] < 0 else "magma",
-            contrast_limits=limits,
-            **options,
-        )
+        return self._viewer.add_image(data, opacity=0.6, **number_options(values), **options)
 
     def _write(self, layer: Any, place: Place, values: npt.NDArray[Any]) -> None:
         ours = layer.metadata[_OURS]
@@ -168,19 +161,12 @@ class PreviewLayers:
             low, high = layer.contrast_limits
             small, large = float(values.min()), float(values.max())
             if small < low or large > high:
-                limits = _around_zero(min(low, small), max(high, large))
+                limits = around_zero(min(low, small), max(high, large))
                 layer.contrast_limits_range = layer.contrast_limits = limits
         layer.refresh(extent=False, thumbnail=False)
 
 
 _OURS = "napari_segtrain"
-
-
-def _around_zero(low: float, high: float) -> tuple[float, float]:
-    """Return a range to colour, with 0 in its middle where there is something below it."""
-    if low >= 0:
-        return low, max(high, low + 1e-6)
-    return -max(-low, high), max(-low, high)
 
 
 def _alike(layer: Any, data: npt.NDArray[Any], metadata: Mapping[str, Any], geometry: Geometry) -> bool:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from ..runs import PredictDone
-from .colours import foreground_colours
+from ..targets import Head
+from .colours import foreground_colours, number_options
 from .prediction_data import PredictionData
+
+_SAMPLE = 2**20
+"""Voxels of a result that are looked at to choose the range of its colours."""
 
 
 def add_results(
@@ -19,7 +25,7 @@ def add_results(
     arrays: dict[str, Any],
     *,
     as_numbers: bool,
-    foreground: tuple[str, ...] = (),
+    heads: Mapping[str, Head] | None = None,
 ) -> list[Any]:
     """Add a layer for every output, for one with several channels a layer for each channel.
 
@@ -38,15 +44,18 @@ def add_results(
         The result of each output, in memory or lazy.
     as_numbers
         Whole numbers are probabilities from 0 to 255 and not labels, except for instances.
-    foreground
-        The outputs that are foreground against background; each has a colour.
+    heads
+        The outputs of the network by name, where they are known. Each that is foreground against background
+        has a colour, and components of directions and tensors have their axes as names.
     """
+    known = heads or {}
+    foreground = [name for name, head in known.items() if head.encoding == "binary"]
     _hide_previews(viewer, data.name, arrays)
-    parts = [part for name in arrays for part in _channels(name, arrays[name], event.outputs[name])]
-    kinds = {name: _is_labels(array, as_numbers=as_numbers) for name, array in parts}
+    parts = [part for name in arrays for part in _channels(name, arrays[name], event.outputs[name], known)]
+    kinds = {name: _is_labels(array, as_numbers=as_numbers) for name, array, _ in parts}
     added = []
     # Labels go on top, and other results wait for the eye: they would hide what they are drawn over.
-    for name, array in sorted(parts, key=lambda part: kinds[part[0]]):
+    for name, array, head in sorted(parts, key=lambda part: kinds[part[0]]):
         options = {
             **data.geometry.kwargs(),
             "name": f"{data.name} · {name}",
@@ -58,7 +67,8 @@ def add_results(
             added.append(viewer.add_labels(array, colormap=colours, **options))
         else:
             shown = not any(kinds.values())
-            added.append(viewer.add_image(array, visible=shown, opacity=0.7, colormap="magma", **options))
+            options |= _number_options(array, head)
+            added.append(viewer.add_image(array, visible=shown, opacity=0.7, **options))
     return added
 
 
@@ -70,13 +80,32 @@ def _hide_previews(viewer: Any, image: str, heads: Iterable[str]) -> None:
             layer.visible = False
 
 
-def _channels(name: str, array: Any, spec: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """Return the channels of a result by name: of a vector z, y and x, of others their number."""
+def _channels(
+    name: str, array: Any, spec: Mapping[str, Any], heads: Mapping[str, Head]
+) -> list[tuple[str, Any, Head | None]]:
+    """Return the channels of a result by name: axes of vectors and tensors, else the channel's number."""
+    head = heads.get(name)
     if spec.get("channel_axis") is None:
-        return [(name, array)]
-    spatial = len(array.shape) - 1
-    letters = "zyx"[-spatial:] if array.shape[0] == spatial else [str(i) for i in range(array.shape[0])]
-    return [(f"{name} {letter}", array[channel]) for channel, letter in enumerate(letters)]
+        return [(name, array, head)]
+    count, spatial = array.shape[0], len(array.shape) - 1
+    letters = [str(channel) for channel in range(count)]
+    if head is not None and head.kind == "tensor":
+        # A network for planes predicts stacks of them too; its tensors have three components.
+        axes = "yx" if count == 3 else "zyx"
+        letters = ["".join(pair) for pair in itertools.combinations_with_replacement(axes, 2)]
+    elif head.kind in ("vector", "line") if head is not None else count == spatial:
+        letters = list("zyx"[-count:])
+    return [(f"{name} {letter}", array[channel], head) for channel, letter in enumerate(letters)]
+
+
+def _number_options(array: Any, head: Head | None) -> dict[str, Any]:
+    """Return colours for numbers; those of a lazy result are read where they are shown, and not before."""
+    if head is not None and head.unit:
+        return {"contrast_limits": (-1.0, 1.0), "colormap": "PiYG"}
+    if isinstance(array, np.ndarray) and array.dtype.kind == "f":
+        step = max(1, math.ceil((array.size / _SAMPLE) ** (1 / array.ndim)))
+        return number_options(array[(slice(None, None, step),) * array.ndim])
+    return {"colormap": "magma"}
 
 
 def _is_labels(array: Any, *, as_numbers: bool) -> bool:

@@ -147,7 +147,9 @@ def show(viewer: Any, layers: Sequence[TargetLayer], place: Place, *, several: b
             "name": f"{name} · target",
             "opacity": 0.7,
             "visible": layer in visible,
-            "metadata": {_OURS: {"preview": True, "target_of": [place.image.id, layer.head.name]}},
+            "metadata": {
+                _OURS: {"preview": True, "image": place.image.id, "head": layer.head.name, "show": "target"}
+            },
         }
         _forget(viewer, options["metadata"])
         if layer.kind == "vectors":
