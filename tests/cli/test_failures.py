@@ -64,8 +64,9 @@ def test_brackets_in_paths_are_no_style(run, small, disc_folder, tmp_path):
     code, out, _ = run("predict", folder, "-i", data, "-o", tmp_path / "[out] ü")
     assert code == 0
     assert str(tmp_path / "[out] ü" / "im0_cells.tif") in out
-    code, out, _ = run("check", "-i", data)
-    assert code == 0
+    code, out, _ = run("preview-targets", "-i", data, "-o", tmp_path / "[targets]")
+    assert (code, str(tmp_path / "[targets]") in out) == (0, True)
+    assert run("check", "-i", data)[0] == 0
 
 
 @pytest.mark.parametrize("blocked", ["P", "P/runs", "P/deeper"])

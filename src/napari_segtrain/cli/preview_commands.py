@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from napari_segtrain.config import ConfigError, ExperimentConfig, load_config
 
 from .data_commands import ConfigPath, Input
+from .terminal import make_console, print_lines
 
 
 def preview_targets(
@@ -36,7 +36,7 @@ def preview_targets(
     config = load_config(config_path) if config_path is not None else ExperimentConfig()
     preview = workflow.preview_targets(config, str(input), image=image, region=bounds(region))
     paths = workflow.write_target_preview(preview, output)
-    console = Console()
+    console = make_console()
     table = Table("target", "kind", "channels", "range", "loss looks at")
     for column in table.columns:
         column.no_wrap = True
@@ -52,9 +52,7 @@ def preview_targets(
         )
     console.print(table)
     where = ", ".join(f"{a}:{b}" for a, b in zip(preview.region.start, preview.region.stop, strict=True))
-    console.print(f"{preview.region.record} at [{where}]", highlight=False, markup=False, soft_wrap=True)
-    for path in paths:
-        console.print(str(path), highlight=False, soft_wrap=True)
+    print_lines(console, [f"{preview.region.record} at [{where}]", *map(str, paths)])
 
 
 def bounds(text: str | None) -> list[tuple[int, int]] | None:
