@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from napari_segtrain.config import DataFacts, TargetFacts
+from napari_segtrain.config import ConfigError, DataFacts, TargetFacts
 from napari_segtrain.network import Inventory, estimate_memory, is_out_of_memory
 from napari_segtrain.runs import FinishReason, FittingSize, RunStarted
 from napari_segtrain.training import OutOfMemoryError, experiment, memory, resolve
@@ -62,6 +62,21 @@ def test_the_suggestion_fits_and_keeps_the_patch_while_it_can(tiny_config) -> No
     assert max(found.patch_size) < 64
     assert estimate_memory(replan(found.patch_size), found.batch_size) <= 0.8 * tight
     assert suggest_fit(plan, 8, 1000, replan) is None
+
+
+def test_sizes_that_do_not_suit_the_configured_stages_are_passed_over(tiny_config) -> None:
+    config, known = tiny_config(3, tr_config__patch_size=[64] * 3), facts(3)
+    resolved = resolve(config, known, NO_GPU)
+    stages = (1,) * resolved.plan.stages
+    config = config.with_overrides({"model_config.blocks_per_stage": stages})
+
+    def replan(patch: tuple[int, ...]):
+        return plan_network(config, known, resolved.heads, patch)
+
+    with pytest.raises(ConfigError, match="every stage needs one entry"):
+        replan((8, 8, 8))
+    available = estimate_memory(resolved.plan, 1) // 100
+    assert suggest_fit(resolved.plan, 1, available, lambda patch: replan((8, 8, 8))) is None
 
 
 def test_the_message_says_what_would_fit(tiny_config) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 import psutil
 import torch
 
+from napari_segtrain.config import ConfigError
 from napari_segtrain.network import NetworkPlan, estimate_memory
 from napari_segtrain.runs import FittingSize
 
@@ -74,8 +75,8 @@ def suggest_fit(
     for patch, size in _smaller(plan.patch_size, batch_size):
         try:
             smaller = plan if patch == plan.patch_size else replan(patch)
-        except ValueError:
-            continue
+        except ConfigError:
+            continue  # such as blocks for more stages than a patch of this size has
         if estimate_memory(smaller, size) <= _SHARE * available:
             return FittingSize(patch_size=smaller.patch_size, batch_size=size)
     return None
