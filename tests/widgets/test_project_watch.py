@@ -81,3 +81,16 @@ def test_a_file_system_that_hangs_keeps_nobody_waiting(
     until(lambda: heard)
     assert [state.project for state in heard] == [project], "what was seen elsewhere does not count"
     watch.stop()
+
+
+def test_a_path_typed_before_the_watch_ends_is_not_looked_at(
+    qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Path] = []
+    monkeypatch.setattr(project_watch, "_TYPING", 30)
+    monkeypatch.setattr(project_watch, "look_at", lambda where, known: asked.append(where))
+    watch = ProjectWatch(lambda: tmp_path)
+    watch.look_when_typed()
+    watch.stop()  # a run begins: its own lock would be found, and Start be greyed when it has ended
+    qtbot.wait(100)
+    assert asked == []

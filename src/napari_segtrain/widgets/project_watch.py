@@ -79,8 +79,9 @@ class ProjectWatch(QObject):
         self.look()
 
     def stop(self) -> None:
-        """Look only when asked to, and forget what is being looked at now."""
+        """Look only when asked to, and forget what is being looked at now and what was just typed."""
         self._tick.stop()
+        self._typed.stop()
         self._stale = self._looking
 
     def look(self) -> None:
