@@ -51,7 +51,7 @@ def test_while_the_view_moves_it_waits_where_drawing_is_slow(
         beat.give_way()
         qtbot.wait(20)
     assert not called
-    qtbot.waitUntil(lambda: bool(called), timeout=10_000)
+    qtbot.waitUntil(lambda: bool(called) and beat.interval == FAST, timeout=10_000)  # called, and measured
 
     beat.interval = 100
     beat.ask(lambda: called.append(time.monotonic()))
