@@ -1,5 +1,6 @@
 """The experiment: one frozen value that is the YAML file, the command-line flags and the forms."""
 
+from .augmentation import AugmentationConfig
 from .auxiliary import (
     AuxiliaryTask,
     DistanceTransformTask,
@@ -11,7 +12,6 @@ from .auxiliary import (
 )
 from .base import Config
 from .dataset import (
-    AugmentationConfig,
     DatasetConfig,
     MinMax,
     NoNormalisation,

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
+from .augmentation import AugmentationConfig
 from .base import Config
 from .fields import key
 from .targets import TargetConfig
@@ -39,44 +40,6 @@ class NoNormalisation(Config):
 
 
 NormalisationConfig = Annotated[ZScore | Percentile | MinMax | NoNormalisation, Field(discriminator="name")]
-
-
-class AugmentationConfig(Config):
-    """Random changes to patches; each number is a probability a patch, or a strength."""
-
-    enabled: bool = key(True, "Augment", "Change patches randomly while training.", level="common")
-    strength: float = key(
-        1.0, "Strength", "Scales every range at once; 0 leaves patches as they are.", ge=0.0, le=3.0
-    )
-    flip: float = key(0.5, "Flips", "Probability of a flip, for each axis.", ge=0.0, le=1.0)
-    rotate: float = key(0.4, "Rotation", "Probability of a rotation.", ge=0.0, le=1.0)
-    rotation: float = key(
-        180.0,
-        "Largest angle",
-        "Rotations are drawn up to this angle; out of the plane up to a sixth of it.",
-        unit="degrees",
-        ge=0.0,
-        le=180.0,
-    )
-    scale: float = key(0.25, "Scaling", "Probability of a change of size.", ge=0.0, le=1.0)
-    scaling: float = key(0.25, "Largest scaling", "Sizes change by up to this share.", ge=0.0, le=0.8)
-    elastic: float = key(0.1, "Elastic", "Probability of a smooth random deformation.", ge=0.0, le=1.0)
-    noise: float = key(0.15, "Noise", "Probability of gaussian noise.", ge=0.0, le=1.0)
-    blur: float = key(0.15, "Blur", "Probability of a gaussian blur.", ge=0.0, le=1.0)
-    brightness: float = key(0.2, "Brightness", "Probability of a change of brightness.", ge=0.0, le=1.0)
-    contrast: float = key(0.2, "Contrast", "Probability of a change of contrast.", ge=0.0, le=1.0)
-    gamma: float = key(0.2, "Gamma", "Probability of a gamma curve.", ge=0.0, le=1.0)
-    low_resolution: float = key(0.1, "Low resolution", "Probability of a loss of resolution.", ge=0.0, le=1.0)
-    illumination: float = key(
-        0.1,
-        "Illumination",
-        "Probability of uneven brightness: over the image in 2D, from slice to slice in 3D.",
-        ge=0.0,
-        le=1.0,
-    )
-    missing_slices: float = key(
-        0.05, "Missing slices", "Probability of blank slices in a 3D patch.", ge=0.0, le=1.0
-    )
 
 
 class DatasetConfig(Config):

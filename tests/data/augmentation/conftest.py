@@ -10,32 +10,30 @@ import pytest
 from napari_segtrain.config import AugmentationConfig
 from napari_segtrain.data.augmentation import AugmentationParameters, IntensityParameters, SpatialParameters
 
-SPATIAL = ("flip", "rotate", "scale", "elastic")
+SPATIAL = ("flip", "rotate", "scale", "shear", "elastic")
+INTENSITY = (
+    "noise",
+    "blur",
+    "brightness",
+    "contrast",
+    "gamma",
+    "low_resolution",
+    "illumination",
+    "missing_slices",
+)
 
 
 @pytest.fixture(scope="session")
 def spatial_config() -> AugmentationConfig:
     """Everything that moves voxels, always, and nothing that changes intensities."""
-    config = AugmentationConfig()
-    changes = {
-        name: 0.0
-        for name in type(config).model_fields
-        if name not in ("enabled", "strength", "rotation", "scaling", *SPATIAL)
-    }
-    return config.replace(**changes, rotate=1.0, scale=1.0, elastic=1.0)
+    always = dict.fromkeys(SPATIAL, 1.0) | {"flip": 0.5}
+    return AugmentationConfig(**dict.fromkeys(INTENSITY, 0.0), **always)
 
 
 @pytest.fixture(scope="session")
 def intensity_config() -> AugmentationConfig:
     """Everything that changes intensities, always, and nothing that moves voxels."""
-    config = AugmentationConfig()
-    moving = dict.fromkeys(SPATIAL, 0.0)
-    always = {
-        name: 1.0
-        for name in type(config).model_fields
-        if name not in ("enabled", "strength", "rotation", "scaling", *SPATIAL)
-    }
-    return config.replace(**moving, **always)
+    return AugmentationConfig(**dict.fromkeys(INTENSITY, 1.0), **dict.fromkeys(SPATIAL, 0.0))
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_segtrain.config import AugmentationConfig
-from napari_segtrain.data.augmentation import Augmenter, SpatialParameters, warm_up
+from napari_segtrain.data.augmentation import Augmenter, SpatialParameters, describe, warm_up
 
 GEOMETRIES = [
     (2, (24, 24), (1.0, 1.0)),
@@ -60,6 +60,87 @@ def test_switched_off_cuts_out_the_centre_of_a_larger_crop(geometry):
     assert np.array_equal(result[0], image[(slice(None), *centre)])
     assert np.array_equal(result[1]["cells"], labels["cells"][centre])
     assert np.array_equal(result[2]["flow"], masks["flow"][centre])
+
+
+REACHES = {
+    "rotate": "rotation",
+    "scale": "scaling",
+    "shear": "shearing",
+    **{n.removeprefix("max_"): n for n in AugmentationConfig.model_fields if n.startswith("max_")},
+}
+NEVER = dict.fromkeys(["flip", *REACHES], 0.0)
+
+
+@pytest.mark.parametrize("geometry", GEOMETRIES)
+@pytest.mark.parametrize("name", REACHES)
+def test_a_change_without_reach_returns_the_input_exactly(geometry, name):
+    none = 1.0 if name == "low_resolution" else 0.0
+    config = AugmentationConfig(**NEVER | {name: 1.0, REACHES[name]: none})
+    augmenter = Augmenter(config, *geometry)
+    assert augmenter.source_size() == geometry[1]
+    given_ = some(geometry[1], 2)
+    for seed in range(4):
+        params = augmenter.draw(np.random.default_rng(seed), 2)
+        assert describe(params) == ()
+        assert equal(augmenter.apply(params, *given_), given_)
+
+
+@pytest.mark.parametrize("geometry", GEOMETRIES)
+@pytest.mark.parametrize("name", ["flip", *REACHES])
+def test_a_change_alone_has_an_effect_and_is_recorded(geometry, name):
+    augmenter = Augmenter(AugmentationConfig(**NEVER | {name: 1.0}, strength=2.0), *geometry)
+    image, labels, masks = some(augmenter.source_size(), 2)
+    middle = tuple(
+        slice((a - b) // 2, (a + b) // 2) for a, b in zip(image.shape[1:], geometry[1], strict=True)
+    )
+    stay = []
+    for seed in range(4):
+        params = augmenter.draw(np.random.default_rng(seed), 2)
+        result, moved, _ = augmenter.apply(params, image, labels, masks)
+        happens = name != "missing_slices" or geometry[0] == 3
+        assert bool(describe(params)) == happens
+        assert np.array_equal(result, image[(slice(None), *middle)]) != happens
+        stay.append(np.array_equal(moved["cells"], labels["cells"][middle]))
+    # A small angle may leave every voxel the nearest one to where it was.
+    assert all(stay) == (name not in ("flip", "rotate", "scale", "shear", "elastic"))
+
+
+@pytest.mark.parametrize("geometry", [(3, (8, 20, 20), (5.0, 1.0, 1.0)), (3, (20, 8, 20), (0.4, 2.0, 0.4))])
+def test_content_stays_in_its_slice_where_slices_are_far_apart(coordinates, geometry):
+    config = AugmentationConfig(**NEVER | {"rotate": 1.0, "shear": 1.0, "elastic": 1.0})
+    augmenter = Augmenter(config, *geometry)
+    image = coordinates(augmenter.source_size())
+    along = augmenter.frame.slice_axis
+    for seed in range(6):
+        moved = augmenter(image, {}, {}, np.random.default_rng(seed))[0]
+        slices = np.moveaxis(moved[along], along, 0)
+        start = (image.shape[along + 1] - geometry[1][along]) // 2
+        assert np.abs(slices - (start + np.arange(len(slices)))[:, None, None]).max() < 1e-4
+        others = np.delete(moved, along, axis=0)
+        centre = tuple(
+            slice((a - b) // 2, (a + b) // 2) for a, b in zip(image.shape[1:], geometry[1], strict=True)
+        )
+        assert np.abs(others - np.delete(image[(slice(None), *centre)], along, axis=0)).max() > 1
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0), (2.0, 0.5), (1.5, 1.0, 1.0), (5.0, 1.0, 2.0)])
+def test_deformations_are_physical_lengths(only, coordinates, spacing):
+    """Nodes that all say the same move everything by that length, whatever the voxels are."""
+    ndim, shift = len(spacing), 3.0
+    size = (12,) * ndim
+    augmenter = Augmenter(AugmentationConfig(), ndim, size, spacing)
+    for axis in range(ndim):
+        nodes = np.zeros((ndim, *(5,) * ndim))
+        nodes[axis] = shift
+        params = only(ndim, SpatialParameters((False,) * ndim, elastic=nodes))
+        read = augmenter.source_size(params)
+        moved = augmenter.apply(params, coordinates(read), {}, {"all": np.ones(read, bool)})
+        known = moved[2]["all"]
+        start = [(a - b) // 2 for a, b in zip(read, size, strict=True)]
+        travelled = moved[0] - coordinates(size) - np.reshape(start, (-1, *(1,) * ndim))
+        for other in range(ndim):
+            expected = shift / spacing[axis] if other == axis else 0.0
+            assert np.abs(travelled[other][known] - expected).max() < 0.04
 
 
 @settings(deadline=None, max_examples=60)
@@ -226,11 +307,9 @@ def _nan(array):
 
 @pytest.mark.parametrize("geometry", GEOMETRIES)
 @pytest.mark.parametrize("channels", [1, 2, 3, 4, 5, 6, 9])
-def test_any_number_of_channels(geometry, channels):
-    names = [
-        n for n in AugmentationConfig.model_fields if n not in ("enabled", "strength", "rotation", "scaling")
-    ]
-    augmenter = Augmenter(AugmentationConfig(**dict.fromkeys(names, 1.0)), *geometry)
+def test_any_number_of_channels(intensity_config, geometry, channels):
+    config = intensity_config.replace(rotate=1.0, elastic=1.0)
+    augmenter = Augmenter(config, *geometry)
     image, labels, masks = some(augmenter.source_size(), channels)
     result = augmenter(image, labels, masks, np.random.default_rng(0))[0]
     assert result.shape == (channels, *geometry[1])

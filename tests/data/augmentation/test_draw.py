@@ -15,9 +15,13 @@ CUBE = Frame((32, 32, 32), (1.0, 1.0, 1.0))
 SLICES = Frame((16, 32, 32), (5.0, 1.0, 1.0))
 SQUARE = Frame((64, 64), (1.0, 1.0))
 frames = pytest.mark.parametrize("frame", [CUBE, SLICES, SQUARE])
-PROBABILITIES = [
-    n for n in AugmentationConfig.model_fields if n not in ("enabled", "strength", "rotation", "scaling")
-]
+REACHES = {
+    "rotate": "rotation",
+    "scale": "scaling",
+    "shear": "shearing",
+    **{n.removeprefix("max_"): n for n in AugmentationConfig.model_fields if n.startswith("max_")},
+}
+PROBABILITIES = ["flip", *REACHES]
 FIELDS = {"illumination": "illumination", "missing_slices": "missing"}
 
 
@@ -45,8 +49,9 @@ def test_probability_one_is_always_and_only_that(frame, name):
             "flip": all(spatial.flips),
             "rotate": bool(spatial.turns or any(spatial.angles)),
             "scale": spatial.scale != 1.0,
+            "shear": bool(spatial.shears),
             "elastic": spatial.elastic is not None,
-        } | {n: getattr(intensity, FIELDS.get(n, n)) is not None for n in PROBABILITIES[4:]}
+        } | {n: getattr(intensity, FIELDS.get(n, n)) is not None for n in PROBABILITIES[5:]}
         expected = name != "missing_slices" or frame.ndim == 3
         assert happened == {n: n == name and expected for n in PROBABILITIES}
 

@@ -7,9 +7,11 @@ from .parameters import (
     IntensityParameters,
     MissingSlices,
     Noise,
+    Shear,
     SliceLight,
     SpatialParameters,
 )
+from .words import describe
 
 __all__ = [
     "AugmentationParameters",
@@ -18,7 +20,9 @@ __all__ = [
     "IntensityParameters",
     "MissingSlices",
     "Noise",
+    "Shear",
     "SliceLight",
     "SpatialParameters",
+    "describe",
     "warm_up",
 ]

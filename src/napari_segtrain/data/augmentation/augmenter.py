@@ -9,7 +9,7 @@ import numpy as np
 
 from napari_segtrain.config import AugmentationConfig
 
-from .draw import active, draw, largest_angle, largest_displacement, largest_scale
+from .draw import active, draw, largest_angle, largest_displacement, largest_scale, largest_shear
 from .exact import rearrangement
 from .frame import Frame
 from .intensity import change_volume
@@ -166,11 +166,23 @@ def _largest_source(config: AugmentationConfig, frame: Frame) -> tuple[int, ...]
     angles = [np.linspace(0.0, limits[0], 19), *(np.asarray((-a, 0.0, a)) for a in limits[1:])]
     half = (np.asarray(frame.patch_size) - 1) / 2
     reach = half.copy()
+    spacing = np.asarray(frame.spacing)
+    tilted = _largest_tilt(largest_shear(config), frame) * (spacing[None, :] / spacing[:, None])
     for drawn in itertools.product(*(a.tolist() for a in angles)):
         params = SpatialParameters((False,) * frame.ndim, 0, drawn, 1 / largest_scale(config))
-        reach = np.maximum(reach, np.abs(frame.matrix(params)) @ half)
-    reach += largest_displacement(config, frame) / np.asarray(frame.spacing)
+        reach = np.maximum(reach, tilted @ np.abs(frame.matrix(params)) @ half)
+    reach += largest_displacement(config, frame) / spacing
     return frame.context(reach)
+
+
+def _largest_tilt(angle: float, frame: Frame) -> np.ndarray:
+    """Return a matrix in physical units that has no entry below that of any drawn shears."""
+    bound = np.eye(frame.ndim)
+    for i, j in frame.rotation_planes[: 1 if frame.anisotropic else None]:
+        tilt = np.eye(frame.ndim)
+        tilt[i, j] = tilt[j, i] = np.tan(angle)
+        bound = tilt @ bound
+    return bound
 
 
 def warm_up(ndim: int) -> None:

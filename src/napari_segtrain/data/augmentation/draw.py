@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -15,32 +16,18 @@ from .parameters import (
     IntensityParameters,
     MissingSlices,
     Noise,
+    Shear,
     SliceLight,
     SpatialParameters,
 )
 
-NOISE = 0.3
-"""Largest standard deviation of the noise, in standard deviations of the patch."""
-BLUR = (0.3, 0.7)
-"""Smallest standard deviation of the blur and what strength adds to it, in voxels."""
-BRIGHTNESS = 0.3
-"""Largest shift, in standard deviations of the patch."""
-CONTRAST = 0.3
-"""Largest logarithm of the factor: from 0.74 to 1.35."""
-GAMMA = 0.4
-"""Largest logarithm of the exponent: from 0.67 to 1.49."""
-LOW_RESOLUTION = 1.0
-"""What strength adds to a factor of 1."""
-GRADIENT = 0.25
-"""Largest change of brightness at the edges of a plane."""
-SLICE_GAIN, SLICE_SHIFT = 0.1, 0.15
-"""Spread of the slices' contrast (logarithm) and brightness (standard deviations of the patch)."""
-MISSING = 0.05
-"""Largest share of slices that go missing, never more than a quarter."""
+SLICE_GAIN, SLICE_SHIFT = 0.4, 0.6
+"""Spread of the slices' contrast (logarithm) and brightness (standard deviations of the patch), as shares of
+the largest illumination."""
+STEEPEST = np.pi / 3
+"""No axis is tilted further, whatever the strength."""
 FEWEST_INTERVALS = 3
 """Distances between nodes along the longest side, at least."""
-ELASTIC = (0.05, 0.2)
-"""Displacement of the nodes, in distances between nodes."""
 UNFOLDED = 0.4
 """Uniform cubic b-splines stay one-to-one below this displacement of the nodes in distances between them
 (Choi and Lee, Injectivity conditions of 2D and 3D uniform cubic B-spline functions, Graphical Models 62,
@@ -90,11 +77,16 @@ def largest_scale(config: AugmentationConfig) -> float:
     return 1.0 + min(config.scaling * config.strength, 1.0) if config.scale > 0 else 1.0
 
 
+def largest_shear(config: AugmentationConfig) -> float:
+    """Return the largest angle in radians by which an axis is tilted, 0 when none is."""
+    return min(float(np.deg2rad(config.shearing)) * config.strength, STEEPEST) if config.shear > 0 else 0.0
+
+
 def largest_displacement(config: AugmentationConfig, frame: Frame) -> float:
     """Return how far a deformation moves content at most, in physical units."""
     if config.elastic == 0:
         return 0.0
-    return min(ELASTIC[1] * config.strength, UNFOLDED) * max(frame.extent) / FEWEST_INTERVALS
+    return min(config.max_elastic * config.strength, UNFOLDED) * max(frame.extent) / FEWEST_INTERVALS
 
 
 def draw_spatial(config: AugmentationConfig, frame: Frame, rng: np.random.Generator) -> SpatialParameters:
@@ -108,9 +100,12 @@ def draw_spatial(config: AugmentationConfig, frame: Frame, rng: np.random.Genera
     if rng.random() < config.scale:
         scale = float(np.exp(rng.uniform(-1.0, 1.0) * np.log(largest_scale(config))))
     elastic = None
-    if rng.random() < config.elastic:
-        elastic = _draw_elastic(config.strength, frame, rng)
-    return SpatialParameters(flips, turns, angles, scale, elastic)
+    if rng.random() < config.elastic and config.max_elastic > 0:
+        elastic = _draw_elastic(config.max_elastic * config.strength, frame, rng)
+    shears: tuple[Shear, ...] = ()
+    if rng.random() < config.shear:
+        shears = _draw_shears(largest_shear(config), frame, rng)
+    return SpatialParameters(flips, turns, angles, scale, elastic, shears)
 
 
 def _draw_rotation(largest: float, frame: Frame, rng: np.random.Generator) -> tuple[int, tuple[float, ...]]:
@@ -125,13 +120,22 @@ def _draw_rotation(largest: float, frame: Frame, rng: np.random.Generator) -> tu
     return 0, tuple(float(a) for a in rng.uniform(-limits, limits))
 
 
-def _draw_elastic(strength: float, frame: Frame, rng: np.random.Generator) -> np.ndarray:
+def _draw_shears(largest: float, frame: Frame, rng: np.random.Generator) -> tuple[Shear, ...]:
+    """Return a tilt in the plane, and in volumes whose slices lie close together two out of it."""
+    shears = []
+    for i, j in frame.rotation_planes[: 1 if frame.anisotropic else None]:
+        axis, along = (i, j) if rng.random() < 0.5 else (j, i)
+        shears.append(Shear(axis, along, float(rng.uniform(-largest, largest))))
+    return tuple(shear for shear in shears if shear.angle)
+
+
+def _draw_elastic(largest: float, frame: Frame, rng: np.random.Generator) -> np.ndarray:
     """Return displacements at the nodes of a b-spline, ``(ndim, *nodes)`` in physical units."""
     extent = np.asarray(frame.extent)
     distance = max(extent.max(), min(frame.spacing)) / rng.integers(FEWEST_INTERVALS, 7)
     intervals = np.maximum(np.rint(extent / distance), 1).astype(int)
     apart = np.min((extent / intervals)[extent > 0], initial=distance)
-    amount = min(rng.uniform(*ELASTIC) * strength, UNFOLDED) * apart
+    amount = min(rng.uniform(0.25, 1.0) * largest, UNFOLDED) * apart
     nodes = rng.uniform(-amount, amount, size=(frame.ndim, *(intervals + 3)))
     if frame.anisotropic:
         # Between slices far apart nothing says what lies there: content moves within its slice only.
@@ -143,33 +147,44 @@ def _draw_elastic(strength: float, frame: Frame, rng: np.random.Generator) -> np
 def draw_intensity(
     config: AugmentationConfig, frame: Frame, rng: np.random.Generator, channels: int
 ) -> IntensityParameters:
-    """Return what changes the intensities of one patch."""
+    """Return what changes the intensities of one patch; what cannot have an effect is not drawn."""
     strength = config.strength
 
-    def chosen(probability: float) -> bool:
-        return bool(rng.random() < probability)
+    def chosen(probability: float, largest: float) -> bool:
+        return bool(rng.random() < probability) and largest > 0.0
 
-    def spread(width: float) -> Callable[[], float]:
-        return lambda: float(rng.uniform(-width, width) * strength)
+    def factor(largest: float) -> Callable[[], float]:
+        return lambda: float(np.exp(rng.uniform(-1.0, 1.0) * np.log1p(largest) * strength))
 
-    def exponential(width: float) -> Callable[[], float]:
-        return lambda: float(np.exp(rng.uniform(-width, width) * strength))
+    def per_channel(value: Callable[[], float]) -> tuple[float, ...]:
+        return _per_channel(value, channels, rng)
 
-    low, more = BLUR
-    return IntensityParameters(
-        blur=float(rng.uniform(low, low + more * strength)) if chosen(config.blur) else None,
-        low_resolution=(
-            1.0 + float(rng.uniform(0.2, 1.0)) * LOW_RESOLUTION * strength
-            if chosen(config.low_resolution)
-            else None
-        ),
-        gamma=_per_channel(exponential(GAMMA), channels, rng) if chosen(config.gamma) else None,
-        contrast=_per_channel(exponential(CONTRAST), channels, rng) if chosen(config.contrast) else None,
-        brightness=_per_channel(spread(BRIGHTNESS), channels, rng) if chosen(config.brightness) else None,
-        illumination=_draw_illumination(strength, frame, rng) if chosen(config.illumination) else None,
-        noise=_draw_noise(strength, channels, rng) if chosen(config.noise) else None,
-        missing=_draw_missing(strength, frame, rng) if chosen(config.missing_slices) else None,
-    )
+    def sigma() -> float:
+        return float(rng.uniform(0.0, config.max_noise) * strength)
+
+    def shift() -> float:
+        return float(rng.uniform(-config.max_brightness, config.max_brightness) * strength)
+
+    drawn: dict[str, Any] = {}
+    if chosen(config.blur, config.max_blur):
+        drawn["blur"] = float(rng.uniform(0.3, 1.0)) * config.max_blur * strength
+    if chosen(config.low_resolution, config.max_low_resolution - 1):
+        drawn["low_resolution"] = (
+            1 + float(rng.uniform(0.2, 1.0)) * (config.max_low_resolution - 1) * strength
+        )
+    if chosen(config.gamma, config.max_gamma):
+        drawn["gamma"] = per_channel(factor(config.max_gamma))
+    if chosen(config.contrast, config.max_contrast):
+        drawn["contrast"] = per_channel(factor(config.max_contrast))
+    if chosen(config.brightness, config.max_brightness):
+        drawn["brightness"] = per_channel(shift)
+    if chosen(config.illumination, config.max_illumination):
+        drawn["illumination"] = _draw_illumination(config.max_illumination * strength, frame, rng)
+    if chosen(config.noise, config.max_noise):
+        drawn["noise"] = Noise(per_channel(sigma), int(rng.integers(2**62)))
+    if chosen(config.missing_slices, config.max_missing_slices):
+        drawn["missing"] = _draw_missing(config.max_missing_slices * strength, frame, rng)
+    return IntensityParameters(**drawn)
 
 
 def _per_channel(value: Callable[[], float], channels: int, rng: np.random.Generator) -> tuple[float, ...]:
@@ -179,25 +194,20 @@ def _per_channel(value: Callable[[], float], channels: int, rng: np.random.Gener
     return tuple(value() for _ in range(channels))
 
 
-def _draw_noise(strength: float, channels: int, rng: np.random.Generator) -> Noise:
-    sigma = _per_channel(lambda: float(rng.uniform(0.0, NOISE) * strength), channels, rng)
-    return Noise(sigma, int(rng.integers(2**62)))
-
-
-def _draw_illumination(strength: float, frame: Frame, rng: np.random.Generator) -> Gradient | SliceLight:
+def _draw_illumination(largest: float, frame: Frame, rng: np.random.Generator) -> Gradient | SliceLight:
     if frame.slice_axis is None:
-        depth = float(min(rng.uniform(0.2, 1.0) * GRADIENT * strength, 0.9))
+        depth = float(min(rng.uniform(0.2, 1.0) * largest, 0.9))
         return Gradient(depth, float(rng.uniform(0.0, 360.0)))
     slices = frame.patch_size[frame.slice_axis]
-    gains = np.exp(rng.normal(0.0, SLICE_GAIN * strength, slices))
-    shifts = rng.normal(0.0, SLICE_SHIFT * strength, slices)
+    gains = np.exp(rng.normal(0.0, SLICE_GAIN * largest, slices))
+    shifts = rng.normal(0.0, SLICE_SHIFT * largest, slices)
     return SliceLight(tuple(gains.tolist()), tuple(shifts.tolist()))
 
 
-def _draw_missing(strength: float, frame: Frame, rng: np.random.Generator) -> MissingSlices | None:
+def _draw_missing(share: float, frame: Frame, rng: np.random.Generator) -> MissingSlices | None:
     """Return the slices that go missing; None where there are too few to lose one."""
     slices = 0 if frame.slice_axis is None else frame.patch_size[frame.slice_axis]
-    largest = min(max(int(np.ceil(slices * MISSING * strength)), 1), slices // 4)
+    largest = min(max(int(np.ceil(slices * share)), 1), slices // 4)
     if largest < 1:
         return None
     positions = rng.choice(slices, size=int(rng.integers(1, largest + 1)), replace=False)

@@ -126,8 +126,9 @@ class Frame:
     def matrix(self, params: SpatialParameters) -> np.ndarray:
         """Return the matrix from patch voxels to source voxels, both counted from their centres.
 
-        Flips act first, then quarter turns, then the rotation, then the size; all of it in physical
-        units, so that with A the result, S = diag(spacing) and R the rotation, A = S⁻¹ (R Q F / scale) S.
+        Flips act first, then quarter turns, then the rotation, then shears, then the size; all of it in
+        physical units, so that with A the result, S = diag(spacing), R the rotation and H the shears,
+        A = S⁻¹ (H R Q F / scale) S.
 
         Returns
         -------
@@ -141,6 +142,10 @@ class Frame:
         if any(params.angles):
             for (a, b), angle in zip(self.rotation_planes, params.angles, strict=True):
                 physical = _plane_rotation(self.ndim, a, b, np.cos(angle), np.sin(angle)) @ physical
+        for shear in params.shears:
+            tilt = np.eye(self.ndim)
+            tilt[shear.axis, shear.along] = np.tan(shear.angle)
+            physical = tilt @ physical
         spacing = np.asarray(self.spacing)
         # s_j / s_i first: it is exactly 1 for equal spacings, where (1 / s_i) * s_j need not be.
         return np.asarray((physical / params.scale) * (spacing[None, :] / spacing[:, None]))

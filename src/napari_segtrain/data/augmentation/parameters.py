@@ -7,6 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 
 
+@dataclass(frozen=True)
+class Shear:
+    """A tilt: content moves along `axis` by tan(`angle`) for each unit of length along `along`; radians."""
+
+    axis: int
+    along: int
+    angle: float
+
+
 @dataclass(frozen=True, eq=False)
 class SpatialParameters:
     """One draw of everything that moves voxels; shared by image, labels and masks.
@@ -24,6 +33,8 @@ class SpatialParameters:
     elastic
         Displacement at the nodes of a uniform cubic b-spline, ``(ndim, *nodes)`` float64 in physical
         units, read-only; None when nothing is deformed.
+    shears
+        Tilts, one after the other.
     """
 
     flips: tuple[bool, ...]
@@ -31,11 +42,12 @@ class SpatialParameters:
     angles: tuple[float, ...] = ()
     scale: float = 1.0
     elastic: np.ndarray | None = None
+    shears: tuple[Shear, ...] = ()
 
     @property
     def exact(self) -> bool:
         """Whether voxels only change places, so that nothing has to be interpolated."""
-        return not any(self.angles) and self.scale == 1.0 and self.elastic is None
+        return not any(self.angles) and self.scale == 1.0 and self.elastic is None and not self.shears
 
     @property
     def identity(self) -> bool:
