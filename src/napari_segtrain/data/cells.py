@@ -7,18 +7,18 @@ voxels again; a stroke changes the cells it touches and nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from .blocks import Box
+from .counting import FAR, Meaning, count_values
 from .grid import Grid
 
-FAR = np.iinfo(np.int32).max
+MOST_CLASSES = 64
+"""A target with more foreground values than this has instances, and nothing to balance."""
 
 
 @dataclass
@@ -58,9 +58,11 @@ class Cells:
         self,
         grid: Grid,
         box: Box,
-        labelled: NDArray[np.bool_],
-        foreground: NDArray[np.bool_],
-        classes: Mapping[int, NDArray[np.bool_]],
+        voxels: NDArray[Any],
+        meaning: Meaning,
+        valid: NDArray[np.bool_] | None = None,
+        *,
+        by_class: bool = False,
     ) -> None:
         """Count the voxels of one block.
 
@@ -70,29 +72,43 @@ class Cells:
             The grid of these cells.
         box
             Where the block lies in the grid's box.
-        labelled, foreground
-            Of the block's shape.
-        classes
-            For each label value to be counted by itself, where it is; of the block's shape.
+        voxels
+            The block, whole numbers.
+        meaning
+            What the values mean, of the type of `voxels`.
+        valid
+            Where the labels count, of the block's shape; None: everywhere.
+        by_class
+            Whether these are labels whose values can be classes.
         """
-        axes = 3 - labelled.ndim
-        cuts = [_cuts(e, s) for e, s in zip(grid.edges, box, strict=True)]
-        whole = np.array([0, 1], np.int64)
-        segments = (*[(whole, 0)] * axes, *cuts)
-        bounds = [bound for bound, _ in segments]
-        firsts = np.array([first for _, first in segments], np.int64)
-        origin = np.array([0] * axes + [s.start for s in box], np.int64)
+        place, bounds = _place(grid, box)
+        for value in self.classes or () if by_class else ():
+            if value not in meaning.values:
+                meaning = meaning.also(value)
+        unknown: int | None = 0
+        while unknown is not None:
+            every = by_class and self.classes is not None and bool(meaning.foreground[-1])
+            low, high = self.low[(slice(None), *place)], self.high[(slice(None), *place)]
+            counts, unknown = count_values(voxels, valid, bounds, meaning, low, high, every=every)
+            if unknown is not None:
+                meaning = meaning.also(unknown)
+                self.of_class(unknown)
+                self._end_of_classes()
+        self.labelled[place] += counts[meaning.labelled].sum(axis=0)
+        self.foreground[place] += counts[meaning.foreground].sum(axis=0)
+        if by_class and self.classes is not None:
+            self._add_classes(place, meaning, counts)
 
-        def solid(array: NDArray[Any]) -> NDArray[Any]:
-            return array.reshape((1,) * axes + array.shape)
+    def _add_classes(self, place: Box, meaning: Meaning, counts: NDArray[np.int64]) -> None:
+        for value, foreground, found in zip(meaning.values, meaning.foreground, counts, strict=False):
+            if foreground and found.any():
+                self.of_class(int(value))[place] += found
+        self._end_of_classes()
 
-        low, high = (a.reshape(a.shape[0], *(1,) * axes, *a.shape[1:]) for a in (self.low, self.high))
-        _count_with_boxes(
-            solid(_bytes(labelled)), *bounds, firsts, origin, axes, solid(self.labelled), low, high
-        )
-        _count(solid(_bytes(foreground)), *bounds, firsts, solid(self.foreground))
-        for value, where in classes.items():
-            _count(solid(_bytes(where)), *bounds, firsts, solid(self.of_class(value)))
+    def _end_of_classes(self) -> None:
+        """Give up counting by class when there are so many values that they are numbers of objects."""
+        if self.classes is not None and len(self.classes) > MOST_CLASSES:
+            self.classes = None
 
     def of_class(self, value: int) -> NDArray[np.int64]:
         """Return the counts of one label value, zeros when it is new."""
@@ -100,101 +116,32 @@ class Cells:
             self.classes = {}
         return self.classes.setdefault(value, np.zeros(self.labelled.shape, np.int64))
 
-
-def fill_constant(
-    cells: Cells, grid: Grid, box: Box, labelled: bool, foreground: bool, value: int | None
-) -> None:
-    """Count a block in which every voxel is the same, without looking at the voxels.
-
-    Parameters
-    ----------
-    cells, grid
-        What is counted into.
-    box
-        Where the block lies in the grid's box.
-    labelled, foreground
-        What every voxel is.
-    value
-        The label value to count by itself; None: not to.
-    """
-    if not labelled:
-        return
-    cuts = [_cuts(e, s) for e, s in zip(grid.edges, box, strict=True)]
-    place = tuple(slice(first, first + len(bound) - 1) for bound, first in cuts)
-    volume: Any = 1
-    for axis, (bound, _) in enumerate(cuts):
-        along = [1] * len(cuts)
-        along[axis] = -1
-        volume = volume * np.diff(bound).reshape(along)
-        low = (bound[:-1] + box[axis].start).reshape(along)
-        high = (1 - bound[1:] - box[axis].start).reshape(along)
-        cells.low[axis][place] = np.minimum(cells.low[axis][place], low)
-        cells.high[axis][place] = np.minimum(cells.high[axis][place], high)
-    cells.labelled[place] += volume
-    if foreground:
-        cells.foreground[place] += volume
-        if value is not None:
-            cells.of_class(value)[place] += volume
+    def add_constant(self, grid: Grid, box: Box, meaning: Meaning, value: int, *, by_class: bool) -> None:
+        """Count a block in which every voxel is labelled, with one `value`; the rest is as in `add`."""
+        place, bounds = _place(grid, box)
+        volume: Any = 1
+        for axis, bound in enumerate(bounds):
+            along = [1] * len(bounds)
+            along[axis] = -1
+            volume = volume * np.diff(bound).reshape(along)
+            low, high = bound[:-1].reshape(along), (1 - bound[1:]).reshape(along)
+            self.low[axis][place] = np.minimum(self.low[axis][place], low)
+            self.high[axis][place] = np.minimum(self.high[axis][place], high)
+        self.labelled[place] += volume
+        if meaning.foreground[meaning.code(value)]:
+            self.foreground[place] += volume
+            if by_class and self.classes is not None:
+                self.of_class(value)[place] += volume
+                self._end_of_classes()
 
 
-def _bytes(array: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    return np.ascontiguousarray(array).view(np.uint8)
-
-
-def _cuts(edges: NDArray[np.int64], part: slice) -> tuple[NDArray[np.int64], int]:
-    """Return the cell bounds inside `part`, relative to its start, and the number of the first cell."""
-    first = int(np.searchsorted(edges, part.start, "right")) - 1
-    inside = edges[(edges > part.start) & (edges < part.stop)]
-    bounds = [part.start, *inside.tolist(), part.stop]
-    return np.array(bounds, np.int64) - part.start, first
-
-
-@numba.njit(nogil=True, cache=True)
-def _count(voxels, bz, by, bx, firsts, counts):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """Add the non-zero voxels of each cell; 3D, `b*` are the cells' bounds, `firsts` the first cells."""
-    for i in range(bz.size - 1):
-        for j in range(by.size - 1):
-            for z in range(bz[i], bz[i + 1]):
-                for y in range(by[j], by[j + 1]):
-                    row = voxels[z, y]
-                    for k in range(bx.size - 1):
-                        total = 0
-                        for x in range(bx[k], bx[k + 1]):
-                            total += row[x]
-                        counts[firsts[0] + i, firsts[1] + j, firsts[2] + k] += total
-
-
-@numba.njit(nogil=True, cache=True)
-def _count_with_boxes(  # type: ignore[no-untyped-def]  # pragma: no cover
-    voxels, bz, by, bx, firsts, origin, skip, counts, low, high
-):
-    """Add the non-zero voxels of each cell and widen their bounding boxes.
-
-    `origin` is added to coordinates; the first `skip` axes are not axes of the data. `high` is negative.
-    """
-    point = np.empty(3, np.int64)
-    for i in range(bz.size - 1):
-        for j in range(by.size - 1):
-            for z in range(bz[i], bz[i + 1]):
-                for y in range(by[j], by[j + 1]):
-                    row = voxels[z, y]
-                    for k in range(bx.size - 1):
-                        total = 0
-                        for x in range(bx[k], bx[k + 1]):
-                            total += row[x]
-                        if total == 0:
-                            continue
-                        a, b, c = firsts[0] + i, firsts[1] + j, firsts[2] + k
-                        counts[a, b, c] += total
-                        point[0], point[1] = z + origin[0], y + origin[1]
-                        left = bx[k]
-                        while row[left] == 0:
-                            left += 1
-                        right = bx[k + 1] - 1
-                        while row[right] == 0:
-                            right -= 1
-                        for axis in range(skip, 3):
-                            near = point[axis] if axis < 2 else left + origin[2]
-                            far = point[axis] if axis < 2 else right + origin[2]
-                            low[axis - skip, a, b, c] = min(low[axis - skip, a, b, c], near)
-                            high[axis - skip, a, b, c] = min(high[axis - skip, a, b, c], -far)
+def _place(grid: Grid, box: Box) -> tuple[Box, list[NDArray[np.int64]]]:
+    """Return the range of cells that a block is in, and where they begin and end: in the block, at most."""
+    place, bounds = [], []
+    for edges, part in zip(grid.edges, box, strict=True):
+        first, beyond = np.searchsorted(edges, (part.start, part.stop), "right").tolist()
+        first -= 1
+        beyond -= edges[beyond - 1] == part.stop
+        place.append(slice(first, beyond))
+        bounds.append(np.clip(edges[first : beyond + 1], part.start, part.stop))
+    return tuple(place), bounds

@@ -14,8 +14,9 @@ import numpy as np
 from ..config import DataError, DataFacts, DatasetConfig, TargetConfig, did_you_mean
 from ..targets.kinds import facts_of
 from .blocks import Box
+from .cells import MOST_CLASSES
 from .index_cache import IndexCache
-from .index_rules import EVERYWHERE, MOST_CLASSES, Held, IndexRules
+from .index_rules import EVERYWHERE, Held, IndexRules
 from .patches import PatchSpec
 from .pools import IndexView, Pool
 from .records import Region
@@ -157,8 +158,7 @@ class PatchIndex:
                         f"bounds {list(bounds)} of a change in {record!r} have {len(box)} axes, "
                         f"the image has {len(part.patch)}"
                     )
-                recounted = [part.recount(name, box) for name in sharing]
-                if any(recounted):
+                if part.recount(sharing, box):
                     self._usable[number] = part.usable()
                     touched = True
             if touched:

@@ -10,11 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..config import TargetConfig, TargetFacts
-from ..targets.labels import label_masks
-
-MOST_CLASSES = 64
-"""A target with more foreground values than this has instances, and nothing to balance."""
-
+from ..targets.labels import label_masks, telling_values
+from .counting import Meaning
 
 Held = tuple[str | None, int | None]
 """What positions hold: a target's foreground ``(target, None)``, or one class of it ``(target, value)``."""
@@ -51,6 +48,27 @@ class IndexRules:
     def balances(self, target: str) -> bool:
         """Return whether the classes of a target are counted one by one."""
         return self.balance and self.targets[target].kind in (None, "classes")
+
+    def meaning(self, target: str, dtype: np.dtype[Any]) -> Meaning:
+        """Return what the whole numbers in labels of one channel mean; what `read` says of each voxel."""
+        limits = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+        known = telling_values(self.targets[target], self.facts.get(target))
+        values = [value for value in known if limits[0] <= value <= limits[1]]
+        other = next((v for v in range(len(values) + 1) if v not in values and v <= limits[1]), values[0])
+        samples = np.array([[*values, other]], dtype)
+        return Meaning(samples[0, :-1], *self.read(samples, None, target))
+
+    def states(
+        self, labels: NDArray[Any], mask: NDArray[Any] | None, target: str
+    ) -> tuple[NDArray[np.uint8], Meaning]:
+        """Return any labels as 0 where they do not count, 2 where they are foreground, else 1.
+
+        The arguments are those of `read`.
+        """
+        labelled, foreground = self.read(labels, mask, target)
+        codes = np.array([0, 1], np.uint8)
+        meaning = Meaning(codes, np.array([False, True, True]), np.array([False, False, True]))
+        return labelled.view(np.uint8) + foreground.view(np.uint8), meaning
 
     def read(
         self, labels: NDArray[Any], mask: NDArray[Any] | None, target: str

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .blocks import Box, iter_blocks
-from .cells import FAR, Cells, fill_constant
+from .cells import Cells
+from .counting import FAR, Meaning
 from .grid import Grid
-from .index_rules import EVERYWHERE, MOST_CLASSES, Held, IndexRules
+from .index_rules import EVERYWHERE, Held, IndexRules
 from .patches import PatchSpec
+from .prefetch import Prefetch
 from .records import Record, Region
+from .sources.base import Source
 from .written import WrittenChunks
 
 BLOCK_VOXELS = 2**21
@@ -50,6 +56,7 @@ class RegionIndex:
         self._record = record
         # Half a step to either side reaches every start, and the share of labelled voxels stays similar.
         self._reach = tuple(s // 2 for s in stride)
+        self._meanings: dict[str, Meaning] = {}
         self.cells: dict[str, Cells] = {
             name: Cells.empty(self.grid, rules.balances(name))
             for name in rules.targets
@@ -58,56 +65,98 @@ class RegionIndex:
 
     def count_all(self) -> None:
         """Count every voxel of the region, block by block."""
-        for target in self.cells:
-            self._count(target, tuple(slice(0, n) for n in self.grid.shape))
+        self._count(self.cells, tuple(slice(0, n) for n in self.grid.shape), sparse=True)
 
-    def recount(self, target: str, box: Box) -> bool:
+    def recount(self, targets: Iterable[str], box: Box) -> bool:
         """Count the cells again that `box` touches, in the record's coordinates; False if there are none."""
-        if target not in self.cells:
-            return False
+        mine = [target for target in targets if target in self.cells]
         inside = tuple(
             slice(max(s.start - a, 0), min(s.stop, b) - a)
             for s, a, b in zip(box, self.region.start, self.region.stop, strict=True)
         )
-        if any(s.stop <= s.start for s in inside):
+        if not mine or any(s.stop <= s.start for s in inside):
             return False
         touched = self.grid.touching(inside)
-        self.cells[target].clear(touched)
+        for target in mine:
+            self.cells[target].clear(touched)
         edges = zip(self.grid.edges, touched, strict=True)
-        self._count(target, tuple(slice(int(e[s.start]), int(e[s.stop])) for e, s in edges))
+        self._count(mine, tuple(slice(int(e[s.start]), int(e[s.stop])) for e, s in edges))
         return True
 
-    def _count(self, target: str, box: Box) -> None:
-        """Count the voxels in `box`, relative to the region, whose cells are clear."""
-        source, mask = self._record.labels[target], self._record.masks.get(target)
-        offset = self.region.start
-        start = [s.start + o for s, o in zip(box, offset, strict=True)]
-        stop = [s.stop + o for s, o in zip(box, offset, strict=True)]
-        written = WrittenChunks(source)
-        for block in iter_blocks(start, stop, source.chunks, BLOCK_VOXELS):
-            place = tuple(slice(s.start - o, s.stop - o) for s, o in zip(block, offset, strict=True))
-            labels = source.read(block) if written.touches(block) else written.zeros(block)
-            valid = mask.read(block) if mask is not None else None
-            self._count_block(target, place, labels, valid)
+    def _count(self, targets: Iterable[str], box: Box, *, sparse: bool = False) -> None:
+        """Count the voxels in `box`, relative to the region, whose cells are clear.
 
-    def _count_block(self, target: str, place: Box, labels: NDArray[Any], valid: NDArray[Any] | None) -> None:
-        cells = self.cells[target]
-        balance = cells.classes is not None and labels.shape[0] == 1 and labels.dtype.kind in "iub"
-        if _constant(labels) and (valid is None or _constant(valid)):
-            corner = (slice(None), *(slice(0, 1) for _ in place))
-            one = self.rules.read(labels[corner], None if valid is None else valid[corner], target)
-            value = int(labels.flat[0]) if balance else None
-            fill_constant(cells, self.grid, place, bool(one[0].all()), bool(one[1].all()), value)
+        Targets that read the same labels share one reading of them. With `sparse` the storage is asked
+        first what was ever written, which costs the volume's files, not the box's.
+        """
+        shared: dict[int, list[str]] = {}
+        for target in targets:
+            shared.setdefault(id(self._record.labels[target]), []).append(target)
+        for group in shared.values():
+            self._count_source(self._record.labels[group[0]], group, box, sparse)
+
+    def _count_source(self, source: Source, targets: Sequence[str], box: Box, sparse: bool) -> None:
+        start = [s.start + o for s, o in zip(box, self.region.start, strict=True)]
+        stop = [s.stop + o for s, o in zip(box, self.region.start, strict=True)]
+        stored = iter_blocks(start, stop, source.chunks, BLOCK_VOXELS)
+        if sparse:
+            written = WrittenChunks(source)
+            empty = [block for block in stored if not written.touches(block)]
+            stored = [block for block in stored if written.touches(block)]
+            for target in targets:
+                self._count_zeros(source, target, empty)
+        # A block is decoded while the one before it is counted; a single one is not worth a thread.
+        with ThreadPoolExecutor(1, "labels") as pool:
+            ahead = partial(Prefetch, pool, lambda i: source.read(stored[i]), range(len(stored)), 1)
+            arrays = ahead() if len(stored) > 1 else map(source.read, stored)
+            for block, labels in zip(stored, arrays, strict=True):
+                masks: dict[int, NDArray[Any]] = {}
+                for target in targets:
+                    self._count_block(target, block, labels, self._read_mask(target, block, masks))
+
+    def _count_zeros(self, source: Source, target: str, blocks: Sequence[Box]) -> None:
+        """Count blocks that were never written; one voxel tells what they mean."""
+        single = np.zeros((source.channels, *[1] * len(source.shape)), source.dtype)
+        voxels, meaning, by_class = self._voxels(target, single, None)
+        value = int(voxels.flat[0])
+        if not meaning.labels(value):
             return
-        labelled, foreground = self.rules.read(labels, valid, target)
-        classes: dict[int, NDArray[np.bool_]] = {}
-        if balance:
-            values = np.unique(labels[0][foreground])
-            if len({*(cells.classes or {}), *values.tolist()}) > MOST_CLASSES:
-                cells.classes = None
+        for block in blocks:
+            if target in self._record.masks:
+                zeros = np.zeros((source.channels, *[s.stop - s.start for s in block]), source.dtype)
+                self._count_block(target, block, zeros, self._read_mask(target, block, {}))
             else:
-                classes = {int(v): foreground & (labels[0] == v) for v in values}
-        cells.add(self.grid, place, labelled, foreground, classes)
+                place = self._inside(block)
+                self.cells[target].add_constant(self.grid, place, meaning, value, by_class=by_class)
+
+    def _count_block(self, target: str, block: Box, labels: NDArray[Any], mask: NDArray[Any] | None) -> None:
+        voxels, meaning, by_class = self._voxels(target, labels, mask)
+        valid = None if mask is None else (mask != 0).all(axis=0)
+        place = self._inside(block)
+        self.cells[target].add(self.grid, place, voxels, meaning, valid, by_class=by_class)
+
+    def _voxels(
+        self, target: str, labels: NDArray[Any], mask: NDArray[Any] | None
+    ) -> tuple[NDArray[Any], Meaning, bool]:
+        """Return what to count, what it means, and whether its values can be classes."""
+        if labels.shape[0] != 1 or labels.dtype.kind not in "biu":
+            return *self.rules.states(labels, mask, target), False
+        if target not in self._meanings:
+            self._meanings[target] = self.rules.meaning(target, labels.dtype)
+        return labels[0], self._meanings[target], True
+
+    def _read_mask(self, target: str, block: Box, read: dict[int, NDArray[Any]]) -> NDArray[Any] | None:
+        """Read the mask of a target; one that several targets share is read once."""
+        mask = self._record.masks.get(target)
+        if mask is None:
+            return None
+        if id(mask) not in read:
+            read[id(mask)] = mask.read(block)
+        return read[id(mask)]
+
+    def _inside(self, block: Box) -> Box:
+        """Return a block of the record as one of the region."""
+        return tuple(slice(s.start - o, s.stop - o) for s, o in zip(block, self.region.start, strict=True))
 
     def usable(self) -> dict[Held, NDArray[np.int64]]:
         """Return flat indices of the positions with enough labels, in all and by what they hold.
@@ -222,11 +271,3 @@ class RegionIndex:
                 self.region.start, inside, self.patch, self.grid.extent, strict=True
             )
         )
-
-
-def _constant(array: NDArray[Any]) -> bool:
-    """Return whether all values are equal, for most arrays at a glance."""
-    if array.flat[0] != array.flat[-1]:
-        return False
-    # A broadcast array is one value in memory however large it looks.
-    return not any(array.strides) or bool(array.min() == array.max())

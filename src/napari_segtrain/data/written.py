@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -34,8 +32,3 @@ class WrittenChunks:
     def _part(self, box: Box) -> Box:
         chunks = self._source.chunks
         return tuple(slice(s.start // c, -(-s.stop // c)) for s, c in zip(box, chunks, strict=True))
-
-    def zeros(self, block: Box) -> NDArray[Any]:
-        """Return what reading an unwritten block gives, without the memory."""
-        shape = (self._source.channels, *(s.stop - s.start for s in block))
-        return np.broadcast_to(np.zeros((), self._source.dtype), shape)

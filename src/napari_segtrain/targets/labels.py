@@ -62,6 +62,12 @@ def label_masks(
     return foreground, labelled
 
 
+def telling_values(target: TargetConfig, facts: TargetFacts | None = None) -> tuple[int, ...]:
+    """Return the values that `label_masks` looks for, sorted; all other whole numbers mean the same."""
+    unlabelled = () if target.unlabelled is None else (target.unlabelled,)
+    return tuple(sorted({0, background_value(target, facts), *unlabelled, *(target.values or ())}))
+
+
 def _measured_masks(
     values: NDArray[Any], target: TargetConfig, channels_first: bool
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

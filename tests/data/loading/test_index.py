@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from napari_segtrain.config import DataError, DatasetConfig, TargetConfig
 from napari_segtrain.data import region_index
 from napari_segtrain.data.index import PatchIndex
+from napari_segtrain.data.index_rules import IndexRules
 from napari_segtrain.data.records import Region
+from napari_segtrain.targets import label_masks
 
 SPARSE = {"a": TargetConfig(kind="binary", unlabelled=0)}
 """0 is unlabelled, 1 is background, 2 is foreground."""
@@ -286,3 +288,75 @@ def test_a_cache_folder_that_cannot_be_written_costs_time_only(tmp_path, dataset
     index = PatchIndex.build(data, [region], (16, 16), DatasetConfig(targets=SPARSE), tmp_path / "file")
     assert len(index) == 9
     assert "not kept" in caplog.text
+
+
+READINGS = (
+    TargetConfig(kind="binary", unlabelled=0),
+    TargetConfig(kind="classes", unlabelled=3),
+    TargetConfig(kind="classes", values=(1, 0, 3)),
+    TargetConfig(kind="binary", values=(2, 300)),
+    TargetConfig(kind="regression"),
+    TargetConfig(unlabelled=-1),
+)
+"""Every way in which label values can mean something."""
+
+
+@given(
+    label_volumes(),
+    st.sampled_from(["?", "u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f4", ">i2"]),
+    st.sampled_from(READINGS),
+    st.booleans(),
+)
+@settings(deadline=None, max_examples=60)
+def test_cells_hold_what_a_look_at_every_voxel_says(record, case, dtype, target, runs):
+    labels, mask, region, patch, stride, chunks = case
+    labels = labels.astype(np.int64) * np.array([1, 1, 3])[labels]
+    if runs:
+        labels[labels == 6] = -1 if np.dtype(dtype).kind in "if" else 2
+        labels = np.repeat(labels[..., ::3], 3, axis=-1)[..., : labels.shape[-1]]
+    labels = labels.astype(np.dtype(dtype).newbyteorder("="))
+    rules = IndexRules({"a": target}, balance=True)
+    rec = record(
+        "r", labels, {"a": labels}, {} if mask is None else {"a": mask.astype(np.uint8)}, chunks=chunks
+    )
+    part = region_index.RegionIndex(rec, region, patch, stride, rules)
+    part.count_all()
+    cells, edges = part.cells["a"], part.grid.edges
+    foreground, labelled = label_masks(labels, target, ndim=labels.ndim)
+    if mask is not None:
+        foreground, labelled = foreground & mask, labelled & mask
+    for cell in np.ndindex(part.grid.cells):
+        box = tuple(
+            slice(a + int(e[i]), a + int(e[i + 1])) for a, e, i in zip(region.start, edges, cell, strict=True)
+        )
+        assert cells.labelled[cell] == labelled[box].sum()
+        assert cells.foreground[cell] == foreground[box].sum()
+        if labelled[box].any():
+            places = np.argwhere(labelled[box]) + [int(e[i]) for e, i in zip(edges, cell, strict=True)]
+            assert cells.low[(slice(None), *cell)].tolist() == places.min(axis=0).tolist()
+            assert (-cells.high[(slice(None), *cell)]).tolist() == places.max(axis=0).tolist()
+        values, counts = np.unique(labels[box][foreground[box]], return_counts=True)
+        if rules.balances("a") and labels.dtype.kind != "f":
+            assert {v: c[cell] for v, c in cells.classes.items() if c[cell]} == dict(
+                zip(values.tolist(), counts.tolist(), strict=True)
+            )
+
+
+def test_labels_of_several_targets_are_read_once_and_what_nobody_wrote_never(monkeypatch, dataset, record):
+    monkeypatch.setattr(region_index, "BLOCK_VOXELS", 16**2)
+    labels = np.zeros((64, 64), np.uint8)
+    labels[:16, :16] = 2
+    rec = record("r", labels, {"a": labels, "b": labels, "c": labels}, chunks=(16, 16))
+    shared = rec.labels["a"]
+    shared.written_boxes = lambda: [(slice(0, 16), slice(0, 16))]
+    rec.labels.update(b=shared, c=shared)
+    targets = {
+        "a": TargetConfig(kind="binary", unlabelled=0, labels="cells"),
+        "b": TargetConfig(kind="binary", values=(2,), labels="cells"),
+        "c": TargetConfig(kind="classes", values=(0, 2), labels="cells"),
+    }
+    config = DatasetConfig(targets=targets, balance_classes=True)
+    index = PatchIndex.build(dataset(rec), [Region("r", (0, 0), (64, 64))], (16, 16), config)
+    assert shared.voxels_read == 16 * 16
+    assert len(index) == 49, "zeros are background of b and c, whoever wrote them"
+    assert found(index.foreground["b"]) == found(index.foreground["c"]) == [(0, 0), (0, 8), (8, 0), (8, 8)]

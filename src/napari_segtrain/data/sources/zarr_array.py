@@ -177,7 +177,7 @@ def _written_boxes(array: Any) -> list[Regions] | None:
     grid = tuple(getattr(array, "shards", None) or array.chunks)
     boxes = []
     for file in _files(folder):
-        parts = file.relative_to(folder).as_posix().replace("/", ".").split(".")
+        parts = file.replace("/", ".").split(".")
         cell = parts[1:] if parts[0] == "c" else parts
         if len(cell) == len(grid) and all(p.isdecimal() for p in cell):
             corner = [int(p) * g for p, g in zip(cell, grid, strict=True)]
@@ -186,6 +186,8 @@ def _written_boxes(array: Any) -> list[Regions] | None:
     return boxes
 
 
-def _files(folder: Path) -> Iterator[Path]:
+def _files(folder: Path) -> Iterator[str]:
+    """Yield every file below a folder, relative to it; text, because there can be very many."""
     for parent, _, names in os.walk(folder):
-        yield from (Path(parent) / name for name in names)
+        inside = os.path.relpath(parent, folder).replace(os.sep, "/")
+        yield from (f"{inside}/{name}" if inside != "." else name for name in names)
