@@ -24,11 +24,11 @@ class AugmentationConfig(Config):
         le=180.0,
     )
     scale: float = key(0.25, "Scaling", "Probability of a change of size.", ge=0.0, le=1.0)
-    scaling: float = key(0.25, "Largest scaling", "Sizes change by up to this share.", ge=0.0, le=0.8)
+    scaling: float = key(0.25, "Most scaling", "Sizes change by up to this share.", ge=0.0, le=0.8)
     shear: float = key(0.0, "Shear", "Probability of a shear: squares become rhomboids.", ge=0.0, le=1.0)
     shearing: float = key(
         15.0,
-        "Largest shear",
+        "Most shear",
         "Angle by which an axis is tilted at most; none between slices that lie far apart.",
         unit="degrees",
         ge=0.0,
@@ -37,35 +37,35 @@ class AugmentationConfig(Config):
     elastic: float = key(0.1, "Elastic", "Probability of a smooth random deformation.", ge=0.0, le=1.0)
     max_elastic: float = key(
         0.2,
-        "Largest deformation",
+        "Most elastic",
         "How far content moves at most, as a share of the size of a bump; from 0.4 on it could fold over.",
         ge=0.0,
         le=0.4,
     )
     noise: float = key(0.15, "Noise", "Probability of gaussian noise.", ge=0.0, le=1.0)
     max_noise: float = key(
-        0.3, "Largest noise", "Standard deviation of the noise, in those of the patch.", ge=0.0, le=2.0
+        0.3, "Most noise", "Standard deviation of the noise, in those of the patch.", ge=0.0, le=2.0
     )
     blur: float = key(0.15, "Blur", "Probability of a gaussian blur.", ge=0.0, le=1.0)
     max_blur: float = key(
-        1.0, "Largest blur", "Standard deviation, in voxels of the finest axis.", unit="px", ge=0.0, le=5.0
+        1.0, "Most blur", "Standard deviation, in voxels of the finest axis.", unit="px", ge=0.0, le=5.0
     )
     brightness: float = key(0.2, "Brightness", "Probability of a change of brightness.", ge=0.0, le=1.0)
     max_brightness: float = key(
-        0.3, "Largest brightness", "Shift up or down, in standard deviations of the patch.", ge=0.0, le=2.0
+        0.3, "Most brightness", "Shift up or down, in standard deviations of the patch.", ge=0.0, le=2.0
     )
     contrast: float = key(0.2, "Contrast", "Probability of a change of contrast.", ge=0.0, le=1.0)
     max_contrast: float = key(
-        0.35, "Largest contrast", "Contrast grows by up to this share, or falls as far.", ge=0.0, le=2.0
+        0.35, "Most contrast", "Contrast grows by up to this share, or falls as far.", ge=0.0, le=2.0
     )
     gamma: float = key(0.2, "Gamma", "Probability of a gamma curve.", ge=0.0, le=1.0)
     max_gamma: float = key(
-        0.5, "Largest gamma", "The exponent grows by up to this share of 1, or falls as far.", ge=0.0, le=2.0
+        0.5, "Most gamma", "The exponent grows by up to this share of 1, or falls as far.", ge=0.0, le=2.0
     )
     low_resolution: float = key(0.1, "Low resolution", "Probability of a loss of resolution.", ge=0.0, le=1.0)
     max_low_resolution: float = key(
         2.0,
-        "Largest loss",
+        "Most loss",
         "Voxels along an axis that become one at most; 1 is none.",
         unit="px",
         ge=1.0,
@@ -80,7 +80,7 @@ class AugmentationConfig(Config):
     )
     max_illumination: float = key(
         0.25,
-        "Largest illumination",
+        "Most uneven",
         "Share by which edges of an image differ from its middle at most; slices vary about half as much.",
         ge=0.0,
         le=0.9,
