@@ -2,9 +2,14 @@
 
 import signal
 
+import hypothesis
 import numpy as np
 import pytest
 import tifffile
+
+# How long an example takes depends on what else the machine does.
+hypothesis.settings.register_profile("any_machine", deadline=None)
+hypothesis.settings.load_profile("any_machine")
 
 
 @pytest.fixture(scope="session", autouse=True)

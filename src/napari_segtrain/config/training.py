@@ -97,6 +97,16 @@ class TrConfig(Config):
     keep_checkpoints: int = key(
         10, "Kept checkpoints", "How many numbered checkpoints are kept.", unit="files", ge=0, le=1000
     )
+    debug_pictures: int = key(
+        5,
+        "Debug pictures",
+        "At validations, image, ground truth and prediction of every output are drawn for one patch. The "
+        "newest picture is plots/<model_name>_debug.png (in 3D .gif, through z) in the run folder; so many "
+        "are kept with the number of their epoch. 0 draws none.",
+        unit="files",
+        ge=0,
+        le=1000,
+    )
     loss_on_label_only: bool = key(
         False,
         "Loss on labels only",

@@ -202,7 +202,7 @@ class MultiTaskLoss(nn.Module):
         if head.name not in self.sources or not any(term.wants_source for term in terms):
             return []
         source = self._by_name[self.sources[head.name]]
-        return [_activated(source, raw) for raw in _levels(predictions[source.name])]
+        return [activated(source, raw) for raw in _levels(predictions[source.name])]
 
     def _head_loss(
         self,
@@ -232,7 +232,7 @@ class MultiTaskLoss(nn.Module):
             values: Tensor | None = None
             for key, config, term in active:
                 if not term.logits and values is None:
-                    values = _activated(head, raw)
+                    values = activated(head, raw)
                 value = term(
                     raw if term.logits or values is None else values,
                     truth,
@@ -263,7 +263,7 @@ def _levels(prediction: Tensor | Sequence[Tensor]) -> list[Tensor]:
     return [prediction] if isinstance(prediction, Tensor) else list(prediction)
 
 
-def _activated(head: HeadLike, raw: Tensor) -> Tensor:
+def activated(head: HeadLike, raw: Tensor) -> Tensor:
     """Return the prediction in the target's own units, float32 at least."""
     with torch.autocast(raw.device.type, enabled=False):
         if raw.dtype in (torch.float16, torch.bfloat16):

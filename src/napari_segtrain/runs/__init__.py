@@ -1,6 +1,15 @@
 """Runs on the disk: folder, states, lock, checkpoints, events. Importing this room does not import torch."""
 
-from .atomic import atomic_writer, dump_json, plain, read_json, write_bytes, write_json, write_text
+from .atomic import (
+    atomic_writer,
+    dump_json,
+    give_another_name,
+    plain,
+    read_json,
+    write_bytes,
+    write_json,
+    write_text,
+)
 from .checkpoints import (
     BEST,
     LAST,
@@ -17,6 +26,7 @@ from .events import (
     AnyEvent,
     BatchDone,
     Checkpoint,
+    DebugPicture,
     Emit,
     EngineDied,
     EpochDone,
@@ -63,6 +73,7 @@ __all__ = [
     "Block",
     "Checkpoint",
     "Control",
+    "DebugPicture",
     "Emit",
     "EngineDied",
     "EpochDone",
@@ -101,6 +112,7 @@ __all__ = [
     "find_checkpoint",
     "find_run",
     "format_seconds",
+    "give_another_name",
     "ignore",
     "library_versions",
     "list_runs",

@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
@@ -85,6 +86,24 @@ def write_bytes(path: Path, data: bytes) -> None:
             f"{path}: cannot be written ({explain_os_error(error)}); free some space or choose a "
             "project folder that you may write to"
         ) from error
+
+
+def give_another_name(path: Path, name: Path) -> None:
+    """Make `name` a further name of the file `path`, or a copy on disks without such names; atomically.
+
+    Raises
+    ------
+    OSError
+        When it cannot be written.
+    """
+    part = name.with_name(f".{name.name}.{os.getpid()}.part")
+    with suppress(FileNotFoundError):
+        part.unlink()
+    try:
+        os.link(path, part)
+    except OSError:
+        shutil.copyfile(path, part)
+    part.replace(name)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -226,6 +226,16 @@ class PreviewReady(Event):
     """Epoch the network was in; 0 before the first is done."""
 
 
+class DebugPicture(Event):
+    """A picture of image, ground truth and prediction of a validation patch is on the disk."""
+
+    event: Literal["debug_picture"] = "debug_picture"
+    path: str
+    """The file: PNG, of volumes GIF. The next picture takes its place."""
+    epoch: int
+    """Epoch whose validation it shows, counted from 1."""
+
+
 class LabelsApplied(Event):
     """Painted labels have reached the training: later batches use them."""
 
@@ -346,8 +356,8 @@ class TargetsReady(Event):
 
 AnyEvent = (
     Ready | Refused | EngineDied | StatusChanged | RunStarted | EpochStarted | BatchDone | EpochDone
-    | Progress | PreviewReady | LabelsApplied | Checkpoint | Paused | Resumed | Warned | Finished
-    | PredictProgress | PredictDone | TargetsReady
+    | Progress | PreviewReady | DebugPicture | LabelsApplied | Checkpoint | Paused | Resumed | Warned
+    | Finished | PredictProgress | PredictDone | TargetsReady
 )  # fmt: skip
 
 _ADAPTER: TypeAdapter[AnyEvent] = TypeAdapter(Annotated[AnyEvent, Discriminator("event")])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,32 @@ CLASSES = (
 )
 """Background, and the classes one after the other, over and over."""
 
+FOREGROUNDS = (
+    (255, 210, 63),
+    (61, 220, 151),
+    (255, 111, 181),
+    (140, 158, 255),
+    (255, 140, 66),
+    (198, 241, 53),
+)
+"""Outputs that are foreground against background, one after the other: told apart on grey images, also from
+the first colours of painted labels."""
+
 _FLAT = 1e-3
+
+
+def image_colours(image: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return colours ``(*spatial, 3)`` of an image ``(C, *spatial)``: its three channels, or the first.
+
+    Colours of 8 bits are as they are; other values reach from black to white, a hundredth cut off at either
+    end.
+    """
+    if len(image) == 3 and image.dtype == np.uint8:
+        return np.ascontiguousarray(np.moveaxis(image, 0, -1))
+    values = np.moveaxis(image if len(image) == 3 else image[:1], 0, -1).astype(np.float32)
+    low, high = (float(limit) for limit in np.percentile(values, (1, 99)))
+    shown = np.clip((values - low) / max(high - low, 1e-6), 0, 1) * 255
+    return np.broadcast_to(shown.astype(np.uint8), (*shown.shape[:-1], 3)).copy()
 
 
 def head_colours(head: Head, values: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.uint8]:
@@ -51,11 +77,30 @@ def head_colours(head: Head, values: NDArray[Any], valid: NDArray[np.bool_]) -> 
     elif head.kind == "scalar":
         colours = number_colours(values[0], scalar_limits(values[0], valid))
     else:
-        numbers = values.argmax(axis=0) if len(values) > 1 else np.round(values[0]).astype(np.int64)
-        # Background, then every class a colour of its own as far as they reach.
-        place = np.where(numbers > 0, 1 + (numbers - 1) % (len(CLASSES) - 1), 0)
-        colours = np.array(CLASSES, np.uint8)[place]
+        colours = numbered_colours(class_numbers(values), np.array(CLASSES, np.uint8))
     return np.concatenate([colours, np.where(valid, 255, 0).astype(np.uint8)[..., None]], axis=-1)
+
+
+def class_colours(heads: Iterable[Head]) -> dict[str, NDArray[np.uint8]]:
+    """Return the colours ``(n, 3)`` of background and classes of every segmentation among `heads`, by name.
+
+    Outputs that are foreground against background have a colour each, the same as their layers.
+    """
+    tables: dict[str, NDArray[np.uint8]] = {}
+    binary = 0
+    for head in heads:
+        if head.encoding == "binary":
+            tables[head.name] = np.array([CLASSES[0], FOREGROUNDS[binary % len(FOREGROUNDS)]], np.uint8)
+            binary += 1
+        elif head.kind == "segmentation":
+            tables[head.name] = np.array(CLASSES, np.uint8)
+    return tables
+
+
+def class_numbers(values: NDArray[Any]) -> NDArray[np.int64]:
+    """Return classes ``(*spatial)`` of probabilities ``(C, *spatial)``, or of the one channel of numbers."""
+    chosen: NDArray[Any] = values.argmax(axis=0) if len(values) > 1 else np.round(values[0])
+    return chosen.astype(np.int64)
 
 
 def scalar_limits(values: NDArray[Any], valid: NDArray[np.bool_]) -> tuple[float, float]:
@@ -71,6 +116,11 @@ def scalar_limits(values: NDArray[Any], valid: NDArray[np.bool_]) -> tuple[float
         high = max(-low, high)
         return -high, high
     return low, max(high, low + 1e-6)
+
+
+def numbered_colours(numbers: NDArray[np.int64], table: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return ``(*spatial, 3)``: background, and every class in its own colour as far as those reach."""
+    return table[np.where(numbers > 0, 1 + (numbers - 1) % (len(table) - 1), 0)]
 
 
 def number_colours(values: NDArray[Any], limits: tuple[float, float]) -> NDArray[np.uint8]:

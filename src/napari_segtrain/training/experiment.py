@@ -209,6 +209,7 @@ class Experiment:
             control=control,
             preview=preview,
             apply_labels=self.data.labels_changed,
+            resolved=self.resolved,
             stopwatch=self.module.journey.stopwatch,
             stop_after=stop_after,
             ending=ending,

@@ -230,14 +230,15 @@ class SegmentationModule(pl.LightningModule):
         """Undo `enter_evaluation`; safe to call when there is nothing to undo."""
         self._evaluation.close()
 
-    def validation_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> None:
-        """Add a batch to the validation's losses and scores."""
+    def validation_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> Mapping[str, Any]:
+        """Add a batch to the validation's losses and scores; return the raw outputs, for callbacks."""
         prepared = prepare_batch(batch, batch_idx, self.device)
         # The compiler would translate the network a second time for this mode, for a few batches.
         prediction = forward_pass(self.network, prepared, self.precision, run=self.network.forward)
         loss = calculate_loss(prediction, prepared, self.loss, self.epochs_done)
         self.val_tally.add(loss, prepared.size)
         self.val_metrics.update(prediction.outputs, prepared.tensors)
+        return prediction.outputs
 
     def on_validation_end(self) -> None:
         """Put the trained weights and the random state back."""

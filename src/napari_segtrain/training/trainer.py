@@ -21,6 +21,7 @@ from .callbacks import (
     Announcer,
     CheckpointCallback,
     ControlCallback,
+    DebugPictures,
     EarlyStop,
     Ending,
     LabelChanges,
@@ -34,6 +35,7 @@ from .callbacks import (
 )
 from .callbacks.checkpoints import RunCheckpointIO
 from .callbacks.labels import ApplyLabels
+from .resolve import ResolvedExperiment
 from .schedules import Stopwatch
 
 _LOUD = ("lightning.pytorch", "lightning.fabric")
@@ -64,6 +66,7 @@ def build_callbacks(
     control: Control | None = None,
     preview: Preview | None = None,
     apply_labels: ApplyLabels | None = None,
+    resolved: ResolvedExperiment | None = None,
     stopwatch: Stopwatch | None = None,
     stop_after: int | None = None,
     ending: Ending | None = None,
@@ -81,6 +84,9 @@ def build_callbacks(
     callbacks: list[pl.Callback] = [NanGuard(), RowWriter(run), checkpoints, Announcer(emit, tr.num_epochs)]
     if tensorboard:
         callbacks.append(TensorBoardCallback(run.tensorboard))
+    if tr.debug_pictures and resolved is not None:
+        name, spacing = config.tr_setup.model_name, resolved.facts.spacing
+        callbacks.append(DebugPictures(run, name, tr.debug_pictures, resolved.heads, spacing, emit))
     if apply_labels is not None:
         callbacks.append(LabelChanges(control, apply_labels, emit))
     if preview is not None:

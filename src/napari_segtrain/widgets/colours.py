@@ -11,9 +11,7 @@ import numpy.typing as npt
 from ..config import SegtrainError
 from ..runs import find_run
 from ..targets import Head
-
-_COLOURS = ("#ffd23f", "#3ddc97", "#ff6fb5", "#8c9eff", "#ff8c42", "#c6f135")
-"""Told apart on grey images, also from the first colours of painted labels."""
+from ..targets.colours import FOREGROUNDS
 
 
 def heads_of(model: str | Path) -> dict[str, Head]:
@@ -62,5 +60,5 @@ def foreground_colours(names: Sequence[str], name: str) -> Any:
         return None
     from napari.utils.colormaps import DirectLabelColormap
 
-    colour = _COLOURS[names.index(name) % len(_COLOURS)]
+    colour = "#{:02x}{:02x}{:02x}".format(*FOREGROUNDS[names.index(name) % len(FOREGROUNDS)])
     return DirectLabelColormap(color_dict={None: colour, 0: "transparent", 1: colour})

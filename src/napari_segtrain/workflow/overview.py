@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_segtrain.targets.colours import head_colours, number_colours, scalar_limits
+from napari_segtrain.targets.colours import head_colours, image_colours, number_colours, scalar_limits
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -50,7 +50,7 @@ def draw_overview(preview: TargetPreview, path: Path) -> None:
     from napari_segtrain.inference import failures_explained
 
     plane = _fullest_plane(preview)
-    grey = _grey(preview.image[:, plane] if plane is not None else preview.image)
+    grey = image_colours(preview.image[:, plane] if plane is not None else preview.image)
     panels = [_panel(_scaled(Images.fromarray(grey), preview), *_place(preview, plane))]
     panels += [_target_panel(target, plane, grey, preview) for target in preview.targets]
     columns = min(len(panels), max(2, math.ceil(math.sqrt(len(panels)))), _MOST_COLUMNS)
@@ -79,16 +79,6 @@ def _place(preview: TargetPreview, plane: int | None) -> tuple[str, str]:
     bounds = zip(preview.region.start, preview.region.stop, strict=True)
     where = ", ".join(f"{a}:{b}" for a, b in bounds)
     return preview.region.record, where if plane is None else f"{where}; z {preview.region.start[0] + plane}"
-
-
-def _grey(image: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    """Return ``(y, x, 3)`` of ``(C, y, x)``: colours of three channels of 8 bits, else the first as grey."""
-    if len(image) == 3 and image.dtype == np.uint8:
-        return np.ascontiguousarray(np.moveaxis(image, 0, -1))
-    values = image[0].astype(np.float32)
-    low, high = (float(v) for v in np.percentile(values, (1, 99)))
-    shown = np.clip((values - low) / max(high - low, 1e-6), 0, 1) * 255
-    return np.repeat(shown.astype(np.uint8)[..., None], 3, axis=2)
 
 
 def _scaled(picture: Image, preview: TargetPreview) -> Image:

@@ -3,6 +3,7 @@
 from .announce import Announcer
 from .checkpoints import CheckpointCallback
 from .control import ControlCallback
+from .debug_pictures import DebugPictures
 from .labels import LabelChanges
 from .limits import EarlyStop, Ending, StopAfter, TimeLimit
 from .nan_guard import NanGuard
@@ -14,6 +15,7 @@ __all__ = [
     "Announcer",
     "CheckpointCallback",
     "ControlCallback",
+    "DebugPictures",
     "EarlyStop",
     "Ending",
     "LabelChanges",

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +14,7 @@ from napari_segtrain.runs import (
     Checkpoint,
     Emit,
     RunFolder,
+    give_another_name,
     ignore,
     load_checkpoint,
     numbered_name,
@@ -83,11 +81,11 @@ class CheckpointCallback(pl.Callback):
         epoch, folder = pl_module.epochs_done, self.run.checkpoints
         if self.keep:
             numbered = folder / numbered_name(self.model_name, epoch)
-            self._also(numbered)
+            give_another_name(self.last, numbered)
             self._tell(numbered, "numbered", pl_module)
             prune(folder, self.model_name, self.keep)
         if pl_module.monitor.improved:
-            self._also(folder / BEST)
+            give_another_name(self.last, folder / BEST)
             self._tell(folder / BEST, "best", pl_module)
 
     def save(self, trainer: pl.Trainer, module: SegmentationModule) -> None:
@@ -95,16 +93,6 @@ class CheckpointCallback(pl.Callback):
         trainer.save_checkpoint(self.last)
         if trainer.is_global_zero:
             self._tell(self.last, "last", module)
-
-    def _also(self, path: Path) -> None:
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
-        with suppress(FileNotFoundError):
-            part.unlink()
-        try:
-            os.link(self.last, part)
-        except OSError:
-            shutil.copyfile(self.last, part)
-        part.replace(path)
 
     def _tell(
         self, path: Path, kind: Literal["best", "last", "numbered"], module: SegmentationModule
