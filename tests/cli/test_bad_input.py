@@ -8,7 +8,7 @@ import tifffile
 import zarr
 
 CELLS = "dataset_config.targets.cells"
-DISTANCE = {"type": "distance_transform", "source_target": "cels"}
+DISTANCE = {"type": "distance_transform", "source_target": "cells", "losses": ["CrossEntropyLoss"]}
 
 
 def image(data, number=0):
@@ -211,7 +211,9 @@ def test_all_faults_of_data_and_experiment_are_in_one_list(run, small, disc_fold
     rewrite(image(data, 1), lambda a: np.full_like(a, 3))
     truncate(labels(data, 2))
     settings = tmp_path / "e.yaml"
-    settings.write_text(json.dumps({"auxiliary_tasks": {"d": DISTANCE}}))
+    targets = {"cells": {"kind": "binary", "losses": ["CosineSimilarityLoss"]}}
+    values = {"auxiliary_tasks": {"d": DISTANCE}, "tr_config": {"monitor": "val_cell_dice"}}
+    settings.write_text(json.dumps(values | {"dataset_config": {"targets": targets}}))
     origin = f"{settings} and command line"
     for command in (
         ["train", "-o", tmp_path / "P", "--patch-size", "8,8,8"],
@@ -219,13 +221,15 @@ def test_all_faults_of_data_and_experiment_are_in_one_list(run, small, disc_fold
     ):
         code, _, err = run(*command, "-i", data, "--config-path", settings)
         assert code == 2
-        assert err.startswith("Error: 5 faults\n- ")
+        assert err.startswith("Error: 7 faults\n- "), err
         for part in (
             "its labels 'cells' (60, 72)",
             "image 'im1' is constant",
             "im2_cells.tif: the TIFF file is truncated",
-            f"- {origin}: auxiliary_tasks.d.source_target: 'cels' is not a target. Did you mean 'cells'?",
+            f"- {origin}: auxiliary_tasks.d.losses: CrossEntropyLoss cannot be used: it compares classes",
             f"- {origin}: tr_config.patch_size: 8,8,8 has 3 numbers, but the data is 2D",
+            f"- {origin}: {CELLS}.losses: CosineSimilarityLoss cannot be used: it compares directions, and",
+            f"- {origin}: tr_config.monitor: there will be no value 'val_cell_dice'. Did you mean",
         ):
             assert part in err
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..config import DataError, DatasetConfig, TargetConfig, shapes_differ
 from .dataset import Dataset
+from .naming import first_names
 from .records import Record
 from .sources.array import ArraySource
 from .sources.opening import open_sources
@@ -74,8 +75,9 @@ def assemble(
     records: dict[str, Record] = {}
     targets = wanted_targets(items, config)
     broken: list[str] = []
+    idle: list[str] = []
     for item in items:
-        opened = _records(item, targets, config, found, remarks)
+        opened = _records(item, targets, config, found, remarks, idle)
         if not opened:
             broken.append(item.id)
         for record in opened:
@@ -83,6 +85,10 @@ def assemble(
                 found.append(f"{record.id}: two images have this name. Rename one of them.")
             else:
                 records[record.id] = record
+    if idle:
+        remarks.append(
+            f"{origin}: masks of {first_names(idle)} have no labels that they belong to; not used."
+        )
     return Dataset(
         origin=origin,
         config=config,
@@ -92,6 +98,7 @@ def assemble(
         split_file=split_file,
         broken=tuple(broken),
         label_names=tuple(sorted({name or UNNAMED_TARGET for item in items for name in item.labels})),
+        mask_names=tuple(sorted({name for item in items for name in item.masks if name})),
     )
 
 
@@ -109,6 +116,7 @@ def _records(
     config: DatasetConfig,
     faults: list[str],
     notes: list[str],
+    idle: list[str],
 ) -> list[Record]:
     options: dict[str, Any] = {
         "ndim": config.ndim,
@@ -131,6 +139,7 @@ def _records(
     opener = _Opener(item, images, options)
     labels: dict[str, list[ArraySource]] = {}
     masks: dict[str, list[ArraySource]] = {}
+    wanted: set[str] = set()
     for target, target_config in targets.items():
         name = target_config.labels or target
         spec = _labels_of(item, name, alone=len(targets) == 1)
@@ -140,9 +149,11 @@ def _records(
         if opened is not None:
             labels[target] = opened
         mask_name, mask = _mask_of(item, target, name, target_config.mask)
+        wanted |= {mask_name, *({target, name, UNNAMED} if target_config.mask is None else ())}
         opened = opener.open(("mask", mask_name), mask, faults) if mask is not None else None
         if opened is not None:
             masks[target] = opened
+    idle.extend(f"{item.id} ({name})" if name else item.id for name in sorted(set(item.masks) - wanted))
     return [
         Record(
             id=item.id if len(images) == 1 else f"{item.id}[{_place(image)}]",

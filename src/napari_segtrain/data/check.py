@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..config import DataError, ExperimentConfig, did_you_mean, wrong_axes
+from ..config import DataError, ExperimentConfig, TargetConfig, did_you_mean, wrong_axes
 from ..config.auxiliary import task_faults
 from .check_labels import check_labels
 from .facts import mixed_dimensions
@@ -101,6 +101,7 @@ def _check_targets(dataset: Dataset, errors: list[str], warnings: list[str]) -> 
         errors.extend(dataset.notes)  # which may tell of labels under a wrong name
         return
     for name, target in dataset.targets.items():
+        _check_masks(dataset, name, target, errors, warnings)
         if name == "image" or name.endswith("_mask"):
             errors.append(
                 f"labels called {name!r} were found, but a target cannot have this name. Rename the files, "
@@ -123,6 +124,24 @@ def _check_targets(dataset: Dataset, errors: list[str], warnings: list[str]) -> 
     bare = [record.id for record in dataset.records.values() if not record.labels]
     if labelled and bare:
         warnings.append(f"without labels: {first_names(bare)}; not trained on.")
+
+
+def _check_masks(
+    dataset: Dataset, name: str, target: TargetConfig, errors: list[str], warnings: list[str]
+) -> None:
+    if target.mask is not None and target.mask not in dataset.mask_names:
+        errors.append(
+            f"target {name!r}: no masks called {target.mask!r} were found. "
+            + (did_you_mean(target.mask, dataset.mask_names) if dataset.mask_names else "There are no masks.")
+        )
+        return
+    labelled = [record for record in dataset.labelled_records() if name in record.labels]
+    bare = [record.id for record in labelled if name not in record.masks]
+    if len(bare) < len(labelled) and bare:
+        warnings.append(
+            f"target {name!r} has a mask on some images, but none on {first_names(bare)}: there its labels "
+            "count everywhere."
+        )
 
 
 def _check_images(records: list[Record], errors: list[str], warnings: list[str]) -> None:

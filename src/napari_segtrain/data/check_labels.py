@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..config import DataError, TargetConfig
+from ..targets.kinds import kind_without_facts
 from .naming import first_names
 from .scan import LabelScan
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from .dataset import Dataset
 
 LARGEST_ID = 2**31 - 1
+MOST_LISTED = 5
 
 
 def check_labels(dataset: Dataset, errors: list[str], warnings: list[str]) -> None:
@@ -29,13 +31,61 @@ def check_labels(dataset: Dataset, errors: list[str], warnings: list[str]) -> No
                 unreadable = True
         for record_id, scan in scans.items():
             errors.extend(_wrong_values(record_id, name, target, scan))
-            if target.kind is None and scan.channels > 1 and scan.integer:
-                warnings.append(
-                    f"{record_id}: labels {name!r} have {scan.channels} channels and are taken for measured "
-                    "values. If they are classes or objects, save them as numbers, not as colours."
-                )
+        if kind_without_facts(target) is None:
+            _check_measured(dataset, name, scans, errors, warnings)
         if scans and not unreadable:
             _check_amount(name, target, scans, errors, warnings)
+            warnings.extend(_outside_classes(dataset, name, target, scans))
+
+
+def _check_measured(
+    dataset: Dataset, name: str, scans: dict[str, LabelScan], errors: list[str], warnings: list[str]
+) -> None:
+    """Say which labels without a kind are taken for measured values, which may not be meant."""
+    for record, scan in scans.items():
+        if scan.channels > 1 and scan.integer:
+            warnings.append(
+                f"{record}: labels {name!r} have {scan.channels} channels and are taken for measured "
+                "values. If they are classes or objects, save them as numbers, not as colours."
+            )
+    broken = [record for record, scan in scans.items() if not scan.integer and scan.finite]
+    whole = [i for i in scans if dataset.records[i].labels[name].dtype.kind in "biu" and i not in broken]
+    if broken and whole:
+        errors.append(
+            f"labels {name!r} are whole numbers on {first_names(whole)}, but not on {first_names(broken)}. "
+            f"Save all of them as whole numbers, or set dataset_config.targets.{name}.kind to regression."
+        )
+    elif broken:
+        warnings.append(
+            f"labels {name!r} are not whole numbers and are taken for measured values (kind regression). If "
+            "they are classes or objects, save them as whole numbers."
+        )
+
+
+def _outside_classes(
+    dataset: Dataset, name: str, target: TargetConfig, scans: dict[str, LabelScan]
+) -> list[str]:
+    """Say where values are that no class was configured for."""
+    if kind_without_facts(target) != "classes":
+        return []
+    owners: dict[int, list[str]] = {}
+    for record, scan in scans.items():
+        for value in scan.values:
+            if value != target.unlabelled:
+                owners.setdefault(value, []).append(record)
+    if target.values is not None:
+        file = target.labels or name
+        sharing = [other for n, other in dataset.targets.items() if (other.labels or n) == file]
+        claimed = {value for other in sharing for value in other.values or owners}
+        outside = sorted(set(owners) - claimed)
+        why = "is none of its values and counts as background"
+    else:
+        outside = sorted(owners)[target.out_channels :] if target.out_channels else []
+        why = f"is beyond its {target.out_channels} classes"
+    return [
+        f"target {name!r}: the value {value}, on {first_names(owners[value])}, {why}."
+        for value in outside[:MOST_LISTED]
+    ]
 
 
 def _wrong_values(record: str, name: str, target: TargetConfig, scan: LabelScan) -> list[str]:

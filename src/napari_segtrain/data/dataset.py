@@ -34,6 +34,8 @@ class Dataset:
         Content of the data folder's ``split.json``, None when there is none.
     label_names
         Every name under which labels were found.
+    mask_names
+        Every name under which masks were found, beside those that belong to an image as a whole.
     broken
         Names of the images that could not be opened.
     """
@@ -45,6 +47,7 @@ class Dataset:
     notes: tuple[str, ...] = ()
     split_file: Mapping[str, Any] | None = None
     label_names: tuple[str, ...] = ()
+    mask_names: tuple[str, ...] = ()
     broken: tuple[str, ...] = ()
     _scans: dict[tuple[str, str], LabelScan] = field(default_factory=dict, repr=False, compare=False)
 

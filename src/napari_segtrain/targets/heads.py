@@ -18,7 +18,9 @@ from .kinds import resolve_targets
 from .primary import primary_heads
 
 
-def resolve_heads(config: ExperimentConfig, facts: DataFacts) -> tuple[Head, ...]:
+def resolve_heads(
+    config: ExperimentConfig, facts: DataFacts, noted: list[str] | None = None
+) -> tuple[Head, ...]:
     """Decide every output of the network from the configuration and the data's facts.
 
     Parameters
@@ -27,6 +29,9 @@ def resolve_heads(config: ExperimentConfig, facts: DataFacts) -> tuple[Head, ...
         The experiment.
     facts
         What is known of images and labels.
+    noted
+        Gets the faults of single targets and tasks; the outputs of all others are returned. None: faults
+        are raised.
 
     Returns
     -------
@@ -53,8 +58,10 @@ def resolve_heads(config: ExperimentConfig, facts: DataFacts) -> tuple[Head, ...
         if name not in targets:
             heads.append(_task_head(name, task, config, facts))
     faults += _name_clashes(heads)
-    if faults:
+    if faults and noted is None:
         raise ConfigError.listing(faults)
+    if noted is not None:
+        noted += faults
     if config.network.decoders == "shared":
         heads = [replace(head, decoder="shared") for head in heads]
     return tuple(heads)

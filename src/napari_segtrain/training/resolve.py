@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -168,11 +169,7 @@ def resolve(
         When there is nothing to learn from.
     """
     facts = data if isinstance(data, DataFacts) else data.facts(config)
-    _check_axes(config, facts.ndim)
-    heads = resolve_heads(config, facts)
-    check_heads(heads, facts.ndim)
-    # Before the split is known, a value of the validation is taken to be possible.
-    check_monitor(config.tr_config.monitor, heads, validates=True)
+    heads = _checked_heads(config, facts)
     plan = plan_network(config, facts, heads, config.tr_config.patch_size)
     # What follows from the patch, such as the scale of distances, follows from the one that is used.
     heads = resolve_heads(_with_patch(config, plan), facts)
@@ -232,11 +229,34 @@ def _with_patch(config: ExperimentConfig, plan: NetworkPlan) -> ExperimentConfig
     return config.replace(tr_config=config.tr_config.replace(patch_size=plan.patch_size))
 
 
-def _check_axes(config: ExperimentConfig, ndim: int) -> None:
+def _checked_heads(config: ExperimentConfig, facts: DataFacts) -> tuple[Head, ...]:
+    """Return the outputs; refuse what contradicts the data or cannot be trained, every fault at once."""
+    faults: list[str] = []
     patch_size = config.tr_config.patch_size
-    fault = None if patch_size is None else wrong_axes("tr_config.patch_size", patch_size, ndim)
+    fault = None if patch_size is None else wrong_axes("tr_config.patch_size", patch_size, facts.ndim)
     if fault:
-        raise ConfigError(fault)
+        faults.append(fault)
+        config = config.replace(tr_config=config.tr_config.replace(patch_size=None))
+    heads: tuple[Head, ...] = ()
+    with _noting(faults):
+        heads = resolve_heads(config, facts, faults)
+    if heads:
+        with _noting(faults):
+            check_heads(heads, facts.ndim)
+        with _noting(faults):
+            # Before the split is known, a value of the validation is taken to be possible.
+            check_monitor(config.tr_config.monitor, heads, validates=True)
+    if faults:
+        raise ConfigError.listing(faults)
+    return heads
+
+
+@contextmanager
+def _noting(faults: list[str]) -> Iterator[None]:
+    try:
+        yield
+    except ConfigError as error:
+        faults += error.faults
 
 
 def plan_network(

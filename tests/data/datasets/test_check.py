@@ -247,3 +247,64 @@ def test_an_image_that_cannot_be_opened_is_not_missing_in_the_split_too(make_fol
     errors = open_folder(root).check().errors
     assert len(errors) == 2
     assert "b.npy: not a readable .npy file" in errors[0] and "test names the image 'np'" in errors[1]
+
+
+def test_masks_that_serve_nothing_and_masks_that_are_nowhere(make_folder, noise, blobs) -> None:
+    arrays = {f"images/{name}.npy": noise(8, 9) for name in ("a", "b", "bare")}
+    arrays |= {f"labels/{name}_cell_wall.npy": blobs(8, 9) for name in ("a", "b")}
+    arrays |= {f"masks/{name}_cell_wall.npy": np.ones((8, 9), np.uint8) for name in ("a", "bare")}
+    report = open_folder(make_folder(arrays)).check()
+    assert report.ok
+    text = "\n".join(report.warnings)
+    assert "masks of bare (cell_wall) have no labels that they belong to; not used" in text
+    assert (
+        "target 'cell_wall' has a mask on some images, but none on b: there its labels count everywhere"
+        in text
+    )
+    settings = config(targets={"cell_wall": {"mask": "cell_wal"}})
+    root = make_folder(arrays)
+    only(
+        open_folder(root, settings).check(),
+        "no masks called 'cell_wal' were found. Did you mean 'cell_wall'?",
+    )
+
+
+def test_labels_of_two_types_and_labels_taken_for_measured_values(noise, blobs) -> None:
+    heat = np.linspace(0, 1, 72, dtype=np.float32).reshape(8, 9)
+    specs = [
+        {"id": "whole", "image": noise(8, 9), "labels": {"a": blobs(8, 9)}},
+        {"id": "broken", "image": noise(8, 9), "labels": {"a": heat}},
+    ]
+    only(open_layers(specs).check(), "labels 'a' are whole numbers on whole, but not on broken")
+    assert open_layers(specs, config(targets={"a": {"kind": "regression"}})).check().warnings == ()
+    report = open_layers(specs[1:]).check()
+    assert report.ok and "are taken for measured values (kind regression)" in report.warnings[0]
+    ones = {"id": "f", "image": noise(8, 9), "labels": {"a": (heat > 0.5).astype(np.float32)}}
+    assert open_layers([ones]).check().warnings == ()
+
+
+def test_values_outside_the_classes_are_named_with_their_images(noise) -> None:
+    labels = np.zeros((8, 9), np.uint8)
+    labels[:4] = 1
+    odd = labels.copy()
+    odd[0, 0], odd[0, 1] = 7, 255
+    specs = [
+        {"id": i, "image": noise(8, 9), "labels": {"a": values}}
+        for i, values in (("good", labels), ("odd", odd))
+    ]
+
+    def warned(targets) -> tuple[str, ...]:
+        specs_ = [spec | {"labels": dict.fromkeys(targets, spec["labels"]["a"])} for spec in specs]
+        return open_layers(specs_, config(targets=targets)).check().warnings
+
+    listed = {"kind": "classes", "values": [0, 1], "unlabelled": 255}
+    assert warned({"a": listed}) == (
+        "target 'a': the value 7, on odd, is none of its values and counts as background.",
+    )
+    assert warned({"a": {"kind": "classes", "out_channels": 2, "unlabelled": 255}}) == (
+        "target 'a': the value 7, on odd, is beyond its 2 classes.",
+    )
+    assert warned({"a": listed | {"values": [0, 1, 7]}}) == ()
+    assert "value 7" not in str(
+        warned({"a": listed | {"labels": "a"}, "b": {"labels": "a", "kind": "binary", "values": [7]}})
+    )
