@@ -1,4 +1,4 @@
-"""The tutorial's blocks, executed one after the other as a reader would."""
+"""The blocks of tutorial and how-to, executed one after the other as a reader would."""
 
 import re
 import shlex
@@ -25,26 +25,42 @@ def run_console(text):
         assert (stop.value.code or 0) == 0, line
 
 
+def run_page(page):
+    """Execute every block of a page that is a command or Python; return Python's names."""
+    namespace = {"Path": Path}
+    for language, text in blocks(page):
+        if language == "python":
+            exec(compile(text, page, "exec"), namespace)
+        elif language == "console":
+            run_console(text)
+    return namespace
+
+
 @pytest.mark.slow
 def test_the_tutorial_works_as_written(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    namespace = {"Path": Path}
-    found = blocks("tutorial.md")
-    assert [language for language, _ in found] == ["python", "python", "console", "python", "python"] + [
-        "console"
-    ] * 2
-    for language, text in found:
-        if language == "python":
-            exec(compile(text, "tutorial", "exec"), namespace)
-        else:
-            run_console(text)
+    namespace = run_page("tutorial.md")
     assert namespace["score"] > 0.8
     assert namespace["distance"].min() < -4
     assert (tmp_path / "predictions" / "coins_foreground.tif").is_file()
     assert (tmp_path / "project" / "runs" / "seed_1" / "config.yaml").is_file()
 
 
-@pytest.mark.parametrize("page", ["../README.md", "tutorial.md", "explanation.md", "../CONTRIBUTING.md"])
+@pytest.mark.slow
+def test_every_recipe_works_as_written(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    namespace = run_page("how-to.md")
+    size = (32, 64, 64)
+    assert namespace["shapes"] == {"blobs": size, "tubes": size, "distance": size, "direction": (3, *size)}
+    names = sorted(path.name for path in (tmp_path / "project" / "runs").glob("[!.]*"))
+    assert names == ["first", "lr_0.01_ema_decay_0.9"]
+    printed = capsys.readouterr().out
+    assert all(word in printed for word in ("dice", "distance", "direction", "torch"))
+
+
+@pytest.mark.parametrize(
+    "page", ["../README.md", "tutorial.md", "how-to.md", "explanation.md", "../CONTRIBUTING.md"]
+)
 def test_every_link_of_a_page_leads_somewhere(page):
     text = (DOCS / page).read_text(encoding="utf-8")
     links = re.findall(r"\]\((?!https?:|#)([^)#]+)", text)
