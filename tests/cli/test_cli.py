@@ -210,7 +210,17 @@ def test_every_command_has_a_line_that_fits_and_a_help_of_its_own(run, monkeypat
         assert f"Usage: segtrain {command} [OPTIONS]" in out
 
 
-COMMANDS = ["train", "predict", "evaluate", "plan", "preview-targets", "check", "doctor", "demo"]
+COMMANDS = [
+    "train",
+    "predict",
+    "evaluate",
+    "plan",
+    "preview-targets",
+    "preview-augmentation",
+    "check",
+    "doctor",
+    "demo",
+]
 
 
 def test_an_epoch_that_does_not_exist_is_no_place_to_stop(run, disc_folder, tmp_path):

@@ -46,3 +46,19 @@ def test_a_fault_ends_with_code_2(run, disc_folder, tmp_path):
     code, _, err = run("preview-targets", "-i", disc_folder(), "-o", tmp_path, "--image", "imm")
     assert code == 2
     assert "Did you mean" in err
+
+
+def test_augmented_patches_are_written_and_said_in_words(run, disc_folder, tmp_path):
+    file = tmp_path / "e.yaml"
+    augmentation = {"noise": 1.0, "rotate": 1.0, "shear": 1.0}
+    experiment = {"tr_config": {"patch_size": [32, 32]}, "dataset_config": {"augmentation": augmentation}}
+    file.write_text(yaml.safe_dump(experiment))
+    arguments = ("preview-augmentation", "-i", disc_folder(), "-o", tmp_path / "out", "--config-path", file)
+    code, out, _ = run(*arguments, "--number", "3", "--seed", "4", "--image", "im1")
+    assert code == 0
+    for word in ("original", "augmented3", "shear", "noise", "im1 at [", "_augmentation.png", "12 TIFF"):
+        assert word in out
+    assert len(list((tmp_path / "out").iterdir())) == 13
+    code, _, err = run(*arguments, "--number", "0")
+    assert code == 2
+    assert "1 to 64" in err

@@ -10,7 +10,7 @@ import time
 import warnings
 
 from napari_segtrain.config import DataError
-from napari_segtrain.engine import JobTable, Predict, PreviewTargets, Train
+from napari_segtrain.engine import JobTable, Predict, PreviewAugmentation, PreviewTargets, Train
 from napari_segtrain.runs import (
     BatchDone,
     Control,
@@ -111,4 +111,14 @@ def preview_targets(command: PreviewTargets, emit: Emit, control: Control) -> No
     emit(Warned(message=f"targets of {command.hint.record}"))
 
 
-JOBS = JobTable(train=train, predict=predict, preview_targets=preview_targets, warm_up=warm_up)
+def preview_augmentation(command: PreviewAugmentation, emit: Emit, control: Control) -> None:
+    emit(Warned(message=f"patches of {command.hint.record}, drawn from {command.seed}"))
+
+
+JOBS = JobTable(
+    train=train,
+    predict=predict,
+    preview_targets=preview_targets,
+    preview_augmentation=preview_augmentation,
+    warm_up=warm_up,
+)

@@ -7,7 +7,15 @@ from types import SimpleNamespace
 import pytest
 
 from napari_segtrain.config import ConfigError, ExperimentConfig
-from napari_segtrain.engine import JobTable, Predict, PreviewTargets, Train, jobs, load_jobs
+from napari_segtrain.engine import (
+    JobTable,
+    Predict,
+    PreviewAugmentation,
+    PreviewTargets,
+    Train,
+    jobs,
+    load_jobs,
+)
 from napari_segtrain.runs import Control, PreviewHint, ignore
 
 
@@ -62,6 +70,22 @@ def test_targets_are_derived_and_shared(monkeypatch: pytest.MonkeyPatch) -> None
     command = PreviewTargets(config=config.to_dict(), data={"layers": []}, output="o", hint=hint)
     jobs.WORKFLOW_JOBS.preview_targets(command, sent.append, Control())
     assert sent == [(((config, {"layers": []}), {"hint": hint}), "o")]
+
+
+def test_patches_are_augmented_and_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    hint = PreviewHint(record="a", start=(0, 0), stop=(4, 4))
+    config = ExperimentConfig().with_overrides({"tr_config.batch_size": 3})
+    fake = SimpleNamespace(
+        preview_augmentation=lambda *args, **kwargs: (args, kwargs),
+        share_augmentation_preview=lambda preview, folder: (preview, folder),
+    )
+    monkeypatch.setitem(sys.modules, "napari_segtrain.workflow", fake)
+    sent: list[object] = []
+    command = PreviewAugmentation(
+        config=config.to_dict(), data={"layers": []}, output="o", hint=hint, number=5, seed=2
+    )
+    jobs.WORKFLOW_JOBS.preview_augmentation(command, sent.append, Control())
+    assert sent == [(((config, {"layers": []}), {"number": 5, "seed": 2, "hint": hint}), "o")]
 
 
 def test_the_table_of_the_program_is_found() -> None:

@@ -14,6 +14,7 @@ import pytest
 from napari_segtrain.config import RunError
 from napari_segtrain.runs import (
     AnyEvent,
+    AugmentationReady,
     BatchDone,
     Checkpoint,
     DebugPicture,
@@ -65,6 +66,14 @@ EXAMPLES: list[Event] = [
     Finished(status=RunState.FAILED, reason="error", message="m", path="p", traceback="Traceback …\nline"),
     PredictProgress(fraction=1.0, seconds_left=None, record="cells"),
     PredictDone(record="cells", outputs={"a": SPEC}, start=(0, 0), seconds=2.0),
+    AugmentationReady(
+        record="cells",
+        start=(-2, 0),
+        stop=(4, 5),
+        image=SPEC,
+        labels={"a": SPEC},
+        words=((), ("flip y", "noise 0.1 std")),
+    ),
     TargetsReady(
         record="cells",
         start=(0, 0),

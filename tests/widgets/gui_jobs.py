@@ -18,8 +18,9 @@ import zarr
 from napari_segtrain.config import DataError, ExperimentConfig, SegtrainError
 from napari_segtrain.data import Dataset, open_dataset
 from napari_segtrain.data.sources import open_source
-from napari_segtrain.engine import JobTable, Predict, PreviewTargets, Train
+from napari_segtrain.engine import JobTable, Predict, PreviewAugmentation, PreviewTargets, Train
 from napari_segtrain.runs import (
+    AugmentationReady,
     BatchDone,
     Control,
     Emit,
@@ -195,4 +196,36 @@ def preview_targets(command: PreviewTargets, emit: Emit, control: Control) -> No
     )
 
 
-JOBS = JobTable(train=train, predict=predict, preview_targets=preview_targets, warm_up=warm_up)
+def preview_augmentation(command: PreviewAugmentation, emit: Emit, control: Control) -> None:
+    # Whole images, brighter with every draw and with the seed: no torch, no normalisation.
+    config = ExperimentConfig.parse(command.config)
+    dataset = open_dataset(command.data, config.dataset_config)
+    record = dataset.records[command.hint.record]
+    whole = tuple(slice(0, n) for n in record.shape)
+    if not any(source.read(whole).any() for source in record.labels.values()):
+        raise DataError("there is no labelled voxel; paint labels")
+    image = record.image.read(whole).astype(np.float32)
+    scratch = Scratch(Path(command.output))
+    draws = range(command.number + 1)
+    emit(
+        AugmentationReady(
+            record=record.id,
+            start=(0,) * record.ndim,
+            stop=record.shape,
+            image=scratch.add("image", np.stack([image + n * (1 + command.seed) for n in draws]), 1),
+            labels={
+                name: scratch.add(f"labels_{name}", np.stack([source.read(whole)[0] for _ in draws]))
+                for name, source in record.labels.items()
+            },
+            words=tuple(() if n == 0 else (f"brightness {n}",) for n in draws),
+        )
+    )
+
+
+JOBS = JobTable(
+    train=train,
+    predict=predict,
+    preview_targets=preview_targets,
+    preview_augmentation=preview_augmentation,
+    warm_up=warm_up,
+)

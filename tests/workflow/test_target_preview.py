@@ -6,7 +6,8 @@ from PIL import Image
 from napari_segtrain import workflow
 from napari_segtrain.config import ConfigError, DataError
 from napari_segtrain.runs import PreviewHint
-from napari_segtrain.workflow import overview, target_preview
+from napari_segtrain.workflow import target_preview
+from napari_segtrain.workflow.sheet import scaled
 
 TASKS = {
     name: {"type": name, "source_target": "cells"}
@@ -170,5 +171,5 @@ def test_panels_show_voxels_as_high_as_they_are(tiny_experiment, disc_image):
     image, labels = disc_image((40, 48), 4, 1)
     data = layers(image, (labels > 0).astype(np.uint8), spacing=(4.0, 1.0))
     preview = workflow.preview_targets(tiny_experiment(), data)
-    picture = overview._scaled(Image.fromarray(np.zeros((32, 32, 3), np.uint8)), preview)
+    picture = scaled(Image.fromarray(np.zeros((32, 32, 3), np.uint8)), preview.spacing)
     assert picture.height == 4 * picture.width

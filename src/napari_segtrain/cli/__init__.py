@@ -12,7 +12,7 @@ from napari_segtrain.config import CancelledError, SegtrainError
 from .data_commands import check, doctor, plan
 from .demo_command import demo
 from .predict_commands import evaluate, predict
-from .preview_commands import preview_targets
+from .preview_commands import preview_augmentation, preview_targets
 from .train_command import train
 
 app = typer.Typer(
@@ -29,6 +29,7 @@ for command, summary in (
     (evaluate, "Score a run on a part of its data."),
     (plan, "Show the network, its memory and time."),
     (preview_targets, "Show what the network would be taught, as files."),
+    (preview_augmentation, "Show what augmentation makes of a patch, as files."),
     (check, "Look for every fault in the data."),
     (doctor, "Say what hardware torch sees."),
     (demo, "Train on an embedded picture, predict, score."),

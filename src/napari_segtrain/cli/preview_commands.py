@@ -1,4 +1,4 @@
-"""``segtrain preview-targets``: what would be learned, as files."""
+"""``segtrain preview-targets`` and ``preview-augmentation``: what a network would see, as files."""
 
 from __future__ import annotations
 
@@ -53,6 +53,34 @@ def preview_targets(
     console.print(table)
     where = ", ".join(f"{a}:{b}" for a, b in zip(preview.region.start, preview.region.stop, strict=True))
     print_lines(console, [f"{preview.region.record} at [{where}]", *map(str, paths)])
+
+
+def preview_augmentation(
+    input: Input,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the files.")],
+    config_path: ConfigPath = None,
+    image: Annotated[
+        str | None, typer.Option("--image", help="Name of the image; by default the most labelled one.")
+    ] = None,
+    number: Annotated[int, typer.Option("--number", help="How many augmented patches, 1 to 64.")] = 8,
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="Another one draws anew; by default the run's.")
+    ] = None,
+) -> None:
+    """Write the most labelled patch as it is and as augmentation changes it: TIFF files, and a picture."""
+    from napari_segtrain import workflow
+
+    config = load_config(config_path) if config_path is not None else ExperimentConfig()
+    preview = workflow.preview_augmentation(config, str(input), number=number, seed=seed, image=image)
+    paths = workflow.write_augmentation_preview(preview, output)
+    console = make_console()
+    table = Table("patch", "what was done to it")
+    for which, patch in enumerate(preview.patches):
+        words = "; ".join(patch.words) or "nothing"
+        table.add_row("original" if which == 0 else f"augmented{which}", "" if which == 0 else words)
+    console.print(table)
+    where = ", ".join(f"{a}:{b}" for a, b in zip(preview.start, preview.stop, strict=True))
+    print_lines(console, [f"{preview.record} at [{where}]", str(paths[0]), f"{len(paths) - 1} TIFF files"])
 
 
 def bounds(text: str | None) -> list[tuple[int, int]] | None:

@@ -18,7 +18,8 @@ from ..config import DataFacts, ExperimentConfig
 from ..targets.kinds import resolve_targets
 from .index import PatchIndex
 from .normalisation import Normalisation
-from .pipeline import Augmenting, Deriver, PatchDataset, Sampler
+from .patch_reader import Augmenting
+from .pipeline import Deriver, PatchDataset, Sampler
 from .prefetch import Prefetch
 from .records import Part, Region, Split
 from .sampling import GridSampler, RandomSampler
@@ -126,7 +127,7 @@ class PatchLoader:
             once = -(-len(self.index) // (batch_size * world_size))
             self._samples = batch_size * (min(max(once, LEAST_STEPS), MOST_STEPS) if steps is None else steps)
             self._of = self._samples * world_size
-        augmenter = _augmenters(config, patch) if augment and data.augmentation.enabled else None
+        augmenter = augmenters(config, patch) if augment and data.augmentation.enabled else None
         self.dataset = PatchDataset(
             dataset, sampler, self.index.rules, normalisation, deriver, seed, augmenter
         )
@@ -244,9 +245,7 @@ def default_workers() -> int:
     return max(1, min(8, usable - 1))
 
 
-def _augmenters(
-    config: ExperimentConfig, patch: tuple[int, ...]
-) -> Callable[[tuple[float, ...]], Augmenting]:
+def augmenters(config: ExperimentConfig, patch: tuple[int, ...]) -> Callable[[tuple[float, ...]], Augmenting]:
     """Return what makes the augmenter of a spacing, once for each spacing."""
     from .augmentation import Augmenter
 

@@ -10,16 +10,13 @@ from numpy.typing import NDArray
 
 from ..config import DataError
 from .index_rules import IndexRules
-from .normalisation import Normalisation, check_finite
-from .patches import Crop, PatchSpec
-from .records import Record
+from .normalisation import Normalisation
+from .patch_reader import Arrays, Augmenting, PatchReader
+from .patches import PatchSpec
 from .sampling import sample_stream
-from .sources.base import Source
 
 if TYPE_CHECKING:
     from .dataset import Dataset
-
-Arrays = dict[str, NDArray[Any]]
 
 
 class Sampler(Protocol):
@@ -40,28 +37,6 @@ class Deriver(Protocol):
         spacing: tuple[float, ...],
     ) -> Arrays:
         """Return ``{head: (Ct, *spatial)}`` and ``{head + "_mask": (1, *spatial) bool}``."""
-        ...
-
-
-class Augmenting(Protocol):
-    """Changes a patch at random; see `augmentation.Augmenter`."""
-
-    def draw(self, rng: np.random.Generator, channels: int) -> Any:
-        """Return what happens to one patch."""
-        ...
-
-    def source_size(self, params: Any) -> tuple[int, ...]:
-        """Return the size of the crop that a draw needs; the patch is in its middle."""
-        ...
-
-    def apply(
-        self,
-        params: Any,
-        image: NDArray[np.float32],
-        labels: Mapping[str, NDArray[Any]],
-        masks: Mapping[str, NDArray[Any]],
-    ) -> tuple[NDArray[np.float32], Arrays, Arrays]:
-        """Map a crop ``(C, *source)`` to a patch ``(C, *patch)``, labels and masks in step."""
         ...
 
 
@@ -101,13 +76,10 @@ class PatchDataset:
         augmenter: Callable[[tuple[float, ...]], Augmenting] | None = None,
     ) -> None:
         self._dataset = dataset
+        self._reader = PatchReader(dataset, rules, normalisation, augmenter)
         self._sampler = sampler
-        self._rules = rules
-        self._normalisation = normalisation
         self._deriver = deriver
         self._seed = seed
-        self._augmenter = augmenter
-        self._blank = {name: _blank(dataset, name) for name in rules.targets}
 
     def __getitem__(self, key: tuple[int, int]) -> Arrays:
         """Return sample `number` of an epoch.
@@ -121,96 +93,11 @@ class PatchDataset:
         random = sample_stream(self._seed, epoch, number)
         spec = self._sampler.draw(epoch, number, random)
         try:
-            return self._prepare(spec, random)
+            patch = self._reader.read(spec, random)
+            spacing = self._dataset.records[spec.record].spacing
+            return {"image": patch.image, **self._deriver(patch.labels, patch.masks, spacing)}
         except (DataError, OSError) as error:
             raise DataError(f"patch of {spec}: {error}") from error
         except Exception as error:
             error.add_note(f"while the patch of {spec} was prepared (epoch {epoch}, sample {number})")
             raise
-
-    def _prepare(self, spec: PatchSpec, random: np.random.Generator) -> Arrays:
-        record = self._dataset.records[spec.record]
-        augment = self._augmenter(record.spacing) if self._augmenter is not None else None
-        changes = augment.draw(random, record.image.channels) if augment is not None else None
-        size = augment.source_size(changes) if augment is not None else spec.size
-        labels, masks = self._read_labels(record, spec.crop(size))
-        if spec.start != spec.anchor and not self._enough(labels, masks, spec, size):
-            spec = spec.at_anchor()
-            labels, masks = self._read_labels(record, spec.crop(size))
-        image = self._read_image(record, spec.crop(size))
-        if augment is not None:
-            image, labels, masks = augment.apply(changes, image, labels, masks)
-        sample: Arrays = {"image": np.ascontiguousarray(image)}
-        sample |= self._deriver(labels, masks, record.spacing)
-        return sample
-
-    def _read_image(self, record: Record, crop: Crop) -> NDArray[np.float32]:
-        image = record.image.read(crop.source)
-        check_finite(image, record.id, crop.source)
-        return crop.pad_image(self._normalisation.apply(image))
-
-    def _read_labels(self, record: Record, crop: Crop) -> tuple[Arrays, Arrays]:
-        """Return labels and masks of every target; where there is no label file the mask is False."""
-        labels: Arrays = {}
-        masks: Arrays = {}
-        read: dict[int, NDArray[Any]] = {}
-        shape = tuple(s.stop - s.start for s in crop.source)
-        for name, target in self._rules.targets.items():
-            blank = self._blank[name]
-            if name in record.labels:
-                values = _read_once(record.labels[name], crop, read)
-                valid = np.ones(shape, np.bool_)
-            else:
-                values = np.zeros((blank.shape[0], *shape), blank.dtype)
-                valid = np.zeros(shape, np.bool_)
-            if name in record.masks:
-                valid = valid & (_read_once(record.masks[name], crop, read) != 0).all(axis=0)
-            plain = values[0] if values.shape[0] == 1 else values
-            labels[name] = crop.pad_labels(plain, target.unlabelled or 0)
-            masks[name] = crop.pad_labels(valid, False)
-        return labels, masks
-
-    def _enough(self, labels: Arrays, masks: Arrays, spec: PatchSpec, size: tuple[int, ...]) -> bool:
-        """Return whether a moved patch still has the share of labels that the index promises."""
-        if self._rules.min_ratio <= 0 and self._rules.min_box <= 0:
-            return True
-        margins = [(wanted - n) // 2 for wanted, n in zip(size, spec.size, strict=True)]
-        middle = tuple(slice(m, m + n) for m, n in zip(margins, spec.size, strict=True))
-        inside = [
-            min(n, b - a) for n, a, b in zip(spec.size, spec.region.start, spec.region.stop, strict=True)
-        ]
-        volume = float(np.prod(inside))
-        for name in labels:
-            channels = labels[name] if labels[name].ndim > len(middle) else labels[name][None]
-            labelled, _ = self._rules.read(channels[(slice(None), *middle)], masks[name][middle][None], name)
-            if not labelled.any() or labelled.sum() / volume < self._rules.min_ratio:
-                continue
-            if self._rules.min_box <= 0 or _box(labelled) / volume >= self._rules.min_box:
-                return True
-        return False
-
-
-def _read_once(source: Source, crop: Crop, read: dict[int, NDArray[Any]]) -> NDArray[Any]:
-    """Read a crop; a source that several targets share is read once."""
-    if id(source) not in read:
-        read[id(source)] = source.read(crop.source)
-    return read[id(source)]
-
-
-def _box(labelled: NDArray[np.bool_]) -> int:
-    """Return the volume of the bounding box of True."""
-    volume = 1
-    for axis in range(labelled.ndim):
-        others = tuple(a for a in range(labelled.ndim) if a != axis)
-        where = np.flatnonzero(labelled.any(axis=others))
-        volume *= int(where[-1] - where[0] + 1)
-    return volume
-
-
-def _blank(dataset: Dataset, target: str) -> NDArray[Any]:
-    """Return an array with the type and channels of a target's labels, for records that have none."""
-    for record in dataset.records.values():
-        if target in record.labels:
-            source = record.labels[target]
-            return np.zeros(source.channels, source.dtype)
-    return np.zeros(1, np.int32)

@@ -57,6 +57,26 @@ class Pool(Sequence[PatchSpec]):
         region, flat = self._find(index)
         return region.moved(flat, random, self.target, self.value)
 
+    def nearest(self, point: Sequence[float]) -> PatchSpec:
+        """Return the position whose middle is nearest to a point.
+
+        Parameters
+        ----------
+        point
+            In voxels of the record, (z,) y, x; all regions of the pool are meant to be of one record.
+        """
+        found: list[tuple[float, RegionIndex, int]] = []
+        for region, flats in zip(self.regions, self.flats, strict=True):
+            places = np.unravel_index(flats, region.grid.positions)
+            away = np.zeros(len(flats))
+            for axis, (place, at) in enumerate(zip(places, point, strict=True)):
+                middle = region.region.start[axis] + region.grid.extent[axis] / 2
+                away += np.square(region.grid.starts[axis][place] + middle - at)
+            closest = int(np.argmin(away))
+            found.append((float(away[closest]), region, int(flats[closest])))
+        _, region, flat = min(found, key=lambda one: one[0])
+        return region.spec(flat)
+
     def _find(self, index: int) -> tuple[RegionIndex, int]:
         if index < 0:
             index += len(self)

@@ -12,7 +12,7 @@ from napari_segtrain.config import ExperimentConfig
 from napari_segtrain.runs.control import Control
 from napari_segtrain.runs.events import Emit
 
-from .protocol import Predict, PreviewTargets, Train
+from .protocol import Predict, PreviewAugmentation, PreviewTargets, Train
 
 WORKFLOW = "napari_segtrain.engine.jobs:WORKFLOW_JOBS"
 """The jobs of the program, as `load_jobs` finds them."""
@@ -38,6 +38,7 @@ class JobTable:
     train: Callable[[Train, Emit, Control], None]
     predict: Callable[[Predict, Emit, Control], None]
     preview_targets: Callable[[PreviewTargets, Emit, Control], None]
+    preview_augmentation: Callable[[PreviewAugmentation, Emit, Control], None]
     warm_up: Callable[[], None]
     """Imports what the jobs need; the engine is ready when it returns."""
 
@@ -110,6 +111,15 @@ def _preview_targets(command: PreviewTargets, emit: Emit, control: Control) -> N
     emit(workflow.share_target_preview(preview, command.output))
 
 
+def _preview_augmentation(command: PreviewAugmentation, emit: Emit, control: Control) -> None:
+    workflow = import_module("napari_segtrain.workflow")
+    config = ExperimentConfig.parse(command.config)
+    preview = workflow.preview_augmentation(
+        config, command.data, number=command.number, seed=command.seed, hint=command.hint
+    )
+    emit(workflow.share_augmentation_preview(preview, command.output))
+
+
 def _free_memory() -> None:
     # The engine lives on after a job: what the job held on the GPU should be there for others.
     gc.collect()
@@ -118,4 +128,10 @@ def _free_memory() -> None:
         torch.cuda.empty_cache()
 
 
-WORKFLOW_JOBS = JobTable(train=_train, predict=_predict, preview_targets=_preview_targets, warm_up=_warm_up)
+WORKFLOW_JOBS = JobTable(
+    train=_train,
+    predict=_predict,
+    preview_targets=_preview_targets,
+    preview_augmentation=_preview_augmentation,
+    warm_up=_warm_up,
+)

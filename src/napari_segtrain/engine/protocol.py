@@ -95,6 +95,26 @@ class PreviewTargets(Command):
     """What the user looks at."""
 
 
+class PreviewAugmentation(Command):
+    """Augment a patch a few times, as training would. Refused while another job is active."""
+
+    command: Literal["preview_augmentation"] = "preview_augmentation"
+    job: str = Field(default_factory=_new_id)
+    """Id that all events of this job carry."""
+    config: dict[str, Any]
+    """The experiment, as `ExperimentConfig.to_dict` gives it."""
+    data: DataSpec
+    """Images and labels."""
+    output: str
+    """Folder for the arrays, which both processes can open."""
+    hint: PreviewHint
+    """What the user looks at."""
+    number: int = 8
+    """How many draws."""
+    seed: int = 0
+    """Another one gives other draws."""
+
+
 class Pause(Command):
     """Let the job wait after the batch it is in."""
 
@@ -136,7 +156,7 @@ class Shutdown(Command):
     command: Literal["shutdown"] = "shutdown"
 
 
-Job = Train | Predict | PreviewTargets
+Job = Train | Predict | PreviewTargets | PreviewAugmentation
 """A command that takes its time: one at a time, with an id that its events carry, and an end."""
 
 AnyCommand = Job | Pause | Resume | Stop | LabelsChanged | Preview | Shutdown

@@ -28,6 +28,7 @@ from .protocol import (
     Pause,
     Predict,
     Preview,
+    PreviewTargets,
     Resume,
     Shutdown,
     Stop,
@@ -176,6 +177,7 @@ class Server:
             "train": "A training run is already active; stop it or wait for its end",
             "predict": "A prediction is already active; cancel it or wait for its end",
             "preview_targets": "Targets are being derived; wait a moment",
+            "preview_augmentation": "Patches are being augmented; wait a moment",
         }[what]
         self.send(Refused(command=command.command, message=message, job=command.job))
 
@@ -197,8 +199,10 @@ class Server:
                 self._jobs.train(command, emit, control)
             elif isinstance(command, Predict):
                 self._jobs.predict(command, emit, control)
-            else:
+            elif isinstance(command, PreviewTargets):
                 self._jobs.preview_targets(command, emit, control)
+            else:
+                self._jobs.preview_augmentation(command, emit, control)
         except SegtrainError as error:
             failed = _failed(command.job, str(error)).replace(fitting=getattr(error, "fitting", None))
         except (Exception, SystemExit) as error:

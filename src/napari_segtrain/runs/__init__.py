@@ -24,6 +24,7 @@ from .control import Block, Control, LabelChange, PreviewHint
 from .data_file import read_data, write_data
 from .events import (
     AnyEvent,
+    AugmentationReady,
     BatchDone,
     Checkpoint,
     DebugPicture,
@@ -68,6 +69,7 @@ __all__ = [
     "LAST",
     "MEBIBYTE",
     "AnyEvent",
+    "AugmentationReady",
     "BatchDone",
     "Best",
     "Block",

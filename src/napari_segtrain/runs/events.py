@@ -354,10 +354,28 @@ class TargetsReady(Event):
     """Source specification of where each is known, ``(*spatial)`` bool, by head."""
 
 
+class AugmentationReady(Event):
+    """A patch and random draws of its augmentation lie in shared files; nothing was trained."""
+
+    event: Literal["augmentation_ready"] = "augmentation_ready"
+    record: str
+    """Id of the image."""
+    start: Bounds
+    """First voxel of the patch, in the image; negative where the image is smaller than the patch."""
+    stop: Bounds
+    """One past its last voxel."""
+    image: dict[str, Any]
+    """Source specification of the images ``(N, C, *patch)``, normalised; the first is the patch as it is."""
+    labels: dict[str, dict[str, Any]]
+    """Source specification of the labels ``(N, *patch)`` or ``(N, C, *patch)``, by target."""
+    words: tuple[tuple[str, ...], ...]
+    """For each of the N what was done, a few words for each change."""
+
+
 AnyEvent = (
     Ready | Refused | EngineDied | StatusChanged | RunStarted | EpochStarted | BatchDone | EpochDone
     | Progress | PreviewReady | DebugPicture | LabelsApplied | Checkpoint | Paused | Resumed | Warned
-    | Finished | PredictProgress | PredictDone | TargetsReady
+    | Finished | PredictProgress | PredictDone | TargetsReady | AugmentationReady
 )  # fmt: skip
 
 _ADAPTER: TypeAdapter[AnyEvent] = TypeAdapter(Annotated[AnyEvent, Discriminator("event")])

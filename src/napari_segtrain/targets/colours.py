@@ -41,16 +41,16 @@ the first colours of painted labels."""
 _FLAT = 1e-3
 
 
-def image_colours(image: NDArray[Any]) -> NDArray[np.uint8]:
+def image_colours(image: NDArray[Any], limits: tuple[float, float] | None = None) -> NDArray[np.uint8]:
     """Return colours ``(*spatial, 3)`` of an image ``(C, *spatial)``: its three channels, or the first.
 
-    Colours of 8 bits are as they are; other values reach from black to white, a hundredth cut off at either
-    end.
+    Colours of 8 bits are as they are; other values reach from black to white between `limits`, by default
+    with a hundredth cut off at either end.
     """
     if len(image) == 3 and image.dtype == np.uint8:
         return np.ascontiguousarray(np.moveaxis(image, 0, -1))
     values = np.moveaxis(image if len(image) == 3 else image[:1], 0, -1).astype(np.float32)
-    low, high = (float(limit) for limit in np.percentile(values, (1, 99)))
+    low, high = limits or (float(limit) for limit in np.percentile(values, (1, 99)))
     shown = np.clip((values - low) / max(high - low, 1e-6), 0, 1) * 255
     return np.broadcast_to(shown.astype(np.uint8), (*shown.shape[:-1], 3)).copy()
 

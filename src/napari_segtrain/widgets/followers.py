@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import atexit
 import warnings
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 from napari.qt.threading import GeneratorWorker, thread_worker
@@ -12,13 +12,12 @@ from qtpy.QtCore import QThreadPool
 
 from ..config import SegtrainError
 from ..engine.supervisor import Engine
-from ..runs import Event, PredictDone, TargetsReady
+from ..runs import Event, PredictDone
 from ..runs.scratch import Scratch
 from .layers import Copies
 from .placing import Place
 from .results import open_lazily, read_all
 from .shared_copy import Update
-from .target_layers import TargetLayer, prepare
 
 _TICK = 0.25
 """Seconds after which a follower looks whether the dock is still there."""
@@ -103,10 +102,10 @@ def read_results(event: PredictDone, lazy: bool) -> Generator[str, None, dict[st
 
 
 @thread_worker(worker_class=Worker)
-def read_targets(event: TargetsReady, place: Place) -> Generator[str, None, list[TargetLayer] | str]:
-    """Turn derived targets into what layers take; what went wrong is returned in words."""
+def read_preview(read: Callable[[Any, Place], Any], event: Event, place: Place) -> Generator[str, None, Any]:
+    """Turn what the engine prepared into what layers take; what went wrong is returned in words."""
     yield "reading"
     try:
-        return prepare(event, place)
+        return read(event, place)
     except SegtrainError as error:
         return str(error)

@@ -96,6 +96,25 @@ class Geometry:
         moved = self.translate + self.linear @ ((by - 1.0) / 2.0)
         return replace(self, scale=self.scale * by, translate=moved)
 
+    def stacked(self) -> Self:
+        """Return the geometry of arrays stacked along a new first axis, one world unit apart."""
+
+        def leading(matrix: Vector) -> Vector:
+            larger = np.eye(len(matrix) + 1)
+            larger[1:, 1:] = matrix
+            return larger
+
+        return replace(
+            self,
+            scale=np.concatenate([[1.0], self.scale]),
+            translate=np.concatenate([[0.0], self.translate]),
+            rotate=leading(self.rotate),
+            shear=leading(self.shear),
+            affine=leading(self.affine),
+            units=None if self.units is None else ("pixel", *self.units),
+            axis_labels=None if self.axis_labels is None else ("patch", *self.axis_labels),
+        )
+
     def kwargs(self) -> dict[str, Any]:
         """Return what napari's `add_image` and `add_labels` take."""
         return {

@@ -30,12 +30,12 @@ from .dock import Dock
 from .form_rows import FormRows
 from .offer import Offer
 from .path_edit import PathEdit
+from .preview_session import AUGMENTATION, TARGETS, PreviewKind, PreviewSession
 from .project_watch import ProjectWatch
 from .reattach import reattach
 from .resume_row import ResumeRow
 from .run_panel import RunPanel
 from .style import DEFAULT_PROJECT
-from .target_session import TargetSession
 from .train_form import TrainForm
 from .training_session import State, TrainingSession
 
@@ -64,7 +64,7 @@ class TrainDock(Dock):
         super().__init__(napari_viewer, engine_arguments)
         self.setObjectName("train_dock")
         self.session = TrainingSession(napari_viewer, self.engine, self.beat, self)
-        self.taught = TargetSession(napari_viewer, self.engine, self)
+        self.previews = PreviewSession(napari_viewer, self.engine, self)
         self.form = TrainForm(self.watch)
         self.project = PathEdit("project", "Folder that holds the runs; it is made when absent.")
         self.project.set_value(DEFAULT_PROJECT)
@@ -136,10 +136,11 @@ class TrainDock(Dock):
         self.session.said.connect(self.panel.say)
         self.session.happened.connect(self._on_event)
         self.session.ended.connect(self._on_end)
-        self.form.targets_asked.connect(self.preview_targets)
-        self.taught.said.connect(self.panel.wait)
-        self.taught.changed.connect(lambda: self._on_state(self.session.state))
-        self.taught.ended.connect(self._on_end)
+        self.form.targets_asked.connect(lambda: self.preview(TARGETS))
+        self.form.augmentation_asked.connect(lambda: self.preview(AUGMENTATION))
+        self.previews.said.connect(self.panel.wait)
+        self.previews.changed.connect(lambda: self._on_state(self.session.state))
+        self.previews.ended.connect(self._on_end)
 
     # ------------------------------------------------------------------------------- actions
 
@@ -151,10 +152,10 @@ class TrainDock(Dock):
         except SegtrainError as error:
             self._refuse(str(error))
 
-    def preview_targets(self) -> None:
-        """Show what would be learned in the visible region; says why not when it cannot."""
+    def preview(self, kind: PreviewKind) -> None:
+        """Show what training would see of the visible region; says why not when it cannot."""
         try:
-            self.taught.start(self.form.value(), self.form.data(), self._project())
+            self.previews.start(kind, self.form.value(), self.form.data(), self._project())
         except SegtrainError as error:
             self._refuse(str(error))
 
@@ -220,7 +221,7 @@ class TrainDock(Dock):
 
     @property
     def _idle(self) -> bool:
-        return self.session.state is State.IDLE and not self.taught.busy
+        return self.session.state is State.IDLE and not self.previews.busy
 
     def _on_project(self) -> None:
         """Let the user start, or say who else trains in the project; another process may begin any time."""
@@ -303,7 +304,7 @@ class TrainDock(Dock):
         """Let go of viewer and engine; a running training stops, with a checkpoint."""
         self.projects.stop()
         self.session.close()
-        self.taught.close()
+        self.previews.close()
         super().shut_down()
 
 

@@ -44,6 +44,8 @@ class TrainForm(QWidget):
     changed = Signal()
     targets_asked = Signal()
     """The user wants to see what the network would be taught."""
+    augmentation_asked = Signal()
+    """The user wants to see what augmentation makes of a patch."""
 
     def __init__(self, watch: LayerWatch) -> None:
         super().__init__()
@@ -64,6 +66,12 @@ class TrainForm(QWidget):
             "Show what the network would be taught in the visible region, as layers: the targets, and what "
             "auxiliary tasks make of them"
         )
+        self.preview_augmentation = QPushButton("Preview augmentation")
+        self.preview_augmentation.setObjectName("preview_augmentation")
+        self.preview_augmentation.setToolTip(
+            "Show a labelled patch of the visible region and eight random changes of it, as layers; every "
+            "press draws anew"
+        )
         self.dataset = _form(
             DatasetConfig, "dataset_config", skip=("targets",), first=("ndim", "channel_axis")
         )
@@ -82,7 +90,7 @@ class TrainForm(QWidget):
         self._choice.add(self.images)
         self._choice.add_row("They are", self.several)
         self._choice.add(self.facts)
-        image = _column(self._choice, self.dataset)
+        image = _column(self._choice, self.dataset, self.preview_augmentation)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 4, 8, 4)
         layout.setSpacing(6)
@@ -100,6 +108,7 @@ class TrainForm(QWidget):
     def _connect(self) -> None:
         self._watch.changed.connect(self.targets.suggest)
         self.preview_targets.clicked.connect(self.targets_asked)
+        self.preview_augmentation.clicked.connect(self.augmentation_asked)
         self.images.changed.connect(self._on_layers)
         self.targets.changed.connect(self.auxiliary.refresh)
         for part in (self.targets, self.auxiliary, self.dataset, self.training, self.network, self.setup):

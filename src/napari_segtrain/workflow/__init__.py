@@ -2,6 +2,13 @@
 
 from napari_segtrain.training import resolve
 
+from .augmentation_preview import (
+    AugmentationPreview,
+    AugmentedPatch,
+    preview_augmentation,
+    share_augmentation_preview,
+    write_augmentation_preview,
+)
 from .demo import DemoResult, demo
 from .prediction import Written, load_predictor, predict, predict_files, predict_layer
 from .review import Review, complete_targets, review
@@ -16,6 +23,8 @@ from .target_preview import (
 )
 
 __all__ = [
+    "AugmentationPreview",
+    "AugmentedPatch",
     "DemoResult",
     "DerivedTarget",
     "Evaluation",
@@ -31,11 +40,14 @@ __all__ = [
     "predict",
     "predict_files",
     "predict_layer",
+    "preview_augmentation",
     "preview_targets",
     "resolve",
     "resume",
     "review",
+    "share_augmentation_preview",
     "share_target_preview",
     "train",
+    "write_augmentation_preview",
     "write_target_preview",
 ]

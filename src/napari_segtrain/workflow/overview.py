@@ -11,20 +11,16 @@ import numpy.typing as npt
 
 from napari_segtrain.targets.colours import head_colours, image_colours, number_colours, scalar_limits
 
+from .sheet import panel, scaled, write_sheet
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from .target_preview import DerivedTarget, TargetPreview
 
-_EDGE = 320
-_MARGIN = 12
-_CAPTION = 44
-_MOST_COLUMNS = 4
 _OPAQUE = 0.8
 _ARROWS = 20
 """Arrows along the longer edge of a panel."""
-
-_INK, _PAPER = (225, 225, 230), (24, 24, 28)
 
 
 def draw_overview(preview: TargetPreview, path: Path) -> None:
@@ -47,24 +43,11 @@ def draw_overview(preview: TargetPreview, path: Path) -> None:
     """
     from PIL import Image as Images
 
-    from napari_segtrain.inference import failures_explained
-
     plane = _fullest_plane(preview)
-    grey = image_colours(preview.image[:, plane] if plane is not None else preview.image)
-    panels = [_panel(_scaled(Images.fromarray(grey), preview), *_place(preview, plane))]
-    panels += [_target_panel(target, plane, grey, preview) for target in preview.targets]
-    columns = min(len(panels), max(2, math.ceil(math.sqrt(len(panels)))), _MOST_COLUMNS)
-    rows = -(-len(panels) // columns)
-    width, height = (max(getattr(panel, side) for panel in panels) for side in ("width", "height"))
-    sheet = Images.new(
-        "RGB", (columns * (width + _MARGIN) + _MARGIN, rows * (height + _MARGIN) + _MARGIN), _PAPER
-    )
-    for number, panel in enumerate(panels):
-        row, column = divmod(number, columns)
-        sheet.paste(panel, (_MARGIN + column * (width + _MARGIN), _MARGIN + row * (height + _MARGIN)))
-    with failures_explained(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        sheet.save(path)
+    pixels = image_colours(preview.image[:, plane] if plane is not None else preview.image)
+    panels = [panel(scaled(Images.fromarray(pixels), preview.spacing), *_place(preview, plane))]
+    panels += [_target_panel(target, plane, pixels, preview) for target in preview.targets]
+    write_sheet(panels, path)
 
 
 def _fullest_plane(preview: TargetPreview) -> int | None:
@@ -81,34 +64,8 @@ def _place(preview: TargetPreview, plane: int | None) -> tuple[str, str]:
     return preview.region.record, where if plane is None else f"{where}; z {preview.region.start[0] + plane}"
 
 
-def _scaled(picture: Image, preview: TargetPreview) -> Image:
-    """Make a picture as large as a panel, with voxels as high and wide as they are."""
-    from PIL import Image as Images
-
-    y, x = preview.spacing[-2:]
-    height, width = picture.height * y, picture.width * x
-    scale = _EDGE / max(height, width)
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    return picture.resize(size, Images.Resampling.NEAREST)
-
-
-def _panel(picture: Image, title: str, note: str, bar: npt.NDArray[np.uint8] | None = None) -> Image:
-    """Return a picture with a title and a note below, and a bar of colours beside the note."""
-    from PIL import Image as Images
-    from PIL import ImageDraw
-
-    panel = Images.new("RGB", (_EDGE, _EDGE + _CAPTION), _PAPER)
-    panel.paste(picture, ((_EDGE - picture.width) // 2, _EDGE - picture.height))
-    pen = ImageDraw.Draw(panel)
-    pen.text((2, _EDGE + 6), title, fill=_INK)
-    pen.text((2, _EDGE + 24), note, fill=_INK)
-    if bar is not None:
-        panel.paste(Images.fromarray(bar), (_EDGE - bar.shape[1] - 2, _EDGE + 26))
-    return panel
-
-
 def _target_panel(
-    target: DerivedTarget, plane: int | None, grey: npt.NDArray[np.uint8], preview: TargetPreview
+    target: DerivedTarget, plane: int | None, pixels: npt.NDArray[np.uint8], preview: TargetPreview
 ) -> Image:
     from PIL import Image as Images
 
@@ -131,11 +88,11 @@ def _target_panel(
     else:
         colours = head_colours(target.head, values, valid)
     share = _OPAQUE * (colours[..., 3:] > 0)
-    mixed = ((1 - share) * grey + share * colours[..., :3]).astype(np.uint8)
-    picture = _scaled(Images.fromarray(mixed), preview)
+    mixed = ((1 - share) * pixels + share * colours[..., :3]).astype(np.uint8)
+    picture = scaled(Images.fromarray(mixed), preview.spacing)
     if target.head.kind in ("vector", "line"):
         _draw_arrows(picture, values[-2:], valid, preview.spacing[-2:], target.head.kind == "vector")
-    return _panel(picture, f"{target.head.name}  ({target.head.encoding.replace('_', ' ')})", note, bar)
+    return panel(picture, f"{target.head.name}  ({target.head.encoding.replace('_', ' ')})", note, bar)
 
 
 def _with_alpha(colours: npt.NDArray[np.uint8], valid: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:

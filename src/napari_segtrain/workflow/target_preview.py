@@ -101,20 +101,40 @@ def preview_targets(
     ConfigError, DataError
         When configuration or data cannot work, there is no such image or region, or nothing is labelled.
     """
+    config, dataset = open_labelled(config, data)
+    resolved = resolve(config, dataset)
+    if hint is not None:
+        chosen = _looked_at(dataset, hint, resolved.patch_size)
+    elif region is not None:
+        chosen = _asked_for(labelled_record(dataset, image), region)
+    else:
+        chosen = _most_labelled(dataset, image, config, resolved)
+    return _derive(dataset.records[chosen.record], chosen, config, resolved)
+
+
+def open_labelled(config: ExperimentConfig, data: DataSpec) -> tuple[ExperimentConfig, Dataset]:
+    """Return the experiment with its targets and the data, or say that nothing is labelled."""
     dataset = open_data(data, config)
     config = complete_targets(config, dataset)
     if not dataset.labelled_records():
         faults = [*dataset.faults, "no image has labels of a target; paint some, or check the target's name"]
         raise DataError.listing(faults, dataset.origin)
-    resolved = resolve(config, dataset)
-    if hint is not None:
-        chosen = _looked_at(dataset, hint, resolved.patch_size)
-    elif region is not None:
-        chosen = _asked_for(_labelled_record(dataset, image), region)
-    else:
-        records = dataset.labelled_records() if image is None else [_labelled_record(dataset, image)]
-        chosen = _most_labelled(dataset, records, config, resolved)
-    return _derive(dataset.records[chosen.record], chosen, config, resolved)
+    return config, dataset
+
+
+def index_of(
+    dataset: Dataset, records: Sequence[Record], config: ExperimentConfig, resolved: ResolvedExperiment
+) -> PatchIndex:
+    """Count where in whole images patches have labels."""
+    whole = [Region(record.id, (0,) * record.ndim, record.shape) for record in records]
+    return PatchIndex.build(
+        dataset,
+        whole,
+        resolved.patch_size,
+        config.dataset_config,
+        facts=resolved.facts,
+        foreground_only=config.tr_config.loss_on_label_only,
+    )
 
 
 def _derive(
@@ -130,7 +150,7 @@ def _derive(
     return TargetPreview(region, pixels, record.spacing, record.image.unit, targets)
 
 
-def _labelled_record(dataset: Dataset, image: str | None) -> Record:
+def labelled_record(dataset: Dataset, image: str | None) -> Record:
     """Return the record of a name, or the only one that has labels."""
     labelled = {record.id: record for record in dataset.labelled_records()}
     if image is None:
@@ -172,24 +192,28 @@ def _asked_for(record: Record, bounds: Bounds) -> Region:
 
 
 def _most_labelled(
-    dataset: Dataset, records: Sequence[Record], config: ExperimentConfig, resolved: ResolvedExperiment
+    dataset: Dataset, image: str | None, config: ExperimentConfig, resolved: ResolvedExperiment
 ) -> Region:
-    whole = [Region(record.id, (0,) * record.ndim, record.shape) for record in records]
-    index = PatchIndex.build(dataset, whole, resolved.patch_size, config.dataset_config, facts=resolved.facts)
-    spec = index.fullest()
+    records = dataset.labelled_records() if image is None else [labelled_record(dataset, image)]
+    spec = index_of(dataset, records, config, resolved).fullest()
     shape = dataset.records[spec.record].shape
     start = tuple(max(a, 0) for a in spec.start)
     return Region(spec.record, start, tuple(min(b, n) for b, n in zip(spec.stop, shape, strict=True)))
 
 
-def _looked_at(dataset: Dataset, hint: PreviewHint, patch: tuple[int, ...]) -> Region:
-    """Return the region of what is looked at, not smaller than a patch and not too large."""
+def looked_at(dataset: Dataset, hint: PreviewHint) -> tuple[Record, tuple[int, ...], tuple[int, ...]]:
+    """Return the image that is looked at, of a stack the one of it, and bounds on the spatial axes."""
     layer = image_layers(dataset).get(hint.record)
     if layer is None:
         raise DataError(f"the image {hint.record!r} has no labels of a target; choose another, or paint some")
-    record, start, stop = layer.records[0], hint.start, hint.stop
     if layer.stacked:
-        record, start, stop = layer.records[start[0]], start[1:], stop[1:]
+        return layer.records[hint.start[0]], hint.start[1:], hint.stop[1:]
+    return layer.records[0], hint.start, hint.stop
+
+
+def _looked_at(dataset: Dataset, hint: PreviewHint, patch: tuple[int, ...]) -> Region:
+    """Return the region of what is looked at, not smaller than a patch and not too large."""
+    record, start, stop = looked_at(dataset, hint)
     size = [max(b - a, n) for a, b, n in zip(start, stop, patch, strict=True)]
     size = [min(n, length) for n, length in zip(size, record.shape, strict=True)]
     while math.prod(size) > MOST_VOXELS:

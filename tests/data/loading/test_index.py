@@ -100,6 +100,27 @@ def test_index_equals_a_look_at_every_voxel(dataset, record, case, min_ratio, mi
 
 
 @given(label_volumes(), st.integers(0, 10**6))
+@settings(deadline=None, max_examples=40)
+def test_the_nearest_position_is_the_nearest_of_all(dataset, record, case, seed):
+    labels, mask, region, patch, stride, chunks = case
+    if not brute_force(labels, region, patch, stride, mask=mask):
+        return
+    _, index = build(dataset, record, labels, region, patch, stride, mask, chunks)
+    point = np.random.default_rng(seed).uniform(-5, 30, labels.ndim)
+
+    def away(spec):
+        inside = [
+            (max(a, r) + min(b, e)) / 2
+            for a, b, r, e in zip(spec.start, spec.stop, region.start, region.stop, strict=True)
+        ]
+        return np.square(np.subtract(inside, point)).sum()
+
+    nearest = index.positions.nearest(point)
+    assert nearest in list(index.positions)
+    assert away(nearest) == min(away(spec) for spec in index.positions)
+
+
+@given(label_volumes(), st.integers(0, 10**6))
 @settings(deadline=None, max_examples=60)
 def test_update_in_place_equals_a_new_index(dataset, record, case, seed):
     labels, mask, region, patch, stride, chunks = case

@@ -20,8 +20,8 @@ def describe(params: AugmentationParameters) -> tuple[str, ...]:
     Returns
     -------
     tuple of str
-        Such as ``("flip y", "rotate 34°", "noise 0.12 σ")``; empty for a patch that stays as it is. σ is the
-        standard deviation of the patch.
+        Such as ``("flip y", "rotate 34°", "noise 0.12 std")``; empty for a patch that stays as it is. std
+        is the standard deviation of the patch.
     """
     return (*_spatial(params.spatial), *_intensity(params.intensity))
 
@@ -38,7 +38,7 @@ def _spatial(params: SpatialParameters) -> Iterator[str]:
     for shear in params.shears:
         yield f"shear {axes[shear.axis]} along {axes[shear.along]} {np.rad2deg(shear.angle):.0f}°"
     if params.scale != 1.0:
-        yield f"size × {params.scale:.2f}"
+        yield f"scale {params.scale:.2f}"
     if params.elastic is not None:
         yield f"deform by up to {np.abs(params.elastic).max():.3g}"
 
@@ -47,19 +47,19 @@ def _intensity(params: IntensityParameters) -> Iterator[str]:
     if params.blur is not None:
         yield f"blur {params.blur:.2f} px"
     if params.low_resolution is not None:
-        yield f"resolution ÷ {params.low_resolution:.2f}"
+        yield f"resolution 1/{params.low_resolution:.2f}"
     if params.gamma is not None:
         yield f"gamma {_joined(params.gamma, '.2f')}"
     if params.contrast is not None:
-        yield f"contrast × {_joined(params.contrast, '.2f')}"
+        yield f"contrast {_joined(params.contrast, '.2f')}"
     if params.brightness is not None:
-        yield f"brightness {_joined(params.brightness, '+.2f')} σ"
+        yield f"brightness {_joined(params.brightness, '+.2f')} std"
     if isinstance(params.illumination, Gradient):
         yield f"light ± {params.illumination.depth:.0%} along {params.illumination.angle:.0f}°"
     if isinstance(params.illumination, SliceLight):
-        yield f"light of slices ± {np.std(params.illumination.shifts):.2f} σ"
+        yield f"light of slices ± {np.std(params.illumination.shifts):.2f} std"
     if params.noise is not None:
-        yield f"noise {_joined(params.noise.sigma, '.2f')} σ"
+        yield f"noise {_joined(params.noise.sigma, '.2f')} std"
     if params.missing is not None:
         yield f"missing slices {_joined(params.missing.positions, 'd')}"
 

@@ -1,26 +1,88 @@
-"""From the button to layers: what a network would be taught in the visible region, before any training."""
+"""From a button to layers: what training would see of the visible region, before any training."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from qtpy.QtCore import QObject, Signal
 
 from ..config import ExperimentConfig, SegtrainError
-from ..engine.protocol import PreviewTargets
-from ..runs import Event, Finished, Refused, RunState, TargetsReady
+from ..engine.protocol import PreviewAugmentation, PreviewTargets
+from ..runs import AugmentationReady, Event, Finished, PreviewHint, Refused, RunState, TargetsReady
 from ..runs.scratch import Scratch
+from . import augmentation_layers, target_layers
 from .data_spec import TrainingData
 from .engine_session import EngineSession
-from .followers import read_targets, write_copies
+from .followers import read_preview, write_copies
 from .gaze import looked_at
 from .placing import Place, place_of
-from .target_layers import show
+
+Command = PreviewTargets | PreviewAugmentation
+Ready = TargetsReady | AugmentationReady
 
 
-class TargetSession(QObject):
-    """Has the engine derive targets and shows them, one region at a time.
+@dataclass(frozen=True)
+class PreviewKind:
+    """Something that can be looked at before any training.
+
+    Attributes
+    ----------
+    says
+        What the dock says meanwhile.
+    command
+        Makes the command of configuration, folder, what is looked at, and how often it was asked for before.
+    read
+        Turns the engine's answer into what `show` takes, away from the main thread.
+    show
+        Adds the layers, and returns what to tell the user.
+    """
+
+    says: str
+    command: Callable[[ExperimentConfig, str, PreviewHint, int], Command]
+    read: Callable[[Any, Place], Any]
+    show: Callable[[Any, Any, Place, TrainingData], str]
+
+
+def _targets(config: ExperimentConfig, output: str, hint: PreviewHint, again: int) -> Command:
+    return PreviewTargets(config=config.to_dict(), data={}, output=output, hint=hint)
+
+
+def _show_targets(viewer: Any, found: Any, place: Place, data: TrainingData) -> str:
+    target_layers.show(viewer, found, place, several=len(data.images) > 1)
+    return f"Targets of {_size(place)} voxels: {', '.join(layer.head.name for layer in found)}"
+
+
+def _augmentation(config: ExperimentConfig, output: str, hint: PreviewHint, again: int) -> Command:
+    seed = config.tr_setup.seed + again
+    return PreviewAugmentation(config=config.to_dict(), data={}, output=output, hint=hint, seed=seed)
+
+
+def _show_augmentation(viewer: Any, found: Any, place: Place, data: TrainingData) -> str:
+    augmentation_layers.show(viewer, found, place, data)
+    draws = len(found.words) - 1
+    return (
+        f"A patch of {_size(place)} voxels as it is, and {draws} augmented ones along the new slider; press "
+        "again for others"
+    )
+
+
+def _size(place: Place) -> str:
+    return " × ".join(map(str, place.size))
+
+
+TARGETS = PreviewKind(
+    "Deriving the targets of what is visible …", _targets, target_layers.prepare, _show_targets
+)
+AUGMENTATION = PreviewKind(
+    "Augmenting a patch of what is visible …", _augmentation, augmentation_layers.prepare, _show_augmentation
+)
+
+
+class PreviewSession(QObject):
+    """Has the engine prepare something to look at and shows it, one at a time.
 
     Every start is followed by exactly one `ended`.
 
@@ -44,7 +106,9 @@ class TargetSession(QObject):
         super().__init__(parent)
         self._viewer = viewer
         self._engine = engine
-        self._command: PreviewTargets | None = None
+        self._command: Command | None = None
+        self._kind = TARGETS
+        self._asked = 0
         self._data: TrainingData | None = None
         self._scratch: Scratch | None = None
         self._worker: Any = None
@@ -53,14 +117,16 @@ class TargetSession(QObject):
 
     @property
     def busy(self) -> bool:
-        """Whether targets are being derived."""
+        """Whether something is being prepared."""
         return self._command is not None
 
-    def start(self, config: ExperimentConfig, data: TrainingData, project: Path) -> None:
-        """Derive what is visible of the first visible image; returns at once.
+    def start(self, kind: PreviewKind, config: ExperimentConfig, data: TrainingData, project: Path) -> None:
+        """Prepare what is visible of the first visible image; returns at once.
 
         Parameters
         ----------
+        kind
+            What to look at; asked for again, what is random is drawn anew.
         config
             The experiment.
         data
@@ -78,19 +144,16 @@ class TargetSession(QObject):
         images = list(data.images.values())
         image = next((image for image in images if image.layer.visible), images[0])
         self._scratch = Scratch.create(project)
-        self._data, self._reading = data, False
-        self._command = PreviewTargets(
-            config=config.to_dict(),
-            data={},
-            output=str(self._scratch.folder / "targets"),
-            hint=looked_at(self._viewer, image),
-        )
+        self._data, self._reading, self._kind = data, False, kind
+        output = str(self._scratch.folder / "preview")
+        self._command = kind.command(config, output, looked_at(self._viewer, image), self._asked)
+        self._asked += 1
         job = self._command.job
         worker = write_copies(data.copies, self._scratch)
         worker.returned.connect(lambda fault: self._on_written(fault, job))
         self._worker = worker
         self.changed.emit()
-        self.said.emit("Deriving the targets of what is visible …")
+        self.said.emit(kind.says)
         worker.start()
 
     def close(self) -> None:
@@ -113,7 +176,7 @@ class TargetSession(QObject):
     def _on_event(self, event: Event) -> None:
         if self._command is None or event.job != self._command.job or self._data is None:
             return
-        if isinstance(event, TargetsReady):
+        if isinstance(event, Ready):
             place = place_of(self._data.images, event.record, event.start, event.stop)
             if place is not None:
                 self._read(event, place)
@@ -122,10 +185,10 @@ class TargetSession(QObject):
         elif isinstance(event, Finished) and not self._reading:
             self._end(event.status is not RunState.FAILED, event.message)
 
-    def _read(self, event: TargetsReady, place: Place) -> None:
+    def _read(self, event: Ready, place: Place) -> None:
         self._reading = True
         job = event.job
-        worker = read_targets(event, place)
+        worker = read_preview(self._kind.read, event, place)
         worker.returned.connect(lambda found: self._show(found, place, job))
         self._worker = worker
         worker.start()
@@ -136,9 +199,7 @@ class TargetSession(QObject):
         if isinstance(found, str):
             self._end(False, found)
             return
-        show(self._viewer, found, place, several=len(self._data.images) > 1)
-        size = " × ".join(map(str, place.size))
-        self._end(True, f"Targets of {size} voxels: {', '.join(layer.head.name for layer in found)}")
+        self._end(True, self._kind.show(self._viewer, found, place, self._data))
 
     def _end(self, well: bool, message: str) -> None:
         self._release()

@@ -31,8 +31,8 @@ def with_task(dock: Any, task: AuxiliaryTask) -> None:
     dock.set_value(config.replace(auxiliary_tasks={"normals": task}))
 
 
-def click(qtbot: Any, dock: Any) -> None:
-    button = dock.findChild(QPushButton, "preview_targets")
+def click(qtbot: Any, dock: Any, name: str = "preview_targets") -> None:
+    button = dock.findChild(QPushButton, name)
     qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
 
 
@@ -41,10 +41,10 @@ def test_the_button_shows_what_would_be_learned(
 ) -> None:
     with_task(dock, SurfaceNormalsTask(source_target="cells"))
     click(qtbot, dock)
-    assert dock.taught.busy
+    assert dock.previews.busy
     assert not dock.panel.buttons["start"].isEnabled()
     assert not dock.panel.buttons["stop"].isEnabled()
-    until(lambda: not dock.taught.busy)
+    until(lambda: not dock.previews.busy)
     assert dock.panel.buttons["start"].isEnabled()
     assert "normals" in dock.panel.text
     layer = viewer.layers["normals · target"]
@@ -62,13 +62,55 @@ def test_what_cannot_be_derived_is_said(
 ) -> None:
     with_task(dock, SurfaceNormalsTask(source_target="cells", out_channels=7))
     click(qtbot, dock)
-    until(lambda: not dock.taught.busy)
+    until(lambda: not dock.previews.busy)
     assert "7 was given, but surface_normals has 2 in 2D" in notes[-1][1]
     assert "normals · target" not in viewer.layers
     viewer.layers.remove("im_cells")
     click(qtbot, dock)
-    assert not dock.taught.busy
+    assert not dock.previews.busy
     assert "no target" in notes[-1][1] or "labels" in notes[-1][1]
+
+
+def test_the_button_shows_a_patch_and_eight_draws_and_every_press_draws_anew(
+    qtbot: Any, viewer: Any, dock: Any, until: Until, notes: list[tuple[str, str]]
+) -> None:
+    camera = getattr(viewer, "scene", viewer).camera
+    camera.zoom = 3.5
+    click(qtbot, dock, "preview_augmentation")
+    assert dock.previews.busy
+    assert not dock.panel.buttons["start"].isEnabled()
+    until(lambda: not dock.previews.busy)
+    assert "8 augmented" in dock.panel.text
+    assert camera.zoom == 3.5
+    image, labels = viewer.layers["im · augmented"], viewer.layers["im · augmented · cells"]
+    assert image.data.shape == labels.data.shape == (9, 80, 90)
+    assert tuple(image.scale) == (1, 2, 2)
+    first = image.data
+    np.testing.assert_array_equal(first[0], viewer.layers["im"].data)
+    click(qtbot, dock, "preview_augmentation")
+    until(lambda: not dock.previews.busy)
+    assert [layer.name for layer in viewer.layers].count("im · augmented") == 1
+    again = viewer.layers["im · augmented"].data
+    np.testing.assert_array_equal(again[0], first[0])
+    assert not np.array_equal(again[1:], first[1:])
+    # What is shown is nothing to train on.
+    assert [layer.name for layer in dock.form.images.layers()] == ["im"]
+    assert notes == []
+    assert not list((Path(dock.project.value()) / ".scratch").iterdir())
+
+
+def test_what_cannot_be_augmented_is_said(
+    qtbot: Any, viewer: Any, dock: Any, until: Until, notes: list[tuple[str, str]]
+) -> None:
+    viewer.layers["im_cells"].data = np.zeros((80, 90), np.uint8)
+    click(qtbot, dock, "preview_augmentation")
+    until(lambda: not dock.previews.busy)
+    assert "no labelled voxel" in notes[-1][1]
+    assert "im · augmented" not in viewer.layers
+    viewer.layers.remove("im")
+    click(qtbot, dock, "preview_augmentation")
+    assert not dock.previews.busy
+    assert "no image layer is chosen" in notes[-1][1]
 
 
 def test_a_dock_that_is_closed_meanwhile_leaves_nothing_behind(
