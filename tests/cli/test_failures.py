@@ -35,6 +35,35 @@ def test_what_is_worth_knowing_is_said_and_training_goes_on(run, small, disc_fol
     assert "2 notes on the data" in events
 
 
+def test_a_loss_that_sees_no_voxel_is_said_once_everywhere(run, small, disc_folder, tmp_path):
+    data = disc_folder(count=3)
+    for number, value in enumerate((0, 0, 1)):
+        painted = np.full((64, 72), value, np.uint8)
+        painted[:9, :9] *= 2
+        tifffile.imwrite(data / "labels" / f"im{number}_other.tif", painted)
+    (data / "split.json").write_text(json.dumps({"train": ["im0", "im1"], "val": ["im2"]}))
+    settings = [
+        "--set",
+        "dataset_config.targets={cells: {kind: binary}, other: {kind: binary, unlabelled: 0}}",
+    ]
+    code, out, err = run(
+        "train", "-i", data, "-o", tmp_path / "P", "--config-path", small, "--num-epochs", 3, *settings
+    )
+    assert code == 0, err
+    sentence = (
+        "other (BCEDiceLoss) learned nothing in epoch 1: no voxel was valid for the loss. "
+        "Probably 'other' has only unlabelled voxels in the training patches"
+    )
+    folder = next((tmp_path / "P" / "runs").glob("[a-z]*"))
+    places = [
+        out,
+        *((folder / name).read_text() for name in ("summary.txt", "events.jsonl", "logs/training.log")),
+    ]
+    assert [place.count(sentence) for place in places] == [1, 1, 1, 1]
+    assert sum(sentence in warning for warning in RunFolder.open(folder).read_info().warnings) == 1
+    assert not any("cells (" in place for place in places)
+
+
 @pytest.mark.parametrize("device", ["cuda", "cuda:7", "gpu", "mps"])
 def test_a_gpu_that_is_not_there_is_replaced_and_named(
     run, small, disc_folder, tmp_path, monkeypatch, device

@@ -171,6 +171,31 @@ def test_heads_are_checked_all_at_once(make_head):
         check_heads(bad[:1], 2)
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"weight": 0.0}, "auxiliary_tasks.a.loss_weight: the weight of a is 0"),
+        ({"weight": 0.0, "target": "a"}, "dataset_config.targets.a.weight: the weight of a is 0"),
+        (
+            {"losses": (LossConfig(name="MSELoss", weight=0.0), LossConfig(name="L1Loss", weight=0.0))},
+            "auxiliary_tasks.a.losses: every loss of a has the weight 0",
+        ),
+        (
+            {"losses": (LossConfig(name="MSELoss", start_epoch=9), LossConfig(name="L1Loss", weight=0.0))},
+            "auxiliary_tasks.a.losses: the losses of a count from epoch 9 on, training has 9 epochs",
+        ),
+    ],
+)
+def test_an_output_whose_losses_never_count_has_none(make_head, changes, words):
+    with pytest.raises(ConfigError) as raised:
+        check_heads([make_head(name="a", **changes)], 2, epochs=9)
+    assert str(raised.value) == (
+        f"{words}, and an output without a loss would not learn. Change that, or leave it out"
+    )
+    if "losses" in changes and changes["losses"][0].weight:
+        check_heads([make_head(name="a", **changes)], 2, epochs=10)
+
+
 def test_reading_the_table_loads_no_torch():
     code = (
         "import sys; from napari_segtrain.losses import loss_names, check_loss; loss_names('binary'); "

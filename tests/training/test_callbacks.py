@@ -323,7 +323,8 @@ def test_painted_labels_reach_the_data_and_are_confirmed(make_experiment) -> Non
     assert any("nobody" in event.message for event in made.of(Warned))
 
 
-def test_a_head_without_a_labelled_voxel_is_warned_of(make_experiment, layers) -> None:
+@pytest.mark.parametrize("label_only", [False, True])
+def test_a_head_without_a_valid_voxel_is_warned_of_once(make_experiment, layers, label_only: bool) -> None:
     data = layers(2)
     for item in data["layers"]:
         item["labels"]["other"] = item["labels"]["fg"] * 0
@@ -334,21 +335,36 @@ def test_a_head_without_a_labelled_voxel_is_warned_of(make_experiment, layers) -
         data=data,
         dataset_config__targets=targets,
         dataset_config__foreground_oversampling=0.0,
+        auxiliary_tasks={"far": {"type": "surface_normals", "source_target": "fg"}},
         tr_config__steps_per_epoch=1,
         tr_config__batch_size=1,
+        tr_config__loss_on_label_only=label_only,
     )
     loss = made.experiment.module.loss
     real = loss.forward
 
     def blind(outputs: Any, batch: Any, epoch: int) -> Any:
-        batch = {**batch, "other_mask": torch.zeros_like(batch["other_mask"])}
-        return real(outputs, batch, epoch)
+        blinded = ["other_mask"] if epoch == 0 else ["other_mask", "far_mask"]
+        return real(outputs, {**batch, **{name: torch.zeros_like(batch[name]) for name in blinded}}, epoch)
 
     loss.forward = blind
     made.fit()
-    messages = [event.message for event in made.of(Warned)]
-    assert any(m.startswith("other had no labelled voxel in epoch 1") for m in messages)
-    assert not any(m.startswith("fg had") for m in messages)
+    training, validation, later, judged = [
+        e.message for e in made.of(Warned) if "no voxel was valid" in e.message
+    ]
+    assert training.startswith("other (BCEDiceLoss) learned nothing in epoch 1: ")
+    why = (
+        "no foreground in the training patches"
+        if label_only
+        else "only unlabelled voxels in the training patches"
+    )
+    assert f"Probably 'other' has {why}" in training
+    assert "dataset_config.targets.other" in training
+    assert validation.startswith("other (BCEDiceLoss) could not be judged in epoch 1: ")
+    assert "tr_setup.train_split" in validation
+    assert later.startswith("far (CosineSimilarityLoss) learned nothing in epoch 2: ")
+    assert "what is derived from 'fg' is not defined" in later
+    assert judged.startswith("far (CosineSimilarityLoss) could not be judged in epoch 2: ")
 
 
 # -------------------------------------------------------------------------------------- the rest

@@ -124,5 +124,4 @@ def evaluate(
             emit=progress,
             control=control,
         )
-    console.print(report.table())
-    print_lines(console, [f"written to {report.path}"])
+    print_lines(console, [report.table(), f"written to {report.path}"])

@@ -89,7 +89,8 @@ def _epoch_line(event: events.EpochDone) -> str:
 
 
 def _is_score(key: str) -> bool:
-    return key.startswith("val_") and not key.endswith("loss") and "/" not in key
+    """Return whether a value of a row judges an output of the validation: one each, not its losses."""
+    return key.startswith("val_") and key.endswith(("_dice", "_mae", "_angle"))
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
@@ -116,13 +117,13 @@ class Report:
         rows = self.to_dict()
         names = ("dice", "iou", "ap50", "map", "f1", "accuracy", "mae", "angular_error")
         shown = [name for name in names if any(row.get(name) is not None for row in rows.values())]
-        table = Table("target", *(n.replace("_", " ") for n in shown), "images", highlight=False)
+        table = Table("target", *(n.replace("_", " ") for n in shown), "images", box=SIMPLE, highlight=False)
         for name, row in rows.items():
             cells = (_text(row.get(score)) for score in shown)
             table.add_row(name, *cells, str(len(row["images"])))
         buffer = io.StringIO()
         Console(file=buffer, width=width, color_system=None, markup=False).print(table)
-        return buffer.getvalue()
+        return "\n".join(line.rstrip() for line in buffer.getvalue().strip("\n").splitlines())
 
 
 def _summary(images: Mapping[str, Scores]) -> dict[str, Any]:

@@ -76,7 +76,7 @@ class LossResult:
     valid: dict[str, Tensor]
 
 
-def check_heads(heads: Sequence[HeadLike], ndim: int) -> None:
+def check_heads(heads: Sequence[HeadLike], ndim: int, epochs: int | None = None) -> None:
     """Refuse heads that cannot be trained, before anything is trained.
 
     Parameters
@@ -85,17 +85,22 @@ def check_heads(heads: Sequence[HeadLike], ndim: int) -> None:
         All outputs of the network.
     ndim
         Spatial axes.
+    epochs
+        Length of the training; None when it is not known.
 
     Raises
     ------
     ConfigError
-        Lists every fault: a head without a loss, an unknown loss or setting, a loss that cannot serve.
+        Lists every fault: a head without a loss that ever counts, an unknown loss or setting, a loss that
+        cannot serve.
     """
     faults: list[str] = []
     for head in heads:
         key = _losses_key(head)
-        if not head.losses:
-            faults.append(f"{key}: {head.name} has no loss; an output without one would not learn")
+        if idle := _idle(head, key, epochs):
+            faults.append(
+                f"{idle}, and an output without a loss would not learn. Change that, or leave it out"
+            )
         for loss in head.losses:
             reason = check_loss(loss.name, head.encoding, head.out_channels, ndim, head.activation)
             if reason:
@@ -108,6 +113,22 @@ def check_heads(heads: Sequence[HeadLike], ndim: int) -> None:
     if faults:
         # The parts of an instance target share its losses, and their faults.
         raise ConfigError.listing(list(dict.fromkeys(faults)))
+
+
+def _idle(head: HeadLike, key: str, epochs: int | None) -> str:
+    """Say why a head would never learn; an empty text when it would."""
+    if not head.losses:
+        return f"{key}: {head.name} has no loss"
+    if head.weight == 0:
+        weight = f"{key.removesuffix('losses')}{'loss_' if key.startswith('auxiliary') else ''}weight"
+        return f"{weight}: the weight of {head.name} is 0"
+    counting = [loss for loss in head.losses if loss.weight > 0]
+    if not counting:
+        return f"{key}: every loss of {head.name} has the weight 0"
+    first = min(loss.start_epoch for loss in counting)
+    if epochs is not None and first >= epochs:
+        return f"{key}: the losses of {head.name} count from epoch {first} on, training has {epochs} epochs"
+    return ""
 
 
 def _losses_key(head: HeadLike) -> str:

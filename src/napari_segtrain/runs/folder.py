@@ -298,6 +298,19 @@ class RunFolder:
             raise RunError(f"{self.events_path}: cannot be written ({explain_os_error(error)})") from error
         return finished
 
+    def add_warning(self, message: str) -> None:
+        """Keep what the user was told in `run.json` and `summary.txt`; the same words once.
+
+        Raises
+        ------
+        RunError
+            When a file cannot be read or written.
+        """
+        known = self.read_info().warnings
+        if message not in known:
+            self.update_info(warnings=(*known, message))
+            self.write_summary()
+
     def write_summary(self) -> None:
         """Write `summary.txt` from `run.json`; at the end of an epoch, for example.
 

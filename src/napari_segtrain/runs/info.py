@@ -57,6 +57,8 @@ class RunInfo(Config):
     """A `FinishReason`, once it ended."""
     message: str = ""
     """Why it failed or was interrupted, for the user."""
+    warnings: tuple[str, ...] = ()
+    """What the user was told while it ran, each once."""
     final_metrics: dict[str, Number] = Field(default_factory=dict)
     """The metrics of the last completed epoch, or of the evaluation after training."""
     device: str | None = None

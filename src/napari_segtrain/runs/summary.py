@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 from .info import RunInfo
 from .states import RunState
 
+_TERM = re.compile(r"_(?:[A-Za-z0-9]*Loss|clDice)(?:_\d+)?$")
+"""Ends of the names of single terms of a loss; they are in `metrics.json`, a summary has their sums."""
+
 
 def summary_text(info: RunInfo) -> str:
-    """Return the text of `summary.txt`: status, epoch, best, device, parameters, split sizes, time."""
+    """Return the text of `summary.txt`: how far it got, on what, in what time; warnings, losses, scores."""
     lines = [
         ("run", info.name),
         ("status", _status(info)),
@@ -18,10 +23,20 @@ def summary_text(info: RunInfo) -> str:
         ("split", ", ".join(f"{part} {size}" for part, size in info.split.items()) or "no split yet"),
         ("time", format_seconds(info.seconds)),
     ]
-    lines += [(name, _number(value)) for name, value in info.final_metrics.items() if name != "epoch"]
     if info.message:
-        lines.append(("message", info.message.replace("\n", "\n" + " " * 12)))
-    return "".join(f"{label + ':':<11} {text}\n" for label, text in lines)
+        lines.append(("message", _indented(info.message)))
+    lines += [("warning", _indented(warning)) for warning in info.warnings]
+    scores = [name for name in info.final_metrics if name != "epoch" and not _TERM.search(name)]
+    width = max((len(name) for name in scores), default=0) + 1
+    return "".join(
+        [f"{label + ':':<11} {text}\n" for label, text in lines]
+        + ["\n" if scores else ""]
+        + [f"{name + ':':<{width}} {_number(info.final_metrics[name])}\n" for name in scores]
+    )
+
+
+def _indented(text: str) -> str:
+    return text.replace("\n", "\n" + " " * 12)
 
 
 def _status(info: RunInfo) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,8 +45,6 @@ from .trainer import build_callbacks, build_trainer
 
 if TYPE_CHECKING:
     from napari_segtrain.data import Dataset
-
-logger = logging.getLogger(__name__)
 
 NEEDED = ("model", "model_config", "resolved", "rows")
 """What a checkpoint must hold to go on from it."""
@@ -165,7 +162,6 @@ class Experiment:
                 "label a second place, or add a split.json"
             )
         for message in messages:
-            logger.warning(message)
             self.emit(Warned(message=message))
 
     def fit(

@@ -78,8 +78,8 @@ class SegmentationModule(pl.LightningModule):
         Learning rate of the latest step.
     description
         What checkpoints say of the network apart from its state.
-    unseen_heads
-        Heads that had no labelled voxel in the latest epoch.
+    unseen_heads, unjudged_heads
+        Heads that had no labelled voxel in the training, or in the validation, of the latest epoch.
     """
 
     def __init__(
@@ -123,6 +123,7 @@ class SegmentationModule(pl.LightningModule):
         self.last_step: StepInfo | None = None
         self.last_rate = self.optimization.learning_rate
         self.unseen_heads: list[str] = []
+        self.unjudged_heads: list[str] = []
         self.description: dict[str, Any] = {}
         self.pending_random_states: Mapping[str, Any] | None = None
         self._gradients: Gradients | None = None
@@ -199,7 +200,7 @@ class SegmentationModule(pl.LightningModule):
         row: Row = {"epoch": self.epochs_done + 1}
         row.update(_losses("train_", self.train_tally))
         row.update(compute_scores(self.train_metrics))
-        self.unseen_heads = self.train_tally.unseen()
+        self.unseen_heads, self.unjudged_heads = self.train_tally.unseen(), self.val_tally.unseen()
         if not self.val_tally.empty:
             row.update(_losses("val_", self.val_tally))
             row.update(compute_scores(self.val_metrics))

@@ -242,7 +242,7 @@ def _checked_heads(config: ExperimentConfig, facts: DataFacts) -> tuple[Head, ..
         heads = resolve_heads(config, facts, faults)
     if heads:
         with _noting(faults):
-            check_heads(heads, facts.ndim)
+            check_heads(heads, facts.ndim, config.tr_config.num_epochs)
         with _noting(faults):
             # Before the split is known, a value of the validation is taken to be possible.
             check_monitor(config.tr_config.monitor, heads, validates=True)

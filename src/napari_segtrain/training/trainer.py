@@ -32,6 +32,7 @@ from .callbacks import (
     StopAfter,
     TensorBoardCallback,
     TimeLimit,
+    UnseenHeads,
 )
 from .callbacks.checkpoints import RunCheckpointIO
 from .callbacks.labels import ApplyLabels
@@ -84,6 +85,8 @@ def build_callbacks(
     callbacks: list[pl.Callback] = [NanGuard(), RowWriter(run), checkpoints, Announcer(emit, tr.num_epochs)]
     if tensorboard:
         callbacks.append(TensorBoardCallback(run.tensorboard))
+    if resolved is not None:
+        callbacks.append(UnseenHeads(resolved.heads, emit, label_only=tr.loss_on_label_only))
     if tr.debug_pictures and resolved is not None:
         name, spacing = config.tr_setup.model_name, resolved.facts.spacing
         callbacks.append(DebugPictures(run, name, tr.debug_pictures, resolved.heads, spacing, emit))

@@ -264,6 +264,8 @@ def _execute(
     with run.open_events() as write, log_to(run), _warnings_to_log():
 
         def tell(event: Event) -> None:
+            if isinstance(event, Warned):
+                _note(run, event.message)
             write(event)
             emit(event)
 
@@ -301,6 +303,16 @@ def _execute(
         metrics=result.rows[-1] if result.rows else {},
         message=message,
     )
+
+
+def _note(run: RunFolder, warning: str) -> None:
+    """Write a warning into the run's log and summary."""
+    logger.warning(warning)
+    try:
+        run.add_warning(warning)
+    except RunError as error:
+        # An announcement never fails; what cannot be written will end the run where it matters.
+        logger.error("the warning cannot be written down: %s", error)
 
 
 def _last_words(run: RunFolder, result: FitResult) -> str:

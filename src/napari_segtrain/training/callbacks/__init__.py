@@ -10,6 +10,7 @@ from .nan_guard import NanGuard
 from .preview import Preview, PreviewCallback
 from .rows import RowWriter
 from .tensorboard import TensorBoardCallback
+from .unseen import UnseenHeads
 
 __all__ = [
     "Announcer",
@@ -26,4 +27,5 @@ __all__ = [
     "StopAfter",
     "TensorBoardCallback",
     "TimeLimit",
+    "UnseenHeads",
 ]

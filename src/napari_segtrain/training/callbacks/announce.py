@@ -8,7 +8,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 
-from napari_segtrain.runs import BatchDone, Emit, EpochDone, EpochStarted, Progress, Warned
+from napari_segtrain.runs import BatchDone, Emit, EpochDone, EpochStarted, Progress
 
 from ..module import SegmentationModule
 
@@ -131,16 +131,9 @@ class Announcer(pl.Callback):
         self.pace.mark()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: SegmentationModule) -> None:  # type: ignore[override]
-        """Announce the epoch's row, and heads that had nothing to learn from."""
+        """Announce the epoch's row."""
         row = pl_module.finish_epoch()
         epoch = pl_module.epochs_done
-        for head in pl_module.unseen_heads:
-            self.emit(
-                Warned(
-                    message=f"{head} had no labelled voxel in epoch {epoch}, so it learned nothing: label "
-                    "more, or check the target's unlabelled value, its mask, and the least labelled share"
-                )
-            )
         self.emit(EpochDone(epoch=epoch, num_epochs=self.num_epochs, row=row))
         self._progress(trainer, pl_module, 0, f"Epoch {epoch} of {self.num_epochs} done")
 

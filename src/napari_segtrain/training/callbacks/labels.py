@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -12,8 +11,6 @@ from napari_segtrain.config import SegtrainError
 from napari_segtrain.runs import Control, Emit, LabelChange, LabelsApplied, Warned
 
 from ..module import SegmentationModule
-
-logger = logging.getLogger(__name__)
 
 ApplyLabels = Callable[[LabelChange], bool]
 """Makes later batches use changed labels; returns whether any patch is touched."""
@@ -46,7 +43,6 @@ class LabelChanges(pl.Callback):
                 touched = self.apply(change)
             except SegtrainError as error:
                 # A stroke in a layer that is not trained on is no reason to end the training.
-                logger.warning("painted labels could not be used: %s", error)
                 self.emit(Warned(message=f"painted labels could not be used: {error}"))
                 continue
             if touched:
