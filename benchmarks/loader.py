@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from napari_segtrain.config import ExperimentConfig
-from napari_segtrain.data import open_layers
+from napari_segtrain.data import gather_facts, make_split, open_layers
 from napari_segtrain.data.loader import PatchLoader
 from napari_segtrain.data.normalisation import Normalisation
 from napari_segtrain.network import build_network, make_plan
@@ -71,8 +71,8 @@ class Case:
         image, labels = data_for(shape)
         self.patch, self.batch, self.config = patch, batch, experiment(kind)
         self.data = open_layers([{"image": image, "labels": {"blobs": labels}}], self.config.dataset_config)
-        self.split = self.data.split(0.6, 0, patch)
-        self.facts = self.data.facts(self.config)
+        self.split = make_split(self.data, 0.6, 0, patch)
+        self.facts = gather_facts(self.data, self.config)
         self.heads = resolve_heads(self.config, self.facts)
         self.deriver = TargetDeriver(self.config, self.heads, self.facts)
         self.normalisation = Normalisation.fit(

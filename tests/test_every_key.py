@@ -23,7 +23,7 @@ from napari_segtrain.config import (
     Schedule,
 )
 from napari_segtrain.config.validation import _flatten
-from napari_segtrain.data import Normalisation, open_layers
+from napari_segtrain.data import Normalisation, make_split, open_layers
 from napari_segtrain.training.optimizers import build_optimizer
 from napari_segtrain.training.schedules import Journey, factor
 
@@ -83,13 +83,14 @@ def use_alternatives(disc_image):
     image, labels = disc_image((24, 24), 2, 0)
     dataset = open_layers([{"image": image, "labels": {"cells": labels}}])
     for kind in classes(NormalisationConfig):
-        Normalisation.fit(kind(), dataset, dataset.split())
+        Normalisation.fit(kind(), dataset, make_split(dataset))
 
 
 def test_every_key_is_read_by_something(reads, disc_folder, disc_image, tiny_experiment, tmp_path):
     tasks = {kind.__name__: kind(source_target="cells").to_dict() for kind in classes(AuxiliaryTask)}
     targets = {"cells": {"kind": "binary"}, "nuclei": {"kind": "instances", "labels": "cells"}}
-    config = tiny_experiment(**{"dataset_config.targets": targets, "auxiliary_tasks": tasks})
+    data = {"dataset_config.targets": targets, "dataset_config.augmentation.shear": 0.1}
+    config = tiny_experiment(**data, auxiliary_tasks=tasks)
     use_the_program(config, disc_folder(count=2), tmp_path / "P")
     use_alternatives(disc_image)
     keys = list(schema_keys())

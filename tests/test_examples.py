@@ -46,14 +46,14 @@ def test_one_example_has_every_auxiliary_task():
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)
 def test_an_example_fits_its_data(path, data_folder):
     from napari_segtrain import workflow
-    from napari_segtrain.data import open_dataset
+    from napari_segtrain.data import check_dataset, make_split, open_dataset
 
     config = load_config(path)
     dataset = open_dataset(data_folder / DATA[path.stem], config.dataset_config)
-    assert dataset.check(config).errors == ()
+    assert check_dataset(dataset, config).errors == ()
     resolved = workflow.resolve(config, dataset)
     assert resolved.plan.patch_size == tuple(config.tr_config.patch_size)
-    assert dataset.split(patch_size=resolved.patch_size).test
+    assert make_split(dataset, patch_size=resolved.patch_size).test
 
 
 def test_the_tour_of_losses_has_every_loss():

@@ -16,7 +16,7 @@ import numpy as np
 import zarr
 
 from napari_segtrain.config import DataError, ExperimentConfig, SegtrainError
-from napari_segtrain.data import Dataset, open_dataset
+from napari_segtrain.data import Dataset, gather_facts, open_dataset
 from napari_segtrain.data.sources import open_source
 from napari_segtrain.engine import JobTable, Predict, PreviewAugmentation, PreviewTargets, Train
 from napari_segtrain.runs import (
@@ -174,7 +174,7 @@ def preview_targets(command: PreviewTargets, emit: Emit, control: Control) -> No
     # As the real one, for whole images, and without what takes seconds to import.
     config = ExperimentConfig.parse(command.config)
     dataset = open_dataset(command.data, config.dataset_config)
-    facts = dataset.facts(config)
+    facts = gather_facts(dataset, config)
     heads = resolve_heads(config, facts)
     record = dataset.records[command.hint.record]
     whole = tuple(slice(0, n) for n in record.shape)

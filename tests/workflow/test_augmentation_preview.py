@@ -5,7 +5,7 @@ from PIL import Image
 
 from napari_segtrain import workflow
 from napari_segtrain.config import ConfigError, DataError
-from napari_segtrain.data import PatchDataset, open_dataset
+from napari_segtrain.data import PatchDataset, make_split, open_dataset
 from napari_segtrain.data.index_rules import IndexRules
 from napari_segtrain.data.loader import augmenters
 from napari_segtrain.data.normalisation import Normalisation
@@ -52,7 +52,7 @@ def test_patches_are_those_that_training_gets(tiny_experiment, data, ndim):
     dataset = open_dataset(given, config.dataset_config)
     whole = Region("im", (0,) * ndim, dataset.records["im"].shape)
     spec = PatchSpec(whole, preview.start, (32,) * ndim, preview.start)
-    split = dataset.split(config.tr_setup.train_split, config.tr_setup.seed, (32,) * ndim)
+    split = make_split(dataset, config.tr_setup.train_split, config.tr_setup.seed, (32,) * ndim)
     fitted = Normalisation.fit(config.dataset_config.normalisation, dataset, split)
     training = PatchDataset(
         dataset,

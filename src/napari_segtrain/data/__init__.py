@@ -3,13 +3,15 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .check import CheckReport
+from .check import CheckReport, check_dataset
 from .dataset import Dataset
+from .facts import gather_facts
 from .folder import SPLIT_FILE, find_images, open_folder
 from .layers import open_layers
 from .opening import open_dataset
 from .records import PARTS, Part, Record, Region, Split
 from .sources import FORMATS, Format, Source, full_region, is_store, open_source, open_sources
+from .split import make_split
 
 if TYPE_CHECKING:
     from .augmentation import Augmenter
@@ -54,11 +56,14 @@ __all__ = [
     "Sample",
     "Source",
     "Split",
+    "check_dataset",
     "coins",
     "find_images",
     "full_region",
+    "gather_facts",
     "is_store",
     "labels_changed",
+    "make_split",
     "open_dataset",
     "open_folder",
     "open_layers",

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .dataset import Dataset
 from .records import Record, Region, Split
 from .scan import label_blocks, read_masks
-
-if TYPE_CHECKING:
-    from .dataset import Dataset
 
 MOST_VOXELS = 2**28
 """Label voxels that are looked at to find a place to cut."""

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from ..config import DataError, ExperimentConfig, TargetConfig, did_you_mean, wrong_axes
 from ..config.auxiliary import task_faults
 from .check_labels import check_labels
+from .dataset import Dataset
 from .facts import mixed_dimensions
 from .naming import first_names
 from .records import Record
 from .scan import scan_image
 from .split_file import read_split
-
-if TYPE_CHECKING:
-    from .dataset import Dataset
 
 
 @dataclass(frozen=True)

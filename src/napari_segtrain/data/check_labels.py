@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from ..config import DataError, TargetConfig
 from ..targets.kinds import kind_without_facts
+from .dataset import Dataset
 from .naming import first_names
 from .scan import LabelScan
-
-if TYPE_CHECKING:
-    from .dataset import Dataset
 
 LARGEST_ID = 2**31 - 1
 MOST_LISTED = 5

@@ -1,4 +1,4 @@
-"""A data set: its records, what is known of them, and what is wrong with them."""
+"""A data set: its records, and what was found when they were opened."""
 
 from __future__ import annotations
 
@@ -6,12 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..config import DataError, DataFacts, DatasetConfig, ExperimentConfig, TargetConfig
-from .check import CheckReport, check_dataset
-from .facts import gather_facts
-from .records import Record, Region, Split
+from ..config import DataError, DatasetConfig, TargetConfig
+from .records import Record, Region
 from .scan import LabelScan, scan_labels
-from .split import make_split
 
 
 @dataclass(frozen=True)
@@ -27,7 +24,7 @@ class Dataset:
     records
         Every usable image by its id.
     faults
-        What could not be opened, a sentence each; `check` reports them with everything else.
+        What could not be opened, a sentence each; `check_dataset` reports them with everything else.
     notes
         What the user should know about how files are read.
     split_file
@@ -90,14 +87,6 @@ class Dataset:
             self._scans[key] = scan_labels(self.records[record], target, config, shares=max(1, shares))
         return self._scans[key]
 
-    def facts(self, config: ExperimentConfig) -> DataFacts:
-        """Return what every automatic choice is made from; see `gather_facts`."""
-        return gather_facts(self, config)
-
-    def check(self, config: ExperimentConfig | None = None, origin: str = "") -> CheckReport:
-        """Return every fault in one list; see `check_dataset`."""
-        return check_dataset(self, config, origin)
-
     def require(self, regions: Iterable[Region]) -> None:
         """Refuse data that lacks what a run was trained on.
 
@@ -123,9 +112,3 @@ class Dataset:
                     f"{self.origin}: the image {region.record!r} has no labels here; give the data of the "
                     "run (--input DATA)"
                 )
-
-    def split(
-        self, train_split: float = 0.8, seed: int = 0, patch_size: tuple[int, ...] | None = None
-    ) -> Split:
-        """Return which parts are trained on, validated on and tested on; see `make_split`."""
-        return make_split(self, train_split, seed, patch_size)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..config import DataError, DataFacts, ExperimentConfig, TargetFacts
+from .dataset import Dataset
 
 if TYPE_CHECKING:
-    from .dataset import Dataset
     from .scan import LabelScan
 
 MOST_VALUES = 256

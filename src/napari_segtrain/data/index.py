@@ -7,7 +7,7 @@ import math
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import numpy as np
 
@@ -15,15 +15,13 @@ from ..config import DataError, DataFacts, DatasetConfig, TargetConfig, did_you_
 from ..targets.kinds import facts_of
 from .blocks import Box
 from .cells import MOST_CLASSES
+from .dataset import Dataset
 from .index_cache import IndexCache
 from .index_rules import EVERYWHERE, Held, IndexRules
 from .patches import PatchSpec
 from .pools import IndexView, Pool
 from .records import Region
 from .region_index import RegionIndex
-
-if TYPE_CHECKING:
-    from .dataset import Dataset
 
 logger = logging.getLogger(__name__)
 

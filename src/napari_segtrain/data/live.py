@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 from ..config import DataError, did_you_mean
+from .dataset import Dataset
 from .loader import PatchLoader
-
-if TYPE_CHECKING:
-    from .dataset import Dataset
 
 Bounds = tuple[tuple[int, int], ...]
 

@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from ..config import DataFacts, ExperimentConfig
 from ..targets.kinds import resolve_targets
+from .dataset import Dataset
+from .facts import gather_facts
 from .index import PatchIndex
 from .normalisation import Normalisation
 from .patch_reader import Augmenting
@@ -23,9 +24,6 @@ from .pipeline import Deriver, PatchDataset, Sampler
 from .prefetch import Prefetch
 from .records import Part, Region, Split
 from .sampling import GridSampler, RandomSampler
-
-if TYPE_CHECKING:
-    from .dataset import Dataset
 
 Batch = dict[str, torch.Tensor]
 
@@ -113,7 +111,7 @@ class PatchLoader:
         self._pin = pin and torch.cuda.is_available()
         self._share = (rank, world_size)
         patch = tuple(int(n) for n in patch_size)
-        known = dataset.facts(config) if facts is None else facts
+        known = gather_facts(dataset, config) if facts is None else facts
         self.index = _index(dataset, split.part(part), config, patch, known, cache_dir, self.grid)
         seed, data = config.tr_setup.seed, config.dataset_config
         sampler: Sampler

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from ..config import Config, DataError, NormalisationConfig, Percentile
 from ..config.fields import key
 from .blocks import Box, iter_blocks
+from .dataset import Dataset
 from .intensity_statistics import IntensityStatistics
 
 if TYPE_CHECKING:
-    from .dataset import Dataset
     from .records import Region, Split
 
 logger = logging.getLogger(__name__)

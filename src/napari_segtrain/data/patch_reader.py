@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .dataset import Dataset
 from .index_rules import IndexRules
 from .normalisation import Normalisation, check_finite
 from .patches import Crop, PatchSpec
 from .records import Record
 from .sources.base import Source
-
-if TYPE_CHECKING:
-    from .dataset import Dataset
 
 Arrays = dict[str, NDArray[Any]]
 

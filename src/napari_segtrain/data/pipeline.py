@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..config import DataError
+from .dataset import Dataset
 from .index_rules import IndexRules
 from .normalisation import Normalisation
 from .patch_reader import Arrays, Augmenting, PatchReader
 from .patches import PatchSpec
 from .sampling import sample_stream
-
-if TYPE_CHECKING:
-    from .dataset import Dataset
 
 
 class Sampler(Protocol):

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..config import DataError, wrong_axes
 from .block_split import split_by_blocks
+from .dataset import Dataset
 from .records import Record, Region, Split
 from .split_file import read_split
-
-if TYPE_CHECKING:
-    from .dataset import Dataset
 
 STACK_GAP = 4
 """Most planes that are left out between the training and the validation planes of a stack."""

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..config import did_you_mean
+from .dataset import Dataset
 from .records import PARTS, Record, Region, Split
-
-if TYPE_CHECKING:
-    from .dataset import Dataset
 
 
 def read_split(dataset: Dataset, content: Mapping[str, Any]) -> tuple[Split, list[str]]:

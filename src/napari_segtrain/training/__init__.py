@@ -1,6 +1,6 @@
 """Training: the seven steps, the Lightning module, data, trainer, callbacks, and the experiment."""
 
-from .building import resolve_again
+from .building import planned_split, resolve_again
 from .callbacks import Preview
 from .data import SegtrainDataModule
 from .ema import AveragedWeights
@@ -68,6 +68,7 @@ __all__ = [
     "initialize_optimizer",
     "metric_names",
     "optimizer_step",
+    "planned_split",
     "prepare_batch",
     "refuse_too_large",
     "resolve",

@@ -12,6 +12,7 @@ from napari_segtrain.config import ExperimentConfig, RunError
 from napari_segtrain.data.folder import SPLIT_FILE
 from napari_segtrain.data.normalisation import Normalisation
 from napari_segtrain.data.records import Split
+from napari_segtrain.data.split import make_split
 from napari_segtrain.losses import MultiTaskLoss
 from napari_segtrain.network import MultiTaskUNet, build_network, maybe_compile
 from napari_segtrain.runs import RunFolder
@@ -81,7 +82,12 @@ def choose_splits(
     """Return the run's own split when it is resumed, else a new one."""
     if resumed and (run.path / SPLIT_FILE).is_file():
         return run.read_as(SPLIT_FILE, Split.from_dict)
-    return dataset.split(config.tr_setup.train_split, config.tr_setup.seed, resolved.patch_size)
+    return planned_split(config, dataset, resolved)
+
+
+def planned_split(config: ExperimentConfig, dataset: Dataset, resolved: ResolvedExperiment) -> Split:
+    """Return the split that a new run is trained with."""
+    return make_split(dataset, config.tr_setup.train_split, config.tr_setup.seed, resolved.patch_size)
 
 
 def network_of(

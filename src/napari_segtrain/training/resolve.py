@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from napari_segtrain.config import ConfigError, DataFacts, ExperimentConfig, wrong_axes
+from napari_segtrain.data.facts import gather_facts
 from napari_segtrain.data.loader import default_workers
 from napari_segtrain.data.normalisation import Normalisation
 from napari_segtrain.losses import check_heads
@@ -168,7 +169,7 @@ def resolve(
     DataError
         When there is nothing to learn from.
     """
-    facts = data if isinstance(data, DataFacts) else data.facts(config)
+    facts = data if isinstance(data, DataFacts) else gather_facts(data, config)
     heads = _checked_heads(config, facts)
     plan = plan_network(config, facts, heads, config.tr_config.patch_size)
     # What follows from the patch, such as the scale of distances, follows from the one that is used.

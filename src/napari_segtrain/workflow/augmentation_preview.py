@@ -18,7 +18,7 @@ from napari_segtrain.data.patch_reader import PatchReader
 from napari_segtrain.data.sampling import sample_stream
 from napari_segtrain.runs import AugmentationReady, PreviewHint
 from napari_segtrain.runs.scratch import Scratch
-from napari_segtrain.training import ResolvedExperiment, resolve
+from napari_segtrain.training import ResolvedExperiment, planned_split, resolve
 
 from .run import DataSpec
 from .target_preview import index_of, labelled_record, looked_at, open_labelled
@@ -119,7 +119,7 @@ def preview_augmentation(
     config, dataset = open_labelled(config, data)
     resolved = resolve(config, dataset)
     spec, rules = _choose(dataset, config, resolved, image, hint)
-    split = dataset.split(config.tr_setup.train_split, config.tr_setup.seed, resolved.patch_size)
+    split = planned_split(config, dataset, resolved)
     fitted = Normalisation.fit(config.dataset_config.normalisation, dataset, split)
     seed = config.tr_setup.seed if seed is None else seed
     plain = PatchReader(dataset, rules, fitted)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from napari_segtrain.config import ConfigError, DataError, ExperimentConfig
-from napari_segtrain.data import CheckReport, Dataset
+from napari_segtrain.data import CheckReport, Dataset, check_dataset
 from napari_segtrain.runs import MEBIBYTE
 from napari_segtrain.training import ResolvedExperiment, refuse_too_large, resolve
 
@@ -67,7 +67,7 @@ def review(config: ExperimentConfig, dataset: Dataset, origin: str = "") -> Revi
     origin
         Where the experiment is from, such as a file; it begins what is said of the experiment.
     """
-    report = dataset.check(config, origin)
+    report = check_dataset(dataset, config, origin)
     errors = list(report.errors)
     resolved = None
     if dataset.records and dataset.label_names:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from napari_segtrain.config import DataError, DatasetConfig, ExperimentConfig
-from napari_segtrain.data import open_folder, open_layers
+from napari_segtrain.data import check_dataset, open_folder, open_layers
 
 
 def config(**values) -> DatasetConfig:
@@ -17,7 +17,7 @@ def config(**values) -> DatasetConfig:
 
 def check(image, labels=None, mask=None, settings: DatasetConfig | None = None):
     spec = {"id": "i", "image": image, "labels": {} if labels is None else {"a": labels}}
-    return open_layers([spec | ({} if mask is None else {"masks": {"a": mask}})], settings).check()
+    return check_dataset(open_layers([spec | ({} if mask is None else {"masks": {"a": mask}})], settings))
 
 
 def only(report, part: str) -> None:
@@ -71,7 +71,7 @@ def test_no_labels_at_all(noise) -> None:
 
 def test_labels_under_a_wrong_name_are_told_with_the_missing_ones(make_folder, noise, blobs) -> None:
     root = make_folder({"images/a.npy": noise(16, 20), "labels/painted_a.npy": blobs(16, 20)})
-    errors = open_folder(root).check().errors
+    errors = check_dataset(open_folder(root)).errors
     assert "no labels were found" in errors[0]
     assert "painted_a.npy belongs to no image" in errors[1]
 
@@ -170,7 +170,7 @@ def test_a_folder_with_many_faults_lists_all_of_them(make_folder, noise, blobs) 
     (root / "split.json").write_text(
         json.dumps({"train": ["good", "bare"], "val": ["nowhere"], "test": ["broken"]})
     )
-    report = open_folder(root).check()
+    report = check_dataset(open_folder(root))
     text = "\n".join(report.errors)
     for part in (
         "broken.tif: not a readable TIFF",
@@ -196,7 +196,10 @@ def test_damage_that_only_reading_shows_is_reported(make_folder, noise, blobs, k
     )
     for chunk in (root / kind).rglob("c/0/*"):
         chunk.write_bytes(b"\0")
-    only(open_folder(root).check(), f"{kind}/a{'' if kind == 'images' else '_x'}.zarr: cannot be read at")
+    only(
+        check_dataset(open_folder(root)),
+        f"{kind}/a{'' if kind == 'images' else '_x'}.zarr: cannot be read at",
+    )
 
 
 def test_what_the_experiment_asks_of_the_data(noise, blobs) -> None:
@@ -206,13 +209,13 @@ def test_what_the_experiment_asks_of_the_data(noise, blobs) -> None:
         "model_config": {"in_channels": 2},
         "auxiliary_tasks": {"d": {"type": "distance_transform", "source_target": "cells"}},
     }
-    report = open_layers([spec]).check(ExperimentConfig.model_validate(values))
+    report = check_dataset(open_layers([spec]), ExperimentConfig.model_validate(values))
     assert "model_config.in_channels is 2, but the images have 1" in report.errors[0]
     assert "'cells' is not a target. Did you mean 'cell'" in report.errors[1]
     assert report.warnings == ("smaller than the patch size 32,16, and padded to it: i.",)
     values = {"tr_config": {"patch_size": [8, 8, 8]}}
     only(
-        open_layers([spec]).check(ExperimentConfig.model_validate(values)),
+        check_dataset(open_layers([spec]), ExperimentConfig.model_validate(values)),
         "has 3 numbers, but the data is 2D",
     )
 
@@ -220,19 +223,22 @@ def test_what_the_experiment_asks_of_the_data(noise, blobs) -> None:
 def test_many_images_are_counted_not_listed(noise) -> None:
     specs = [{"id": f"i{k}", "image": noise(8, 9)} for k in range(9)]
     specs.append({"id": "last", "image": noise(8, 9), "labels": {"a": noise(8, 9)}})
-    assert "i0, i1, i2, i3, i4 and 4 more" in open_layers(specs).check().warnings[0]
+    assert "i0, i1, i2, i3, i4 and 4 more" in check_dataset(open_layers(specs)).warnings[0]
 
 
 def test_a_record_twice_is_an_error(noise, blobs) -> None:
     specs = [{"id": "a", "image": noise(8, 9), "labels": {"x": blobs(8, 9)}}] * 2
-    only(open_layers(specs).check(), "two images have this name")
+    only(check_dataset(open_layers(specs)), "two images have this name")
 
 
 def test_names_that_mean_something_else(noise, blobs) -> None:
     spec = {"image": noise(8, 9), "labels": {"image": blobs(8, 9)}}
-    only(open_layers([spec]).check(), "labels called 'image' were found, but a target cannot have this name")
+    only(
+        check_dataset(open_layers([spec])),
+        "labels called 'image' were found, but a target cannot have this name",
+    )
     settings = config(targets={"cell": {"labels": "image"}})
-    assert open_layers([spec], settings).check().ok
+    assert check_dataset(open_layers([spec], settings)).ok
 
 
 def test_colours_in_place_of_labels_are_said(noise) -> None:
@@ -244,7 +250,7 @@ def test_an_image_that_cannot_be_opened_is_not_missing_in_the_split_too(make_fol
     root = make_folder({"images/a.npy": noise(8, 9), "labels/a_x.npy": blobs(8, 9)})
     (root / "images" / "b.npy").write_bytes(b"")
     (root / "split.json").write_text(json.dumps({"train": ["a"], "val": ["b"], "test": ["np"]}))
-    errors = open_folder(root).check().errors
+    errors = check_dataset(open_folder(root)).errors
     assert len(errors) == 2
     assert "b.npy: not a readable .npy file" in errors[0] and "test names the image 'np'" in errors[1]
 
@@ -253,7 +259,7 @@ def test_masks_that_serve_nothing_and_masks_that_are_nowhere(make_folder, noise,
     arrays = {f"images/{name}.npy": noise(8, 9) for name in ("a", "b", "bare")}
     arrays |= {f"labels/{name}_cell_wall.npy": blobs(8, 9) for name in ("a", "b")}
     arrays |= {f"masks/{name}_cell_wall.npy": np.ones((8, 9), np.uint8) for name in ("a", "bare")}
-    report = open_folder(make_folder(arrays)).check()
+    report = check_dataset(open_folder(make_folder(arrays)))
     assert report.ok
     text = "\n".join(report.warnings)
     assert "masks of bare (cell_wall) have no labels that they belong to; not used" in text
@@ -264,7 +270,7 @@ def test_masks_that_serve_nothing_and_masks_that_are_nowhere(make_folder, noise,
     settings = config(targets={"cell_wall": {"mask": "cell_wal"}})
     root = make_folder(arrays)
     only(
-        open_folder(root, settings).check(),
+        check_dataset(open_folder(root, settings)),
         "no masks called 'cell_wal' were found. Did you mean 'cell_wall'?",
     )
 
@@ -275,12 +281,12 @@ def test_labels_of_two_types_and_labels_taken_for_measured_values(noise, blobs) 
         {"id": "whole", "image": noise(8, 9), "labels": {"a": blobs(8, 9)}},
         {"id": "broken", "image": noise(8, 9), "labels": {"a": heat}},
     ]
-    only(open_layers(specs).check(), "labels 'a' are whole numbers on whole, but not on broken")
-    assert open_layers(specs, config(targets={"a": {"kind": "regression"}})).check().warnings == ()
-    report = open_layers(specs[1:]).check()
+    only(check_dataset(open_layers(specs)), "labels 'a' are whole numbers on whole, but not on broken")
+    assert check_dataset(open_layers(specs, config(targets={"a": {"kind": "regression"}}))).warnings == ()
+    report = check_dataset(open_layers(specs[1:]))
     assert report.ok and "are taken for measured values (kind regression)" in report.warnings[0]
     ones = {"id": "f", "image": noise(8, 9), "labels": {"a": (heat > 0.5).astype(np.float32)}}
-    assert open_layers([ones]).check().warnings == ()
+    assert check_dataset(open_layers([ones])).warnings == ()
 
 
 def test_values_outside_the_classes_are_named_with_their_images(noise) -> None:
@@ -295,7 +301,7 @@ def test_values_outside_the_classes_are_named_with_their_images(noise) -> None:
 
     def warned(targets) -> tuple[str, ...]:
         specs_ = [spec | {"labels": dict.fromkeys(targets, spec["labels"]["a"])} for spec in specs]
-        return open_layers(specs_, config(targets=targets)).check().warnings
+        return check_dataset(open_layers(specs_, config(targets=targets))).warnings
 
     listed = {"kind": "classes", "values": [0, 1], "unlabelled": 255}
     assert warned({"a": listed}) == (

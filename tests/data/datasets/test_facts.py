@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from napari_segtrain.config import DataError, ExperimentConfig
-from napari_segtrain.data import open_layers, scan
+from napari_segtrain.data import gather_facts, open_layers, scan
 
 
 def config(**dataset) -> ExperimentConfig:
@@ -29,11 +29,11 @@ def test_shapes_spacing_and_channels_are_medians(noise, blobs) -> None:
         }
         for k, (n, s) in enumerate([(16, 1.0), (40, 2.0), (30, 9.0)])
     ]
-    facts = dataset_of(specs, config()).facts(config())
+    facts = gather_facts(dataset_of(specs, config()), config())
     assert (facts.ndim, facts.in_channels, facts.shape, facts.spacing) == (2, 2, (30, 20), (2.0, 0.5))
     assert (facts.unit, facts.images) == ("nm", 3)
     wanted = ExperimentConfig.model_validate({"model_config": {"in_channels": 5}})
-    assert dataset_of(specs, wanted).facts(wanted).in_channels == 5
+    assert gather_facts(dataset_of(specs, wanted), wanted).in_channels == 5
 
 
 def test_images_without_labels_do_not_count(noise, blobs) -> None:
@@ -41,10 +41,10 @@ def test_images_without_labels_do_not_count(noise, blobs) -> None:
         {"id": "a", "image": noise(16, 20), "labels": {"x": blobs(16, 20)}},
         {"id": "b", "image": noise(90, 90)},
     ]
-    facts = dataset_of(specs, config()).facts(config())
+    facts = gather_facts(dataset_of(specs, config()), config())
     assert (facts.images, facts.shape) == (1, (16, 20))
     bare = [{"id": "b", "image": noise(90, 90)}]
-    facts = dataset_of(bare, config()).facts(config())
+    facts = gather_facts(dataset_of(bare, config()), config())
     assert (facts.images, facts.shape, facts.targets) == (1, (90, 90), {})
 
 
@@ -57,7 +57,7 @@ def test_values_of_labels(noise) -> None:
         "flow": np.full((2, 40, 40), 0.5, np.float32),
         "signed": np.where(rng.random((40, 40)) < 0.5, -1, 4).astype(np.int16),
     }
-    facts = dataset_of([{"image": noise(40, 40), "labels": labels}], config()).facts(config()).targets
+    facts = gather_facts(dataset_of([{"image": noise(40, 40), "labels": labels}], config()), config()).targets
     assert facts["ids"].values == tuple(np.unique(labels["ids"])[:256].tolist())
     assert facts["ids"].max_value == labels["ids"].max() and facts["ids"].integer
     assert facts["classes"].values == (0, 3, 7) and facts["classes"].integer
@@ -72,7 +72,7 @@ def test_labels_where_the_mask_is_zero_are_not_seen(noise) -> None:
     mask = np.ones((16, 20), bool)
     mask[:8] = False
     spec = {"image": noise(16, 20), "labels": {"a": labels}, "masks": {"a": mask}}
-    facts = dataset_of([spec], config()).facts(config()).targets["a"]
+    facts = gather_facts(dataset_of([spec], config()), config()).targets["a"]
     assert facts.values == (1,) and facts.max_value == 1
 
 
@@ -81,7 +81,7 @@ def test_facts_are_kept_by_target_and_by_label_name(noise, blobs) -> None:
         targets={"one": {"labels": "all", "values": [1]}, "two": {"labels": "all", "values": [2]}}
     )
     spec = {"image": noise(16, 20), "labels": {"all": blobs(16, 20)}}
-    facts = dataset_of([spec], settings).facts(settings).targets
+    facts = gather_facts(dataset_of([spec], settings), settings).targets
     assert set(facts) == {"one", "two", "all"} and facts["all"].values == (0, 1, 2)
 
 
@@ -122,7 +122,7 @@ def test_sparse_labels_in_a_huge_store_are_found(tmp_path) -> None:
         "labels": {"a": {"kind": "zarr", "path": str(tmp_path / "labels")}},
     }
     dataset = dataset_of([spec], settings)
-    assert dataset.facts(settings).targets["a"].values == (0, 1, 2)
+    assert gather_facts(dataset, settings).targets["a"].values == (0, 1, 2)
     found = dataset.scan("image", "a")
     assert (found.labelled, found.foreground) == (300, 200)
 
@@ -133,4 +133,4 @@ def test_planes_and_volumes_do_not_mix(noise, blobs) -> None:
         {"id": "deep", "image": noise(5, 16, 20), "labels": {"a": blobs(5, 16, 20)}},
     ]
     with pytest.raises(DataError, match=r"'flat' is a plane \(16, 20\) and 'deep' a volume"):
-        dataset_of(specs, config()).facts(config())
+        gather_facts(dataset_of(specs, config()), config())

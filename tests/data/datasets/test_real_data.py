@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from napari_segtrain.config import DatasetConfig, ExperimentConfig
-from napari_segtrain.data import open_folder
+from napari_segtrain.data import check_dataset, gather_facts, make_split, open_folder
 
 ROOT = os.environ.get("SEGTRAIN_DATA")
 pytestmark = [
@@ -30,15 +30,15 @@ def test_a_data_set_opens_checks_and_splits(name: str) -> None:
     images, ndim, channels, targets, parts = EXPECTED[name]
     dataset = open_folder(Path(str(ROOT)) / name)
     assert len(dataset.records) == images and dataset.faults == ()
-    assert str(dataset.check()) == "no faults"
-    facts = dataset.facts(ExperimentConfig())
+    assert str(check_dataset(dataset)) == "no faults"
+    facts = gather_facts(dataset, ExperimentConfig())
     assert (facts.ndim, facts.in_channels, set(facts.targets), facts.images) == (
         ndim,
         channels,
         targets,
         images,
     )
-    split = dataset.split()
+    split = make_split(dataset)
     assert tuple(map(len, (split.train, split.val, split.test))) == parts
     if name == "chase_db1":
         assert all("vessel" in record.masks for record in dataset.records.values())
@@ -46,7 +46,7 @@ def test_a_data_set_opens_checks_and_splits(name: str) -> None:
 
 def test_a_volume_trains_as_planes_with_the_same_split() -> None:
     dataset = open_folder(Path(str(ROOT)) / "fib25_em3d", DatasetConfig(ndim=2))
-    split = dataset.split()
+    split = make_split(dataset)
     assert tuple(map(len, (split.train, split.val, split.test))) == (150, 30, 70)
     assert split.val[0].record == "sample2[150]" and split.val[0].shape == (250, 250)
 

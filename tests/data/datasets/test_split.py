@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from napari_segtrain.config import DataError, DatasetConfig
-from napari_segtrain.data import Region, Split, open_folder, open_layers
+from napari_segtrain.data import Region, Split, check_dataset, make_split, open_folder, open_layers
 
 SPARSE = DatasetConfig.model_validate({"targets": {"a": {"unlabelled": 0}}})
 
@@ -32,26 +32,26 @@ def painted(*shape: int) -> np.ndarray:
 @settings(deadline=None)
 def test_whole_images_are_drawn(count: int, share: float, seed: int) -> None:
     dataset = layers(*[painted(8, 9)] * count, None)
-    split = dataset.split(share, seed)
+    split = make_split(dataset, share, seed)
     train, val = {r.record for r in split.train}, {r.record for r in split.val}
     assert train | val == {f"i{k}" for k in range(count)} and not train & val and split.test == ()
     assert len(train) == min(max(1, round(share * count)), count - 1)
     assert all(r.shape == (8, 9) and r.start == (0, 0) for r in split.train + split.val)
-    assert dataset.split(share, seed) == split
+    assert make_split(dataset, share, seed) == split
 
 
 def test_another_seed_draws_other_images() -> None:
     dataset = layers(*[painted(8, 9)] * 20)
-    assert len({dataset.split(0.5, seed) for seed in range(8)}) > 6
+    assert len({make_split(dataset, 0.5, seed) for seed in range(8)}) > 6
 
 
 def test_stacks_are_drawn_whole_and_one_stack_is_cut_into_runs() -> None:
     dataset = layers(painted(5, 8, 9), painted(6, 8, 9), painted(7, 8, 9), ndim=2)
-    split = dataset.split(0.7, 0)
+    split = make_split(dataset, 0.7, 0)
     stacks = [{dataset.records[r.record].group for r in part} for part in (split.train, split.val)]
     assert len(stacks[0]) == 2 and len(stacks[1]) == 1 and not stacks[0] & stacks[1]
     for seed, count in itertools.product(range(4), (2, 3, 10, 40)):
-        split = layers(painted(count, 8, 9), ndim=2).split(0.8, seed)
+        split = make_split(layers(painted(count, 8, 9), ndim=2), 0.8, seed)
         train, val = (
             sorted(int(r.record.split("[")[1][:-1]) for r in part) for part in (split.train, split.val)
         )
@@ -70,7 +70,7 @@ def test_stacks_are_drawn_whole_and_one_stack_is_cut_into_runs() -> None:
 )
 @settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
 def test_blocks_of_one_image_keep_half_a_patch_between(shape, patch, share, seed) -> None:
-    split = layers(painted(*shape)).split(share, seed, (patch,) * len(shape))
+    split = make_split(layers(painted(*shape)), share, seed, (patch,) * len(shape))
     (train,), (val,) = split.train, split.val
     gaps = [
         max(v0 - t1, t0 - v1)
@@ -93,7 +93,7 @@ def test_both_blocks_get_something_that_is_painted() -> None:
     labels[10:30, 350:355] = 2
     dataset = layers(labels, config=SPARSE)
     for seed in range(5):
-        split = dataset.split(0.8, seed, (64, 64))
+        split = make_split(dataset, 0.8, seed, (64, 64))
         (train,), (val,) = split.train, split.val
         for region in (train, val):
             assert set(np.unique(labels[region.slices])) == {0, 1, 2}
@@ -105,7 +105,7 @@ def test_both_blocks_get_something_that_is_painted() -> None:
 def test_labels_too_close_together_leave_no_validation() -> None:
     labels = np.zeros((400, 400), np.uint8)
     labels[200:220, 200:220] = 1
-    split = layers(labels, config=SPARSE).split(0.8, 0, (64, 64))
+    split = make_split(layers(labels, config=SPARSE), 0.8, 0, (64, 64))
     assert split.val == () and split.train == (Region("i0", (0, 0), (400, 400)),)
 
 
@@ -113,21 +113,21 @@ def test_where_labels_are_masked_out_counts_as_nothing() -> None:
     labels, mask = painted(60, 200), np.zeros((60, 200), bool)
     mask[:, :100] = True
     spec = {"image": np.zeros((60, 200)), "labels": {"a": labels}, "masks": {"a": mask}}
-    split = open_layers([spec]).split(0.5, 0, (16, 16))
+    split = make_split(open_layers([spec]), 0.5, 0, (16, 16))
     assert all(mask[r.slices].any() for r in split.train + split.val)
 
 
 def test_without_labels_there_is_nothing_to_split() -> None:
     with pytest.raises(DataError, match="no image has labels"):
-        layers(None).split()
+        make_split(layers(None))
     with pytest.raises(DataError, match="must lie between 0 and 1"):
-        layers(painted(8, 9)).split(1.0)
+        make_split(layers(painted(8, 9)), 1.0)
     with pytest.raises(DataError, match="has 3 numbers, but the data is 2D"):
-        layers(painted(8, 9)).split(0.8, 0, (4, 4, 4))
+        make_split(layers(painted(8, 9)), 0.8, 0, (4, 4, 4))
 
 
 def test_only_one_labelled_image_is_cut_into_blocks() -> None:
-    split = layers(painted(64, 64), None, None).split(0.8, 0, (16, 16))
+    split = make_split(layers(painted(64, 64), None, None), 0.8, 0, (16, 16))
     assert {r.record for r in split.train + split.val} == {"i0"}
 
 
@@ -149,13 +149,13 @@ def test_a_split_file_decides(three) -> None:
         "about": {"ndim": 2},
     }
     write_split(three, content)
-    split = open_folder(three).split(0.1, 3, (4, 4))
+    split = make_split(open_folder(three), 0.1, 3, (4, 4))
     assert split.train == (Region("a", (0, 0), (16, 20)), Region("b", (0, 0), (8, 20)))
     assert split.val == (Region("b", (8, 0), (16, 20)),)
     assert split.test == (Region("c", (0, 0), (16, 20)),)
     assert Split.from_dict(json.loads(json.dumps(split.to_dict()))) == split
     write_split(three, split.to_dict())  # what a run writes is a split file again
-    assert open_folder(three).split() == split
+    assert make_split(open_folder(three)) == split
 
 
 @pytest.mark.parametrize(
@@ -181,9 +181,9 @@ def test_faults_of_a_split_file(three, content, message) -> None:
     write_split(three, content)
     dataset = open_folder(three)
     with pytest.raises(DataError) as error:
-        dataset.split()
+        make_split(dataset)
     assert message in str(error.value)
-    assert any(message in text for text in dataset.check().errors)
+    assert any(message in text for text in check_dataset(dataset).errors)
 
 
 def test_a_split_file_of_volumes_serves_for_their_planes(make_folder, noise) -> None:
@@ -196,7 +196,7 @@ def test_a_split_file_of_volumes_serves_for_their_planes(make_folder, noise) -> 
             "test": [{"image": "v[8]"}, {"image": "v[9]", "region": [[0, 8], [0, 8]]}],
         },
     )
-    split = open_folder(root, DatasetConfig(ndim=2)).split()
+    split = make_split(open_folder(root, DatasetConfig(ndim=2)))
     assert [r.record for r in split.train] == [f"v[{k}]" for k in range(6)]
     assert split.val == (Region("v[6]", (4, 0), (16, 20)), Region("v[7]", (4, 0), (16, 20)))
     assert split.test == (Region("v[8]", (0, 0), (16, 20)), Region("v[9]", (0, 0), (8, 8)))

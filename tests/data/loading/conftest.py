@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from napari_segtrain.config import DataFacts, ExperimentConfig, TargetConfig
+from napari_segtrain.config import DatasetConfig
+from napari_segtrain.data import Dataset
 from napari_segtrain.data.records import Record, Region
 
 
@@ -58,18 +58,10 @@ def make_record(
     )
 
 
-def make_dataset(*records: Record) -> Any:
-    """Return what the loading code needs of a data set."""
-    first = records[0]
-    facts = DataFacts(
-        ndim=first.ndim, in_channels=first.image.channels, shape=first.shape, spacing=first.spacing
-    )
-
-    def tell(config: ExperimentConfig) -> DataFacts:
-        return facts
-
-    targets = {name: TargetConfig() for r in records for name in r.labels}
-    return SimpleNamespace(records={r.id: r for r in records}, facts=tell, targets=targets)
+def make_dataset(*records: Record) -> Dataset:
+    """Return a data set of records that need no opening."""
+    names = {name for record in records for name in record.labels}
+    return Dataset("arrays", DatasetConfig(), {r.id: r for r in records}, label_names=tuple(sorted(names)))
 
 
 def whole(record: Record) -> Region:

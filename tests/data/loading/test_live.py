@@ -7,7 +7,7 @@ import pytest
 import tifffile
 
 from napari_segtrain.config import DataError, ExperimentConfig
-from napari_segtrain.data import open_dataset, region_index
+from napari_segtrain.data import gather_facts, open_dataset, region_index
 from napari_segtrain.data.live import labels_changed
 from napari_segtrain.data.loader import PatchLoader
 from napari_segtrain.data.normalisation import Normalisation
@@ -41,7 +41,7 @@ def painted(tmp_path):
         config = ExperimentConfig.parse(CONFIG).with_overrides({"dataset_config.ndim": ndim})
         dataset = open_dataset({"layers": [spec]}, config.dataset_config)
         split = Split(train=tuple(Region(r.id, (0,) * ndim, r.shape) for r in dataset.records.values()))
-        facts = dataset.facts(config)
+        facts = gather_facts(dataset, config)
         deriver = TargetDeriver(config, resolve_heads(config, facts), facts)
         fitted = Normalisation.fit(config.dataset_config.normalisation, dataset, split)
         loader = PatchLoader(
@@ -88,7 +88,7 @@ def test_a_stroke_in_a_mask_opens_new_places():
     config = ExperimentConfig.parse(MASKED)
     spec = {"id": "sample", "image": image, "labels": {"cell": labels}, "masks": {"field": field}}
     dataset = open_dataset({"layers": [spec]}, config.dataset_config)
-    facts = dataset.facts(config)
+    facts = gather_facts(dataset, config)
     deriver = TargetDeriver(config, resolve_heads(config, facts), facts)
     split = Split(train=(Region("sample", (0, 0), (64, 64)),))
     loader = PatchLoader(dataset, split, "train", config, (16, 16), Normalisation(), deriver, 2, steps=40)

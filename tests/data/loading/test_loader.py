@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_segtrain.config import DataError, ExperimentConfig
+from napari_segtrain.config import DataError, DataFacts, ExperimentConfig
 from napari_segtrain.data import loader as module
 from napari_segtrain.data.live import labels_changed
 from napari_segtrain.data.loader import PatchLoader
@@ -49,6 +49,8 @@ def make(dataset, record, whole_region):
         *records, part="train", config=None, patch=(16, 16), batch=2, deriver=None, regions=None, **options
     ):
         regions = tuple(regions or (whole_region(r) for r in records))
+        first = records[0]
+        options.setdefault("facts", DataFacts(ndim=first.ndim, shape=first.shape, spacing=first.spacing))
         return PatchLoader(
             dataset(*records),
             Split(**{part: regions}),

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from napari_segtrain.config import ExperimentConfig
-from napari_segtrain.data import open_dataset
+from napari_segtrain.data import gather_facts, make_split, open_dataset
 from napari_segtrain.data.loader import PatchLoader
 from napari_segtrain.data.normalisation import Normalisation
 from napari_segtrain.targets import TargetDeriver, resolve_heads
@@ -26,8 +26,8 @@ def folder() -> Path:
 
 def open_loaders(folder, config, patch, batch, cache=None, **options):
     dataset = open_dataset(folder, config.dataset_config)
-    split = dataset.split(config.tr_setup.train_split, config.tr_setup.seed, patch)
-    facts = dataset.facts(config)
+    split = make_split(dataset, config.tr_setup.train_split, config.tr_setup.seed, patch)
+    facts = gather_facts(dataset, config)
     deriver = TargetDeriver(config, resolve_heads(config, facts), facts)
     normalisation = Normalisation.fit(config.dataset_config.normalisation, dataset, split)
     shared = (config, patch, normalisation, deriver, batch)
