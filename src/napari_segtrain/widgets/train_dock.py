@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QPushButton
 from ..config import ExperimentConfig, SegtrainError, dump_config, load_config
 from ..runs import (
     BatchDone,
+    DebugPicture,
     EpochDone,
     Event,
     Finished,
@@ -26,6 +27,7 @@ from ..runs import (
 from ..runs.metrics import Row
 from . import notify
 from .curves import Curves
+from .debug_picture import DebugPictureButton
 from .dock import Dock
 from .form_rows import FormRows
 from .offer import Offer
@@ -83,6 +85,7 @@ class TrainDock(Dock):
         self.projects = ProjectWatch(self._project, self)
         self.curves = Curves(self.beat)
         self.curves.hide()
+        self.debug = DebugPictureButton()
         self._result = ""
         self._said_active: str | None = None
         self._lay_out()
@@ -105,7 +108,7 @@ class TrainDock(Dock):
         self._place.add_row("Project", self.project)
         self._place.add_row("Stopped run", self.resumable)
         self._place.setContentsMargins(6, 0, 0, 0)  # as far in as the form
-        self._stack(self._header(), self.form, self._place, self.fitting, self.panel, self.curves)
+        self._stack(self._header(), self.form, self._place, self.fitting, self.panel, self.curves, self.debug)
 
     def _header(self) -> QHBoxLayout:
         title = QLabel("Train on painted layers")
@@ -243,6 +246,7 @@ class TrainDock(Dock):
         if isinstance(event, RunStarted):
             self.curves.begin(event, _earlier(event))
             self.curves.show()
+            self.debug.begin()
             size = "" if event.parameters is None else f", {event.parameters / 1e6:.2g} million parameters"
             self.panel.say(f"Run {event.name} on {event.device}{size}")
         elif isinstance(event, Progress):
@@ -252,6 +256,8 @@ class TrainDock(Dock):
             self.curves.add_batch(event)
         elif isinstance(event, EpochDone):
             self.curves.add_epoch(event)
+        elif isinstance(event, DebugPicture):
+            self.debug.take(event)
         elif isinstance(event, Warned):
             notify.warning(event.message)
         elif isinstance(event, Finished):
