@@ -80,6 +80,7 @@ def test_classes_have_their_layers_colours_and_what_is_unlabelled_is_hatched(ndi
     # Outlines on the image: of the truth in colour, of the prediction in white, each on its own side.
     assert near(image[150, 105], FOREGROUNDS[0])
     assert near(image[150, 95], (255, 255, 255))
+    assert near(image[52, 150], (0, 0, 0)), "where the labels end is no outline"
 
 
 def test_truth_and_prediction_of_numbers_share_one_range_around_zero() -> None:

@@ -142,7 +142,8 @@ def _panels(shown: ShownHead, grey: Pixels, tables: dict[str, Pixels]) -> tuple[
     marked = grey.copy()
     edges = [_outline(number) for number in numbers]
     marked[edges[1]] = 255
-    known = edges[0] & valid
+    # Where the labels end is no outline of anything.
+    known = edges[0] & valid & ~_outline(valid.astype(np.int64))
     marked[known] = numbered_colours(numbers[0], table)[known]
     drawn = [_over(grey, number, table) for number in numbers]
     return marked, _hatched(drawn[0], grey, valid), drawn[1]
