@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from napari_segtrain.config import InferenceConfig, LossConfig, NetworkConfig
 from napari_segtrain.data.normalisation import Normalisation
 from napari_segtrain.data.sources import open_source
-from napari_segtrain.inference import MemorySink, Predictor, ZarrSink
+from napari_segtrain.inference import MemorySink, Predictor, ZarrSink, few_threads_for_chunks
 from napari_segtrain.network import build_network, count_parameters, make_plan
 from napari_segtrain.targets import Head
 
@@ -172,6 +172,7 @@ def measure_memory(edges: Sequence[int]) -> None:
 
 def child(folder: Path) -> None:
     torch.set_num_threads(1)
+    few_threads_for_chunks()  # as `segtrain predict` does
     ours = predictor(3, 64, Trivial("mask", "depth"))
     ours.predict_array(np.zeros((64, 64, 64), np.uint8))
     own = peak_memory()

@@ -10,7 +10,7 @@ import zarr
 
 from napari_segtrain.data.sources import open_source
 from napari_segtrain.inference import ZarrSink
-from napari_segtrain.inference.codecs import few_chunks_at_a_time
+from napari_segtrain.inference.codecs import few_chunks_at_a_time, few_threads_for_chunks
 
 FEW = max(1, (os.cpu_count() or 1) // 4)
 
@@ -36,3 +36,10 @@ def test_a_store_is_written_so(
     predictor.predict_source(open_source(np.ones((40, 40), np.uint8)), ZarrSink(tmp_path / "out.zarr"))
     assert seen
     assert set(seen) == {FEW}
+
+
+def test_a_process_that_only_predicts_has_few_zarr_threads() -> None:
+    with zarr.config.set({"threading.max_workers": None}):  # what is set inside is undone at the end
+        few_threads_for_chunks()
+        assert zarr.config.get("threading.max_workers") == FEW
+    assert zarr.config.get("threading.max_workers") is None

@@ -32,6 +32,10 @@ class Identity:
         return np.stack([weighted, 2 * weighted], axis=1)
 
 
+def prepare(raw: np.ndarray, out: np.ndarray) -> None:
+    np.copyto(out, raw)
+
+
 def stream(
     image: np.ndarray, layout: BlockLayout, model: Identity, blending: str, folder: Path | None = None
 ) -> tuple[BlockStream, np.ndarray]:
@@ -47,7 +51,6 @@ def stream(
         return job
 
     read = lambda crop: image[(slice(None), *crop)].copy()  # noqa: E731
-    prepare = lambda raw: raw.astype(np.float32)  # noqa: E731
     return BlockStream(layout, blending, read, prepare, model, write, False, folder), result
 
 
@@ -132,7 +135,7 @@ def test_memory_does_not_grow_with_the_volume(tmp_path: Path) -> None:
         model = Identity(grid, "gaussian")
         read = lambda crop: np.zeros((1, *(c.stop - c.start for c in crop)), np.uint8)  # noqa: E731
         job = BlockStream(
-            layout, "gaussian", read, np.float32, model, lambda where, block: lambda: None, False, tmp_path
+            layout, "gaussian", read, prepare, model, lambda where, block: lambda: None, False, tmp_path
         )
         runs = []
         for _ in range(3):  # what the reading and writing threads hold at one moment varies with the machine
@@ -201,7 +204,7 @@ def test_an_error_while_reading_or_writing_comes_out(tmp_path: Path) -> None:
         (lambda crop: np.ones((1, 64, 64)), blocks),
     ):
         with pytest.raises(OSError, match="disk is gone"):
-            BlockStream(layout, "constant", read, np.float32, model, write, False, tmp_path).run()
+            BlockStream(layout, "constant", read, prepare, model, write, False, tmp_path).run()
     assert list(tmp_path.iterdir()) == []
 
 

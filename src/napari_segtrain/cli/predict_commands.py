@@ -54,6 +54,7 @@ def predict(
     Settings that are not given are those of the run.
     """
     from napari_segtrain import workflow
+    from napari_segtrain.inference import few_threads_for_chunks
     from napari_segtrain.runs.control import Control
 
     from .progress import TerminalProgress, stop_on_signal
@@ -64,6 +65,7 @@ def predict(
         "targets": tuple(part.strip() for part in targets.split(",")) if targets else None,
         "output": output_kind,
     }
+    few_threads_for_chunks()
     console = make_console()
     control = Control()
     with stop_on_signal(control), TerminalProgress(console) as progress:

@@ -95,18 +95,20 @@ class Normalisation(Config):
         """Return what `to_dict` was called on."""
         return cls.model_validate(values)
 
-    def apply(self, image: NDArray[Any]) -> NDArray[np.float32]:
+    def apply(self, image: NDArray[Any], out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """Normalise an image or a patch.
 
         Parameters
         ----------
         image
             ``(C, *spatial)`` of any real type. Not changed.
+        out
+            Array of the same shape that is filled and returned; None for a new one.
 
         Returns
         -------
         numpy.ndarray
-            ``(C, *spatial)`` float32, newly allocated.
+            ``(C, *spatial)`` float32.
 
         Raises
         ------
@@ -119,7 +121,7 @@ class Normalisation(Config):
                 f"{len(self.scale)}; use images with {len(self.scale)} channel(s), or name the channel axis "
                 "(dataset_config.channel_axis)"
             )
-        out = np.empty(image.shape, np.float32)
+        out = np.empty(image.shape, np.float32) if out is None else out
         # Large integers and doubles lose digits in float32 unless the shift is taken off before.
         exact = np.float64 if image.dtype.itemsize >= 4 and image.dtype != np.float32 else np.float32
         for channel, (shift, scale) in enumerate(zip(self.shift, self.scale, strict=True)):

@@ -1,6 +1,7 @@
 """Prediction: tiles on one grid, blended in bounded memory, objects separated."""
 
 from .checkpoint import Trained, load_trained
+from .codecs import few_threads_for_chunks
 from .images import as_source, check_source
 from .instances import separate_instances
 from .outputs import Output, OutputPlan, instance_parts, plan_outputs
@@ -27,6 +28,7 @@ __all__ = [
     "as_source",
     "check_source",
     "failures_explained",
+    "few_threads_for_chunks",
     "instance_parts",
     "load_trained",
     "plan_outputs",

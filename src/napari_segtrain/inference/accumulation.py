@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import math
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from .blending import Normaliser
+from .heap import Reused
 from .layout import BlockLayout
 from .parking import Parking
 from .tiling import Slices, Tile
@@ -45,20 +45,17 @@ class Accumulator:
         self._normaliser = normaliser
         self._pending = pending
         self._parking = Parking(folder)
-        self._storage = np.empty(0, np.float32)
+        self._storage = Reused()
         self._index: tuple[int, ...] = ()
         self._extent: Slices = ()
-        self._sum: npt.NDArray[np.float32] = self._storage
+        self._sum: npt.NDArray[np.float32] = self._storage.array((0,))
 
     def begin(self, index: tuple[int, ...]) -> None:
         """Open a block, with what earlier blocks left for it."""
         self._index = index
         self._extent = self._layout.extent(index)
         shape = (self._channels, *(part.stop - part.start for part in self._extent))
-        size = math.prod(shape)
-        if self._storage.size < size:
-            self._storage = np.empty(size, np.float32)
-        self._sum = self._storage[:size].reshape(shape)
+        self._sum = self._storage.array(shape)
         self._sum.fill(0.0)
         for source, values in self._parking.take(self._layout.flat(index)):
             view = self._view(self._shared(index, self._layout.position(source)))
@@ -84,8 +81,7 @@ class Accumulator:
             if index == self._index or not self._pending[index]:
                 continue
             left = self._view(self._shared(index, self._index))
-            other = self._layout.flat(index)
-            self._parking.put(other, number, left, soon=other == number + 1)
+            self._parking.put(self._layout.flat(index), number, left)
         if not self._pending[self._index]:
             return None
         core = self._layout.core(self._index)
@@ -96,7 +92,8 @@ class Accumulator:
     def close(self) -> None:
         """Free the memory and remove what was parked on disk."""
         self._parking.close()
-        self._storage = self._sum = np.empty(0, np.float32)
+        self._storage.free()
+        self._sum = self._storage.array((0,))
 
     def _shared(self, index: tuple[int, ...], source: tuple[int, ...]) -> Slices:
         """Return the part of a block that the tiles of another one reach."""

@@ -1,4 +1,4 @@
-"""How many chunks of a store are decoded or encoded together."""
+"""How many chunks of a store are decoded or encoded together, and by how many threads."""
 
 from __future__ import annotations
 
@@ -21,5 +21,20 @@ def few_chunks_at_a_time() -> Iterator[None]:
         return
     import zarr
 
-    with zarr.config.set({"async.concurrency": max(1, (os.cpu_count() or 1) // 4)}):
+    with zarr.config.set({"async.concurrency": _few()}):
         yield
+
+
+def few_threads_for_chunks() -> None:
+    """Let Zarr have a quarter as many threads as there are processor cores, until the process ends.
+
+    Every thread keeps a heap with room for the largest chunk it ever encoded, which no call gives back. For
+    a process that predicts and does nothing else; of no effect where Zarr has made its threads already.
+    """
+    import zarr
+
+    zarr.config.set({"threading.max_workers": _few()})
+
+
+def _few() -> int:
+    return max(1, (os.cpu_count() or 1) // 4)

@@ -335,8 +335,8 @@ class Predictor:
             folder=sink.scratch,
         )
 
-    def _prepare(self, raw: npt.NDArray[Any], name: str) -> npt.NDArray[np.float32]:
-        image: npt.NDArray[np.float32] = self.normalisation.apply(raw)
+    def _prepare(self, raw: npt.NDArray[Any], image: npt.NDArray[np.float32], name: str) -> None:
+        self.normalisation.apply(raw, out=image)
         # One value that is not a number makes the sum so; looking at each is several times slower.
         if (
             raw.dtype.kind == "f"
@@ -347,7 +347,6 @@ class Predictor:
                 f"{name} holds values that are not numbers (NaN, infinite, or too large for 32 bits). "
                 "Replace them by a number, such as 0."
             )
-        return image
 
     def _compile(self, grid: TileGrid) -> None:
         if not self._may_compile or not isinstance(self.network, MultiTaskUNet):

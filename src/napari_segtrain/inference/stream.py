@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from .accumulation import Accumulator
 from .blending import Blending, Normaliser
+from .heap import Reused, return_free_memory
 from .layout import BlockLayout
 from .tiling import Slices, Tile
 
@@ -88,7 +89,7 @@ class BlockStream:
     read
         Returns a part of the image as it is stored, `(C, *part)`, new and writable.
     prepare
-        Normalises what was read, `(C, *part)` float32.
+        Normalises what was read, `(C, *part)`, into a float32 array of the same shape.
     model
         Predicts tiles.
     write
@@ -104,7 +105,7 @@ class BlockStream:
     layout: BlockLayout
     blending: Blending
     read: Callable[[Slices], npt.NDArray[Any]]
-    prepare: Callable[[npt.NDArray[Any]], npt.NDArray[np.float32]]
+    prepare: Callable[[npt.NDArray[Any], npt.NDArray[np.float32]], None]
     model: TileModel
     write: Callable[[Slices, npt.NDArray[np.float32]], Callable[[], None]]
     skip_empty: bool = True
@@ -137,20 +138,22 @@ class BlockStream:
         with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
             writing: Future[None] | None = None
             ahead = _ReadAhead(work, reader, self.read)
+            image = Reused()
             try:
                 for index, tiles, origin, raw in ahead:
                     sums.begin(index)
-                    if not self._predict(tiles, origin, raw, sums, clock, cancel):
+                    if not self._predict(tiles, origin, raw, image, sums, clock, cancel):
                         outcome = Outcome.CANCELLED
                         break
                     del raw
                     own = sums.finish()
                     if own is None:
                         continue
-                    job = self.write(self.layout.core(index), own)
+                    # Before the block is encoded: what waits to be written exists once.
                     if writing is not None:
                         writing.result()
-                    writing = writer.submit(job)
+                    return_free_memory()
+                    writing = writer.submit(self.write(self.layout.core(index), own))
                     blocks += 1
                 if writing is not None:
                     writing.result()
@@ -165,6 +168,7 @@ class BlockStream:
         tiles: list[Tile],
         origin: tuple[int, ...],
         raw: npt.NDArray[Any],
+        memory: Reused,
         sums: Accumulator,
         clock: _Clock,
         cancel: CancelCheck | None,
@@ -180,14 +184,16 @@ class BlockStream:
                 clock.skip()
             else:
                 wanted.append(tile)
-        image = self.prepare(raw) if wanted else None
+        image = memory.array(raw.shape if wanted else (0,))
+        if wanted:
+            self.prepare(raw, image)
         while wanted:
             if cancel is not None and cancel():
                 return False
             # Asked each time: a model that ran out of memory takes fewer tiles from then on.
             batch, wanted = wanted[: self.model.batch_size], wanted[self.model.batch_size :]
             for slot, tile in enumerate(batch):
-                values = image[_inside(tile.crop, origin)]  # type: ignore[index]
+                values = image[_inside(tile.crop, origin)]
                 self.model.load(slot, pad_tile(values, tile))
             for tile, weighted in zip(batch, self.model.predict(len(batch)), strict=True):
                 sums.add(tile, weighted)

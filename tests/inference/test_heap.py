@@ -1,0 +1,33 @@
+import tracemalloc
+
+import numpy as np
+
+from napari_segtrain.inference.heap import Reused, return_free_memory
+
+
+def test_memory_is_taken_once_for_arrays_of_every_shape() -> None:
+    memory = Reused()
+    first = memory.array((4, 5, 6))
+    assert first.shape == (4, 5, 6) and first.dtype == np.float32 and first.flags.c_contiguous
+    assert np.shares_memory(memory.array((2, 60)), first)
+    assert memory.array((0,)).size == 0
+    assert np.shares_memory(memory.array((120,)), first), "a small array in between keeps the memory"
+
+
+def test_a_larger_array_does_not_exist_beside_the_smaller_one() -> None:
+    memory = Reused()
+    tracemalloc.start()
+    memory.array((100_000,))
+    memory.array((150_000,))
+    peak = tracemalloc.get_traced_memory()[1]
+    memory.free()
+    left = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert 600_000 <= peak < 900_000
+    assert left < 100_000
+
+
+def test_giving_memory_back_changes_no_array() -> None:
+    array = np.arange(100_000)
+    return_free_memory()
+    assert array.sum() == 4_999_950_000
