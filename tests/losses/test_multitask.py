@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 
@@ -136,6 +137,59 @@ def test_resolutions_are_weighted_by_halves(make_head, sample):
     second = bce(coarse, batch["t"][..., 1::2, 1::2], batch["t_mask"][..., 1::2, 1::2])
     close(result.total, 2 / 3 * first + 1 / 3 * second)
     close(result.parts["t/BCEWithLogitsLoss"], result.total.detach())
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+@pytest.mark.parametrize("garbage", [float("nan"), float("inf"), 1e30])
+def test_what_is_unlabelled_is_in_no_resolution(make_head, ndim, garbage):
+    """Labels take the nearest voxel, auxiliary numbers the mean of a block's labelled voxels: by hand."""
+    rng = np.random.default_rng(ndim)
+    shape, coarse = (1, 1, *(8,) * ndim), (1, 1, *(4,) * ndim)
+    known = rng.random(shape) > 0.6
+    truth = {"a": rng.integers(0, 2, shape).astype(float), "d": rng.normal(size=shape)}
+    guess = {name: [rng.normal(size=size) for size in (shape, coarse)] for name in truth}
+
+    def blocks(array):
+        """Return the voxels of every block of 2 an axis, one row a block."""
+        corners = [array[(0, 0, *(slice(k, None, 2) for k in corner))] for corner in np.ndindex(*(2,) * ndim)]
+        return np.stack([corner.ravel() for corner in corners], axis=1)
+
+    nearest = -1  # the voxel after the middle of a block of two
+    labelled, small = blocks(known), {name: levels[1].ravel() for name, levels in guess.items()}
+    there, any_there = labelled[:, nearest], labelled.any(axis=1)
+    mean = (blocks(truth["d"]) * labelled).sum(axis=1)[any_there] / labelled.sum(axis=1)[any_there]
+    expected = {
+        "a": [
+            (guess["a"][0] - truth["a"])[known],
+            small["a"][there] - blocks(truth["a"])[there, nearest],
+        ],
+        "d": [(guess["d"][0] - truth["d"])[known], small["d"][any_there] - mean],
+    }
+
+    heads = [
+        make_head(name="a", encoding="regression", activation="none", losses=(LossConfig(name="MSELoss"),)),
+        make_head(
+            name="d",
+            target="d",
+            encoding="distance_transform",
+            activation="none",
+            losses=(LossConfig(name="MSELoss"),),
+            ds_interpolation="linear",
+        ),
+    ]
+    batch = {name: torch.from_numpy(np.where(known, array, garbage)) for name, array in truth.items()}
+    batch |= {f"{name}_mask": torch.from_numpy(known) for name in truth}
+    predictions = {
+        name: [torch.from_numpy(level).requires_grad_() for level in levels] for name, levels in guess.items()
+    }
+    result = MultiTaskLoss(heads, (1.0,) * ndim)(predictions, batch, 0)
+    for name, (fine, rough) in expected.items():
+        by_hand = 2 / 3 * np.square(fine).mean() + 1 / 3 * np.square(rough).mean()
+        assert float(result.parts[name]) == pytest.approx(by_hand, rel=1e-6)
+    result.total.backward()
+    for levels in predictions.values():
+        assert all(level.grad.isfinite().all() for level in levels)
+    assert (predictions["d"][0].grad[~torch.from_numpy(known)] == 0).all()
 
 
 def test_coarse_resolutions_have_coarser_spacing(make_head):

@@ -1,7 +1,9 @@
+import logging
 import math
 
 import pytest
 import torch
+from torch import nn
 
 from napari_segtrain.network import (
     build_network,
@@ -69,6 +71,60 @@ def test_without_a_compiler_the_network_stays_as_it_is(small_plan, monkeypatch):
     network = build_network(small_plan(2))
     assert maybe_compile(network, "cpu", batch_size=1, expected_steps=10**9, switch="on") is False
     assert network.memory_format is None
+
+
+def test_a_compiler_that_does_not_run_is_none(small_plan, monkeypatch):
+    monkeypatch.setenv("CXX", "false")
+    assert cannot_compile("cpu") == "the C++ compiler false does not run"
+    network = build_network(small_plan(2))
+    assert maybe_compile(network, "cpu", batch_size=1, expected_steps=10**9, switch="on") is False
+    x = torch.randn(1, 1, *network.plan.patch_size)
+    assert network(x)["cells"].isfinite().all()
+
+
+@pytest.mark.parametrize(("device", "why"), [("mps", "Apple GPUs"), ("cuda", "triton")])
+def test_a_gpu_that_cannot_be_compiled_for_is_said(monkeypatch, device, why):
+    monkeypatch.setattr("napari_segtrain.network.compilation.find_spec", lambda name: None)
+    assert why in cannot_compile(device)
+
+
+@pytest.mark.parametrize(
+    ("switch", "steps", "compiled"),
+    [("auto", 10, False), ("auto", 10**9, True), ("on", 1, True), ("off", 10**9, False)],
+)
+def test_the_work_ahead_decides_unless_the_user_does(small_plan, monkeypatch, switch, steps, compiled):
+    network = build_network(small_plan(2))
+    asked = []
+    monkeypatch.setattr("napari_segtrain.network.compilation.cannot_compile", lambda device: False)
+    monkeypatch.setattr(network, "compile", lambda **options: asked.append(options))
+    decided = maybe_compile(network, "cpu", batch_size=1, expected_steps=steps, switch=switch)
+    assert decided is compiled
+    assert asked == ([{"dynamic": False}] if compiled else [])
+    assert (network.memory_format is torch.channels_last) == compiled
+
+
+def test_what_the_compiler_cannot_handle_runs_as_it_was(small_plan, monkeypatch):
+    """Of a graph that does not compile, eager's own numbers come out, and no page of explanations."""
+
+    def broken(graph, inputs):
+        raise RuntimeError("no code for this processor")
+
+    said = []
+    logger, handler = logging.getLogger("torch._dynamo"), logging.Handler()
+    handler.emit = said.append
+    monkeypatch.setattr(logger, "handlers", [handler])
+    monkeypatch.setattr(logger, "level", logging.WARNING)
+    torch.manual_seed(0)
+    network = build_network(small_plan(2, max_poolings=0)).eval()
+    x = torch.randn(1, 1, *network.plan.patch_size)
+    monkeypatch.setattr("napari_segtrain.network.compilation.cannot_compile", lambda device: False)
+    monkeypatch.setattr(network, "compile", lambda **options: nn.Module.compile(network, backend=broken))
+    with torch.no_grad():
+        before = network(x)
+        assert maybe_compile(network, "cpu", batch_size=1, expected_steps=1, switch="on")
+        after = network(x)
+    torch.testing.assert_close(before["cells"], after["cells"], atol=1e-5, rtol=1e-5)
+    assert said == []
 
 
 def test_switched_off_means_off(small_plan):

@@ -78,8 +78,21 @@ def test_a_plan_survives_json(head):
     ("config", "changes", "words"),
     [
         (NetworkConfig(features=(8, 16, 32), blocks_per_stage=(1,)), {}, "every stage needs one entry"),
-        (NetworkConfig(strides=((2, 2), (2, 2))), {}, "first stage works at full resolution"),
-        (NetworkConfig(kernel_sizes=((2, 2),), max_poolings=0), {}, "must be odd"),
+        (
+            NetworkConfig(strides=((2, 2), (2, 2))),
+            {},
+            "first stage works at full resolution: its stride is 1 along every axis, not 2 × 2",
+        ),
+        (NetworkConfig(kernel_sizes=((2, 2),), max_poolings=0), {}, "instead of 2 take 1 or 3"),
+        (NetworkConfig(features=(8,) * 9), {}, "9 stages, but a patch of 64 × 64 is pooled into 5 at most"),
+        (NetworkConfig(blocks_per_stage=(1,) * 4, max_poolings=1), {}, "into 2 at most with max_poolings 1"),
+        (NetworkConfig(kernel_sizes=((3, 3),) * 6), {}, "kernel_sizes has entries for 6 stages"),
+        (
+            NetworkConfig(strides=((1, 1), (8, 8), (8, 16))),
+            {},
+            "by 128 along x, where it has 64 voxels: their product can be 64 at most",
+        ),
+        (NetworkConfig(strides=((1, 1), (8, 8), (8, 8))), {}, "a single voxel of a patch of 64 × 64"),
         (NetworkConfig(kernel_sizes=((3, 3, 3),), max_poolings=0), {}, "2 numbers a stage"),
         (NetworkConfig(), {"patch_size": (8, 8, 8)}, "the data is 2D: give 2 in array order y, x"),
         (NetworkConfig(), {"spacing": (1.0,) * 3}, "the data is 2D"),

@@ -3,8 +3,8 @@ import json
 import pytest
 import torch
 
-from napari_segtrain.config import ConfigError
-from napari_segtrain.network import NetworkPlan, build_network
+from napari_segtrain.config import ConfigError, NetworkConfig
+from napari_segtrain.network import NetworkPlan, build_network, make_plan
 from napari_segtrain.network.blocks import StochasticDepth
 
 OVERRIDES = [
@@ -62,6 +62,33 @@ def test_deep_supervision_gives_each_resolution_while_training_only(small_plan, 
         assert network.eval()(x)["cells"].shape[2:] == plan.patch_size
 
 
+@pytest.mark.parametrize(("patch", "rounded"), [((100, 100), (112, 112)), ((20, 30, 30), (20, 32, 32))])
+def test_a_patch_that_no_pooling_divides_trains_at_the_size_it_is_rounded_to(head, patch, rounded):
+    ndim = len(patch)
+    plan = make_plan(
+        NetworkConfig(base_features=4),
+        ndim=ndim,
+        in_channels=1,
+        patch_size=patch,
+        spacing=(1.0,) * ndim,
+        shape=(200,) * ndim,
+        heads=[head("a")],
+    )
+    assert plan.patch_size == rounded
+    torch.manual_seed(0)
+    network = build_network(plan).train()
+    optimizer = torch.optim.SGD(network.parameters(), 0.1)
+    x = torch.randn(2, 1, *plan.patch_size)
+    losses = []
+    for _ in range(2):
+        loss = (network(x)["a"] - x).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[1] < losses[0]
+
+
 def test_one_encoder_pass_serves_all_decoders(small_plan):
     network = build_network(small_plan(2)).eval()
     calls = []
@@ -116,9 +143,6 @@ def test_an_unfit_size_is_refused_with_the_size_to_pad_to(small_plan):
 
 
 def test_anisotropic_kernels_do_not_mix_slices(head):
-    from napari_segtrain.config import NetworkConfig
-    from napari_segtrain.network import make_plan
-
     plan = make_plan(
         NetworkConfig(base_features=4, max_poolings=1, norm="none"),
         ndim=3,

@@ -5,6 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import subprocess
+from functools import cache
+from importlib.util import find_spec
 from typing import Literal
 
 from .cost import step_seconds
@@ -29,7 +32,22 @@ def cannot_compile(device: str) -> Literal[False] | str:
         )
         if compiler is None or shutil.which(compiler) is None:
             return "compiling for a processor needs a C++ compiler (g++, clang++ or cl), and there is none"
+        if not _runs(compiler):
+            return f"the C++ compiler {compiler} does not run"
+    elif find_spec("triton") is None:
+        return "compiling for a GPU needs triton, which is not installed"
     return False
+
+
+@cache
+def _runs(compiler: str) -> bool:
+    """Return whether a compiler answers; one that does not makes torch write pages about it."""
+    # That of Microsoft knows no --version, and says what it is when it is called with nothing.
+    arguments = [compiler] if compiler.endswith("cl") else [compiler, "--version"]
+    try:
+        return subprocess.run(arguments, capture_output=True, timeout=20, check=False).returncode == 0
+    except (OSError, subprocess.SubprocessError):
+        return False
 
 
 def worth_compiling(network: MultiTaskUNet, batch_size: int, device: str, expected_steps: int) -> bool:
@@ -77,6 +95,8 @@ def maybe_compile(
     import torch._dynamo
 
     torch._dynamo.config.suppress_errors = True
+    # What it cannot handle it would explain with a traceback for each graph.
+    logging.getLogger("torch._dynamo").setLevel(logging.ERROR)
     network.use_channels_last()
     network.compile(dynamic=False)
     return True

@@ -95,14 +95,24 @@ class NetworkPlan(Config):
         }
         if len(set(per_stage.values())) != 1:
             given = ", ".join(f"{name} has {count}" for name, count in per_stage.items())
-            raise ValueError(f"every stage needs one entry: {given}")
+            raise ValueError(
+                f"every stage needs one entry: {given}; give as many of each, or leave out what can follow "
+                "from the others"
+            )
         for name, entries in (("kernel_sizes", self.kernel_sizes), ("strides", self.strides)):
             if any(len(entry) != self.ndim for entry in entries):
                 raise ValueError(f"{name} needs {self.ndim} numbers a stage, one an axis")
-        if any(k % 2 == 0 for kernel in self.kernel_sizes for k in kernel):
-            raise ValueError("kernel sizes must be odd, so that maps keep their size")
+        even = next((k for kernel in self.kernel_sizes for k in kernel if k % 2 == 0), None)
+        if even is not None:
+            raise ValueError(
+                f"kernel sizes must be odd, so that maps keep their size; instead of {even} take "
+                f"{even - 1} or {even + 1}"
+            )
         if any(s != 1 for s in self.strides[0]):
-            raise ValueError("the first stage works at full resolution: its stride is 1 along every axis")
+            raise ValueError(
+                "the first stage works at full resolution: its stride is 1 along every axis, not "
+                f"{_text(self.strides[0])}"
+            )
         if not self.decoders:
             raise ValueError("a network needs at least one output")
         return self
@@ -150,6 +160,7 @@ def make_plan(
             )
     wanted = tuple(patch_size) if patch_size is not None else default_patch_size(shape, spacing)
     topology = _topology(config, wanted, spacing)
+    _check_strides(config, wanted, topology)
     stages = len(topology.strides)
     features = config.features or tuple(
         min(config.base_features * 2**stage, config.max_features) for stage in range(stages)
@@ -191,6 +202,7 @@ def _topology(config: NetworkConfig, patch_size: Sequence[int], spacing: Sequenc
     strides = config.strides or planned.strides
     wanted = len(config.features or config.blocks_per_stage or strides)
     if config.strides is None:
+        _check_stages(config, patch_size, len(planned.strides))
         # As many stages as somebody listed entries for, though never more than the patch allows.
         strides = strides[:wanted]
     kernels = config.kernel_sizes
@@ -200,6 +212,45 @@ def _topology(config: NetworkConfig, patch_size: Sequence[int], spacing: Sequenc
             planned.kernel_sizes[s] if s < len(planned.kernel_sizes) else deepest for s in range(len(strides))
         )
     return Topology(kernels, strides)
+
+
+def _check_stages(config: NetworkConfig, patch_size: Sequence[int], possible: int) -> None:
+    """Refuse lists for more stages than the patch can be pooled into."""
+    for name in ("features", "blocks_per_stage", "kernel_sizes"):
+        listed = len(getattr(config, name) or ())
+        if listed > possible:
+            limit = "" if config.max_poolings is None else f" with max_poolings {config.max_poolings}"
+            raise ConfigError(
+                f"model_config.{name} has entries for {listed} stages, but a patch of {_text(patch_size)} is "
+                f"pooled into {possible} at most{limit}: list {possible} or fewer, take a larger patch, or "
+                "give model_config.strides"
+            )
+
+
+def _check_strides(config: NetworkConfig, patch_size: Sequence[int], topology: Topology) -> None:
+    """Refuse strides that leave nothing of the patch; the planned ones never do."""
+    if config.strides is None or any(len(stride) != len(patch_size) for stride in topology.strides):
+        return
+    axes = "zyx"[-len(patch_size) :]
+    for axis, size, divisor in zip(axes, patch_size, topology.divisor, strict=True):
+        if divisor > size:
+            raise ConfigError(
+                f"model_config.strides divide the patch by {divisor} along {axis}, where it has {size} "
+                f"voxels: their product can be {size} at most. Take smaller strides, fewer stages, or a "
+                "larger patch"
+            )
+    coarsest = [
+        n // d for n, d in zip(_round_up(patch_size, topology.divisor), topology.divisor, strict=True)
+    ]
+    if set(coarsest) == {1}:
+        raise ConfigError(
+            f"model_config.strides leave a single voxel of a patch of {_text(patch_size)}, which cannot be "
+            "normalised: take smaller strides, fewer stages, or a larger patch, so that 2 or more are left"
+        )
+
+
+def _text(numbers: Sequence[int]) -> str:
+    return " × ".join(str(n) for n in numbers)
 
 
 def _decoders(heads: Iterable[HeadLike]) -> tuple[DecoderPlan, ...]:
