@@ -16,6 +16,7 @@ from napari_segtrain.network import NetworkPlan, build_network
 from napari_segtrain.runs import (
     BatchDone,
     Checkpoint,
+    DebugPicture,
     EpochDone,
     EpochStarted,
     FinishReason,
@@ -83,7 +84,8 @@ def test_a_training_writes_everything_a_run_has(make_experiment, ndim: int) -> N
 def test_events_tell_the_story_in_order(make_experiment) -> None:
     made = make_experiment()
     made.fit()
-    kinds = [type(event) for event in made.events if not isinstance(event, Progress | BatchDone | Checkpoint)]
+    files = Progress | BatchDone | Checkpoint | DebugPicture
+    kinds = [type(event) for event in made.events if not isinstance(event, files)]
     assert kinds == [RunStarted, EpochStarted, EpochDone, EpochStarted, EpochDone]
     started = made.of(RunStarted)[0]
     assert (started.num_epochs, started.first_epoch, started.steps_per_epoch) == (2, 1, 3)

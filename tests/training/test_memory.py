@@ -73,7 +73,7 @@ def test_sizes_that_do_not_suit_the_configured_stages_are_passed_over(tiny_confi
     def replan(patch: tuple[int, ...]):
         return plan_network(config, known, resolved.heads, patch)
 
-    with pytest.raises(ConfigError, match="every stage needs one entry"):
+    with pytest.raises(ConfigError, match="take a larger patch"):
         replan((8, 8, 8))
     available = estimate_memory(resolved.plan, 1) // 100
     assert suggest_fit(resolved.plan, 1, available, lambda patch: replan((8, 8, 8))) is None
