@@ -44,6 +44,8 @@ def test_sgd_takes_its_momentum_and_does_without() -> None:
     assert with_momentum.param_groups[0]["nesterov"]
     without = build_optimizer(SGD(momentum=0.0), nn.Linear(2, 2).parameters())
     assert not without.param_groups[0]["nesterov"]
+    plain = build_optimizer(SGD(momentum=0.8, nesterov=False), nn.Linear(2, 2).parameters())
+    assert not plain.param_groups[0]["nesterov"]
 
 
 def test_frozen_weights_are_left_out() -> None:

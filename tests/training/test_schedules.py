@@ -37,8 +37,10 @@ def test_cosine_goes_from_the_rate_to_its_final_share() -> None:
     assert got[0] == 0.5
 
 
-def test_poly_is_the_power_of_what_is_left() -> None:
-    assert rates(Poly(exponent=0.9)) == pytest.approx([0.5 * (1 - n / TOTAL) ** 0.9 for n in range(TOTAL)])
+@pytest.mark.parametrize("exponent", [0.9, 2.0])
+def test_poly_is_the_power_of_what_is_left(exponent: float) -> None:
+    expected = [0.5 * (1 - n / TOTAL) ** exponent for n in range(TOTAL)]
+    assert rates(Poly(exponent=exponent)) == pytest.approx(expected)
 
 
 def test_step_drops_at_whole_epochs() -> None:
@@ -53,6 +55,7 @@ def test_warmup_rises_to_the_full_rate_then_falls_as_cosine() -> None:
     assert got[rise] == pytest.approx(0.5)
     assert got[rise:] == sorted(got[rise:], reverse=True)
     assert got[-1] < 0.01
+    assert min(rates(WarmupCosine(warmup_epochs=2.0, min_factor=0.5))[rise:]) > 0.25
 
 
 def test_warmup_longer_than_the_run_only_rises() -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from napari_segtrain import workflow
-from napari_segtrain.config import DataError, RunError, SegtrainError, load_config
+from napari_segtrain.config import ConfigError, DataError, RunError, SegtrainError, dump_config, load_config
 from napari_segtrain.runs import (
     Control,
     EpochDone,
@@ -49,6 +49,37 @@ def test_a_folder_becomes_a_finished_run(disc_folder, tiny_experiment, tmp_path,
     assert [row["epoch"] for row in json.loads((result.path / "metrics.json").read_text())] == [1, 2]
     assert (result.path / "checkpoints" / "best.ckpt").is_file()
     assert json.loads((result.path / "data.json").read_text()) == str(tmp_path / "data")
+
+
+def test_an_experiment_is_a_value_a_dictionary_or_a_file(disc_folder, tiny_experiment, tmp_path):
+    data, config = disc_folder(count=2), tiny_experiment(**{"tr_config.num_epochs": 1})
+    file = tmp_path / "experiment.yaml"
+    file.write_text(dump_config(config))
+    runs = [
+        workflow.train(given, data, tmp_path / "P").path
+        for given in (config, config.to_dict(), file, str(file))
+    ]
+    first, *others = [RunFolder.open(run).read_config() for run in runs]
+    assert all(other == first for other in others)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (
+            ["tr_config"],
+            "an experiment cannot be a list: give an ExperimentConfig, the path of a YAML file, or a",
+        ),
+        (None, "an experiment cannot be a NoneType"),
+        ({"tr_confg": {}}, r"configuration: tr_confg: unknown key\. Did you mean .*tr_config"),
+        ({"tr_config": {"num_epochs": 0}}, "configuration: tr_config.num_epochs: 0 is not allowed"),
+        ("nowhere.yaml", "nowhere.yaml: cannot be read"),
+    ],
+)
+def test_what_is_no_experiment_is_refused_in_words(disc_folder, tmp_path, given, words):
+    with pytest.raises(ConfigError, match=words):
+        workflow.train(given, tmp_path, tmp_path / "P")
+    assert not (tmp_path / "P").exists()
 
 
 def test_events_tell_the_whole_story_and_are_in_the_file(disc_folder, tiny_experiment, tmp_path, events):

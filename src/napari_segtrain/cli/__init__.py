@@ -37,7 +37,7 @@ for command, summary in (
     app.command(command.__name__.replace("_", "-"), short_help=summary)(command)
 
 REFUSED = 2
-"""Exit code when something cannot work, before or while it is done."""
+"""Exit code when something cannot work, before or after it began."""
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells use it."""
 
@@ -45,8 +45,8 @@ INTERRUPTED = 130
 def main(arguments: list[str] | None = None) -> None:
     """Run a command and exit.
 
-    Exit codes: 0 done; 2 something given cannot work, or a run failed (the message says what and why);
-    130 stopped by Ctrl-C or SIGTERM, resumable.
+    Exit codes: 0 done; 2 something given cannot work, or a run failed after it began (the message says what
+    and why); 1 a fault of the program, with its traceback; 130 stopped by Ctrl-C or SIGTERM, resumable.
     """
     # Threads of torch that wait by spinning starve each other when anything else runs on the machine; the
     # variable counts only when it is set before torch is imported.

@@ -33,7 +33,7 @@ from .errors import (
 )
 from .experiment import ExperimentConfig
 from .facts import DataFacts, TargetFacts
-from .files import dump_config, load_config
+from .files import ExperimentLike, as_experiment, dump_config, load_config
 from .inference import InferenceConfig
 from .model import Activation, Interpolation, LossConfig, NetworkConfig
 from .optimizers import (
@@ -71,6 +71,7 @@ __all__ = [
     "DatasetConfig",
     "DistanceTransformTask",
     "ExperimentConfig",
+    "ExperimentLike",
     "FlowsTask",
     "InferenceConfig",
     "InplaneDirectionTask",
@@ -101,6 +102,7 @@ __all__ = [
     "TrainingError",
     "WarmupCosine",
     "ZScore",
+    "as_experiment",
     "did_you_mean",
     "dump_config",
     "list_sentences",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,11 @@ import yaml
 from .errors import ConfigError
 from .experiment import ExperimentConfig
 from .vesuvius import translate
+
+ExperimentLike = ExperimentConfig | Mapping[str, Any] | str | Path
+"""An experiment, its sections as plain values, or the path of a YAML file that holds them."""
+
+_SECTIONS = ", ".join(field.alias or name for name, field in ExperimentConfig.model_fields.items())
 
 
 def load_config(path: str | Path) -> ExperimentConfig:
@@ -35,16 +41,39 @@ def load_config(path: str | Path) -> ExperimentConfig:
         values = {}
     if not isinstance(values, dict):
         raise ConfigError(
-            f"{path}: holds a {type(values).__name__}, but an experiment has sections with keys: "
-            f"{', '.join(field.alias or name for name, field in ExperimentConfig.model_fields.items())}"
+            f"{path}: holds a {type(values).__name__}, but an experiment has sections with keys: {_SECTIONS}"
         )
+    return _translated(values, str(path))
+
+
+def as_experiment(value: ExperimentLike) -> ExperimentConfig:
+    """Return the experiment that is given as such, as nested plain values, or as the path of a file.
+
+    Raises
+    ------
+    ConfigError
+        When it is none of these, or holds unknown keys or values; see `load_config`.
+    """
+    if isinstance(value, ExperimentConfig):
+        return value
+    if isinstance(value, str | Path):
+        return load_config(value)
+    if isinstance(value, Mapping):
+        return _translated(dict(value), "configuration")
+    raise ConfigError(
+        f"an experiment cannot be a {type(value).__name__}: give an ExperimentConfig, the path of a YAML "
+        f"file, or a dictionary of sections with keys: {_SECTIONS}"
+    )
+
+
+def _translated(values: dict[str, Any], origin: str) -> ExperimentConfig:
     values, faults = translate(values)
     try:
-        config = ExperimentConfig.parse(values, str(path))
+        config = ExperimentConfig.parse(values, origin)
     except ConfigError as error:
-        raise ConfigError.listing([*faults, *error.faults], str(path)) from None
+        raise ConfigError.listing([*faults, *error.faults], origin) from None
     if faults:
-        raise ConfigError.listing(faults, str(path))
+        raise ConfigError.listing(faults, origin)
     return config
 
 

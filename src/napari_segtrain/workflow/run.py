@@ -10,7 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from napari_segtrain.config import ExperimentConfig, RunError, SegtrainError, TrainingError, list_sentences
+from napari_segtrain.config import (
+    ExperimentConfig,
+    ExperimentLike,
+    RunError,
+    SegtrainError,
+    TrainingError,
+    as_experiment,
+    list_sentences,
+)
 from napari_segtrain.data import PARTS, SPLIT_FILE, Dataset, Split, open_dataset
 from napari_segtrain.runs import (
     LAST,
@@ -94,7 +102,7 @@ class RunResult:
 
 
 def train(
-    config: ExperimentConfig,
+    config: ExperimentLike,
     data: DataSpec | None,
     project: str | Path | None,
     *,
@@ -112,7 +120,8 @@ def train(
     Parameters
     ----------
     config
-        The experiment. Without targets, those that are found in the data are trained.
+        The experiment: as such, as a dictionary of its sections, or as the path of its YAML file. Without
+        targets, those that are found in the data are trained.
     data
         Where images and labels are. None only with `resume`: where the run had them.
     project
@@ -143,17 +152,17 @@ def train(
 
     Examples
     --------
-    >>> from napari_segtrain import ExperimentConfig, train
-    >>> config = ExperimentConfig.parse(
-    ...     {
-    ...         "tr_config": {"num_epochs": 1, "steps_per_epoch": 2, "patch_size": [16, 32, 32]},
-    ...         "model_config": {"base_features": 8},
-    ...     }
-    ... )
+    >>> from napari_segtrain import train
+    >>> config = {
+    ...     "tr_config": {"num_epochs": 1, "steps_per_epoch": 2, "patch_size": [16, 32, 32]},
+    ...     "model_config": {"base_features": 8},
+    ... }
     >>> result = train(config, "data", "project")
     >>> str(result.status), result.path.as_posix(), result.epochs
     ('completed', 'project/runs/base', 1)
     """
+    origin = origin or (str(config) if isinstance(config, str | Path) else "")
+    config = as_experiment(config)
     control = control if control is not None else Control()
     if resume is not None:
         return _go_on(config, find_run(resume), data, stop_after, preview, emit, control)
