@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import zarr
 
-from napari_segtrain.config import DataError, DatasetConfig, TargetConfig
+from napari_segtrain.config import DataError, DatasetConfig, ExperimentConfig, TargetConfig
 from napari_segtrain.data import open_dataset
 from napari_segtrain.data.sources import open_source
 from napari_segtrain.runs.scratch import Scratch
 from napari_segtrain.widgets.data_spec import training_data
 from napari_segtrain.widgets.facts import describe_image
 from napari_segtrain.widgets.layers import Copies, Copy, array_spec, layer_axes, painted_in_place, store_spec
+from napari_segtrain.workflow import review
 
 pytestmark = pytest.mark.gui
 
@@ -41,6 +42,8 @@ def random(*shape: int) -> Any:
         ((20, 30), {}, None, None, "yx", 2),
         ((9, 20, 30), {}, None, None, "zyx", 3),
         ((9, 20, 30), {}, 2, None, "zyx", 2),
+        ((1, 20, 30), {}, None, None, "zyx", 2),
+        ((1, 20, 30), {}, 3, None, "zyx", 3),
         ((9, 20, 30), {"axis_labels": ("t", "y", "x")}, None, None, "tyx", 2),
         ((3, 20, 30), {"axis_labels": ("c", "y", "x")}, None, None, "cyx", 2),
         ((20, 30, 4), {}, None, 2, "yxc", 2),
@@ -147,6 +150,29 @@ def test_layers_become_records(
     place = tuple(slice(0, n) for n in record.shape)
     wanted = paint.data[0] if len(records) > 1 else paint.data
     np.testing.assert_array_equal(record.labels["nuclei"].read(place)[0], wanted)
+
+
+@pytest.mark.parametrize("painted", [(40, 50), (1, 40, 50)])
+@pytest.mark.parametrize("ndim", [None, 2])
+def test_a_plane_may_have_an_axis_of_length_1(tmp_path: Path, painted: Any, ndim: Any) -> None:
+    layer, paint = image(random(1, 40, 50), name="a"), labels(np.ones(painted, np.uint8), name="a_t")
+    config = DatasetConfig(ndim=ndim, targets={"t": TargetConfig(kind="binary")})
+    data = training_data([layer], {"t": (paint, None)}, config, all_layers=[layer, paint])
+    dataset = opened(data, tmp_path, config)
+    assert not dataset.faults
+    assert dataset.records["a"].labels["t"].shape == dataset.records["a"].shape == (40, 50)
+
+
+def test_a_plane_is_refused_where_a_volume_is_asked_for(tmp_path: Path) -> None:
+    layer, paint = image(random(1, 40, 50), name="a"), labels(np.ones((40, 50), np.uint8), name="a_t")
+    config = ExperimentConfig.parse({"dataset_config": {"ndim": 3, "targets": {"t": {"kind": "binary"}}}})
+    data = training_data([layer], {"t": (paint, None)}, config.dataset_config, all_layers=[layer, paint])
+    reviewed = review(config, opened(data, tmp_path, config.dataset_config))
+    with pytest.raises(DataError) as caught:
+        reviewed.checked()
+    text = str(caught.value)
+    assert "labels 't': a_t: a plane of shape (40, 50) was given where a volume is needed" in text
+    assert "set dataset_config.ndim to 2" in text
 
 
 def test_a_mask_and_two_targets_of_one_layer_are_shared_once(tmp_path: Path) -> None:

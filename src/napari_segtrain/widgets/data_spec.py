@@ -244,11 +244,10 @@ class _Builder:
         return chosen
 
     def _share(self, layer: Any, copy: str, trained: TrainedImage) -> dict[str, Any]:
-        longer = level_data(layer).ndim > len(trained.axes.letters)
         return array_spec(
             copy,
             [layer],
-            layer_axes(layer, trained.axes.ndim) if longer else trained.axes,
+            _axes_of_labels(layer, trained),
             self.data.copies,
             level=_level_of(layer, trained.shape) or 0,
             shared=not painted_in_place(layer.data),
@@ -300,6 +299,19 @@ def _axes_in(given: Sequence[int], wanted: Sequence[int]) -> dict[int, int] | No
         if [given[axis] for axis in axes] == [wanted[axis] for axis in long]:
             return dict(zip(long, axes, strict=True))
     return None
+
+
+def _axes_of_labels(layer: Any, trained: TrainedImage) -> LayerAxes:
+    """Return what the axes of labels are: those of their image, of which they may lack some of length 1."""
+    level = _level_of(layer, trained.shape) or 0
+    shape, letters = level_data(layer, level).shape, trained.axes.letters
+    if len(shape) > len(letters):
+        return layer_axes(layer, trained.axes.ndim)
+    if len(shape) == len(letters):
+        return trained.axes
+    names = {axis: letters[of] for of, axis in (_axes_in(shape, trained.shape) or {}).items()}
+    spare = iter([letter for letter in letters if letter not in names.values()])
+    return LayerAxes("".join(names.get(axis) or next(spare) for axis in range(len(shape))), trained.axes.ndim)
 
 
 def _check_channels(group: Sequence[Any], axes: LayerAxes) -> None:

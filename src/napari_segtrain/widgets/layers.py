@@ -87,12 +87,13 @@ def layer_axes(layer: Any, ndim: int | None = None, channel_axis: int | None = N
     rest = [axis for axis in range(total) if axis != channel]
     times = [axis for axis in rest if _TIME.fullmatch(names[axis])]
     volume = [axis for axis in rest if axis not in times]
-    wanted = ndim or min(len(volume), 3)
+    # One plane is no volume, unless it is asked for.
+    shape = layer.data[0].shape if layer.multiscale else layer.data.shape
+    wanted = ndim or min(len(volume), max(2, sum(shape[axis] != 1 for axis in volume)), 3)
     if len(rest) < wanted or wanted < 2:
-        shape = " × ".join(map(str, layer.data.shape if not layer.multiscale else layer.data[0].shape))
         raise DataError(
-            f"layer {layer.name!r} of shape {shape} has {len(rest)} spatial axes and needs {max(wanted, 2)}; "
-            "change the dimension or the channel axis"
+            f"layer {layer.name!r} of shape {' × '.join(map(str, shape))} has {len(rest)} spatial axes and "
+            f"needs {max(wanted, 2)}; change the dimension or the channel axis"
         )
     for name, axis in zip("zyx"[-min(len(volume), 3) :][::-1], reversed(volume), strict=False):
         letters[axis] = name
