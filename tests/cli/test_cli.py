@@ -76,12 +76,16 @@ def test_plan_tells_the_resolved_network(run, small, disc_folder):
 
 def test_check_lists_every_fault_and_exits_with_2(run, disc_folder):
     data = disc_folder()
-    assert run("check", "-i", data)[0] == 0
+    code, out, _ = run("check", "-i", data)
+    assert code == 0
+    assert "Split by train_split and seed:\n  train: 2 images: im" in out
+    assert "  validation: 1 image: im" in out
     tifffile.imwrite(data / "labels" / "im0_cells.tif", np.ones((5, 5), np.uint8))
     (data / "images" / "im1.tif").write_bytes(b"II*\0 not really")
     code, out, _ = run("check", "-i", data)
     assert code == 2
     assert out.count("Fault:") >= 2
+    assert "Split" not in out
     assert "im0" in out
     assert "im1" in out
 

@@ -10,7 +10,14 @@ import time
 import warnings
 
 from napari_segtrain.config import DataError
-from napari_segtrain.engine import JobTable, Predict, PreviewAugmentation, PreviewTargets, Train
+from napari_segtrain.engine import (
+    JobTable,
+    Predict,
+    PreviewAugmentation,
+    PreviewSplit,
+    PreviewTargets,
+    Train,
+)
 from napari_segtrain.runs import (
     BatchDone,
     Control,
@@ -115,10 +122,15 @@ def preview_augmentation(command: PreviewAugmentation, emit: Emit, control: Cont
     emit(Warned(message=f"patches of {command.hint.record}, drawn from {command.seed}"))
 
 
+def preview_split(command: PreviewSplit, emit: Emit, control: Control) -> None:
+    emit(Warned(message=f"split of {command.data}"))
+
+
 JOBS = JobTable(
     train=train,
     predict=predict,
     preview_targets=preview_targets,
     preview_augmentation=preview_augmentation,
+    preview_split=preview_split,
     warm_up=warm_up,
 )

@@ -35,6 +35,7 @@ from napari_segtrain.runs import (
     Resumed,
     RunStarted,
     RunState,
+    SplitReady,
     StatusChanged,
     TargetsReady,
     Warned,
@@ -73,6 +74,10 @@ EXAMPLES: list[Event] = [
         image=SPEC,
         labels={"a": SPEC},
         words=((), ("flip y", "noise 0.1 std")),
+    ),
+    SplitReady(
+        split={"train": [{"image": "a", "region": [[0, 4], [0, 5]]}], "val": [], "test": []},
+        words=("train: 1 image: a", "validation: nothing"),
     ),
     TargetsReady(
         record="cells",

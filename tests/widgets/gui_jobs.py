@@ -16,9 +16,16 @@ import numpy as np
 import zarr
 
 from napari_segtrain.config import DataError, ExperimentConfig, SegtrainError
-from napari_segtrain.data import Dataset, gather_facts, open_dataset
+from napari_segtrain.data import Dataset, describe_split, gather_facts, make_split, open_dataset
 from napari_segtrain.data.sources import open_source
-from napari_segtrain.engine import JobTable, Predict, PreviewAugmentation, PreviewTargets, Train
+from napari_segtrain.engine import (
+    JobTable,
+    Predict,
+    PreviewAugmentation,
+    PreviewSplit,
+    PreviewTargets,
+    Train,
+)
 from napari_segtrain.runs import (
     AugmentationReady,
     BatchDone,
@@ -37,6 +44,7 @@ from napari_segtrain.runs import (
     RunFolder,
     RunStarted,
     RunState,
+    SplitReady,
     TargetsReady,
     Warned,
     read_data,
@@ -222,10 +230,20 @@ def preview_augmentation(command: PreviewAugmentation, emit: Emit, control: Cont
     )
 
 
+def preview_split(command: PreviewSplit, emit: Emit, control: Control) -> None:
+    # As the real one, with the patch size that is asked for: no torch to plan a network with.
+    config = ExperimentConfig.parse(command.config)
+    dataset = open_dataset(command.data, config.dataset_config)
+    setup = config.tr_setup
+    split = make_split(dataset, setup.train_split, setup.seed, config.tr_config.patch_size)
+    emit(SplitReady(split=split.to_dict(), words=describe_split(dataset, split)))
+
+
 JOBS = JobTable(
     train=train,
     predict=predict,
     preview_targets=preview_targets,
     preview_augmentation=preview_augmentation,
+    preview_split=preview_split,
     warm_up=warm_up,
 )

@@ -113,6 +113,26 @@ def test_what_cannot_be_augmented_is_said(
     assert "no image layer is chosen" in notes[-1][1]
 
 
+def test_the_button_shows_the_split_and_says_it_in_words(
+    qtbot: Any, viewer: Any, dock: Any, until: Until, notes: list[tuple[str, str]]
+) -> None:
+    config: ExperimentConfig = dock.value()
+    dock.set_value(config.with_overrides({"tr_config.patch_size": (16, 16)}))
+    click(qtbot, dock, "preview_split")
+    until(lambda: not dock.previews.busy)
+    assert dock.panel.text.startswith("train: 1 block: im [")
+    assert "validation: 1 block: im [" in dock.panel.text
+    layer = viewer.layers["im · split"]
+    assert tuple(layer.scale) == (2, 2)
+    assert np.unique(np.asarray(layer.data)).tolist() == [1, 2, 4]
+    assert [layer.name for layer in viewer.layers.selection] == ["im_cells"]
+    assert notes == []
+    viewer.layers.remove("im_cells")
+    click(qtbot, dock, "preview_split")
+    assert not dock.previews.busy
+    assert "labels" in notes[-1][1] or "no target" in notes[-1][1]
+
+
 def test_a_dock_that_is_closed_meanwhile_leaves_nothing_behind(
     qtbot: Any, viewer: Any, dock: Any, until: Until
 ) -> None:

@@ -83,9 +83,9 @@ def plan(
 
 
 def check(input: Input, config_path: ConfigPath = None) -> None:
-    """Look for every fault in images, labels and masks; exit code 2 when there is one."""
-    from napari_segtrain import workflow
-    from napari_segtrain.data import open_dataset
+    """List every fault of images, labels, masks and experiment, and the split; exit code 2 for a fault."""
+    from napari_segtrain import training, workflow
+    from napari_segtrain.data import describe_split, open_dataset
 
     config = _config(config_path, {})
     dataset = open_dataset(str(input), config.dataset_config)
@@ -101,6 +101,11 @@ def check(input: Input, config_path: ConfigPath = None) -> None:
         found = f"{images}, {facts.ndim}D, {channels}; targets: {', '.join(facts.targets)}."
         summary = f"{found} {summary}"
     print_lines(console, [summary])
+    if reviewed.resolved is not None and report.ok:
+        split = training.planned_split(reviewed.config, dataset, reviewed.resolved)
+        origin = "split.json" if dataset.split_file is not None else "train_split and seed"
+        lines = describe_split(dataset, split)
+        print_lines(console, [f"Split by {origin}:", *(f"  {line}" for line in lines)])
     if report.errors:
         sys.exit(2)
 

@@ -12,6 +12,7 @@ from .opening import open_dataset
 from .records import PARTS, Part, Record, Region, Split
 from .sources import FORMATS, Format, Source, full_region, is_store, open_source, open_sources
 from .split import make_split
+from .split_words import describe_split
 
 if TYPE_CHECKING:
     from .augmentation import Augmenter
@@ -58,6 +59,7 @@ __all__ = [
     "Split",
     "check_dataset",
     "coins",
+    "describe_split",
     "find_images",
     "full_region",
     "gather_facts",

@@ -12,7 +12,7 @@ from napari_segtrain.config import ExperimentConfig
 from napari_segtrain.runs.control import Control
 from napari_segtrain.runs.events import Emit
 
-from .protocol import Predict, PreviewAugmentation, PreviewTargets, Train
+from .protocol import Predict, PreviewAugmentation, PreviewSplit, PreviewTargets, Train
 
 WORKFLOW = "napari_segtrain.engine.jobs:WORKFLOW_JOBS"
 """The jobs of the program, as `load_jobs` finds them."""
@@ -39,6 +39,7 @@ class JobTable:
     predict: Callable[[Predict, Emit, Control], None]
     preview_targets: Callable[[PreviewTargets, Emit, Control], None]
     preview_augmentation: Callable[[PreviewAugmentation, Emit, Control], None]
+    preview_split: Callable[[PreviewSplit, Emit, Control], None]
     warm_up: Callable[[], None]
     """Imports what the jobs need; the engine is ready when it returns."""
 
@@ -120,6 +121,11 @@ def _preview_augmentation(command: PreviewAugmentation, emit: Emit, control: Con
     emit(workflow.share_augmentation_preview(preview, command.output))
 
 
+def _preview_split(command: PreviewSplit, emit: Emit, control: Control) -> None:
+    workflow = import_module("napari_segtrain.workflow")
+    emit(workflow.preview_split(ExperimentConfig.parse(command.config), command.data))
+
+
 def _free_memory() -> None:
     # The engine lives on after a job: what the job held on the GPU should be there for others.
     gc.collect()
@@ -133,5 +139,6 @@ WORKFLOW_JOBS = JobTable(
     predict=_predict,
     preview_targets=_preview_targets,
     preview_augmentation=_preview_augmentation,
+    preview_split=_preview_split,
     warm_up=_warm_up,
 )

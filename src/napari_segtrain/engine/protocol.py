@@ -115,6 +115,18 @@ class PreviewAugmentation(Command):
     """Another one gives other draws."""
 
 
+class PreviewSplit(Command):
+    """Decide what a training would use which part of the images for. Refused while another job is active."""
+
+    command: Literal["preview_split"] = "preview_split"
+    job: str = Field(default_factory=_new_id)
+    """Id that all events of this job carry."""
+    config: dict[str, Any]
+    """The experiment, as `ExperimentConfig.to_dict` gives it."""
+    data: DataSpec
+    """Images and labels."""
+
+
 class Pause(Command):
     """Let the job wait after the batch it is in."""
 
@@ -156,7 +168,7 @@ class Shutdown(Command):
     command: Literal["shutdown"] = "shutdown"
 
 
-Job = Train | Predict | PreviewTargets | PreviewAugmentation
+Job = Train | Predict | PreviewTargets | PreviewAugmentation | PreviewSplit
 """A command that takes its time: one at a time, with an id that its events carry, and an end."""
 
 AnyCommand = Job | Pause | Resume | Stop | LabelsChanged | Preview | Shutdown

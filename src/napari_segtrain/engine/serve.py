@@ -28,6 +28,7 @@ from .protocol import (
     Pause,
     Predict,
     Preview,
+    PreviewAugmentation,
     PreviewTargets,
     Resume,
     Shutdown,
@@ -178,6 +179,7 @@ class Server:
             "predict": "A prediction is already active; cancel it or wait for its end",
             "preview_targets": "Targets are being derived; wait a moment",
             "preview_augmentation": "Patches are being augmented; wait a moment",
+            "preview_split": "The data is being split; wait a moment",
         }[what]
         self.send(Refused(command=command.command, message=message, job=command.job))
 
@@ -201,8 +203,10 @@ class Server:
                 self._jobs.predict(command, emit, control)
             elif isinstance(command, PreviewTargets):
                 self._jobs.preview_targets(command, emit, control)
-            else:
+            elif isinstance(command, PreviewAugmentation):
                 self._jobs.preview_augmentation(command, emit, control)
+            else:
+                self._jobs.preview_split(command, emit, control)
         except SegtrainError as error:
             failed = _failed(command.job, str(error)).replace(fitting=getattr(error, "fitting", None))
         except (Exception, SystemExit) as error:

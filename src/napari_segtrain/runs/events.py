@@ -372,10 +372,20 @@ class AugmentationReady(Event):
     """For each of the N what was done, a few words for each change."""
 
 
+class SplitReady(Event):
+    """It is known which parts of the images a training would use for what; nothing was trained."""
+
+    event: Literal["split_ready"] = "split_ready"
+    split: dict[str, list[dict[str, Any]]]
+    """Boxes of images by part: the content of a ``split.json``."""
+    words: tuple[str, ...]
+    """The same for the user, a line each."""
+
+
 AnyEvent = (
     Ready | Refused | EngineDied | StatusChanged | RunStarted | EpochStarted | BatchDone | EpochDone
     | Progress | PreviewReady | DebugPicture | LabelsApplied | Checkpoint | Paused | Resumed | Warned
-    | Finished | PredictProgress | PredictDone | TargetsReady | AugmentationReady
+    | Finished | PredictProgress | PredictDone | TargetsReady | AugmentationReady | SplitReady
 )  # fmt: skip
 
 _ADAPTER: TypeAdapter[AnyEvent] = TypeAdapter(Annotated[AnyEvent, Discriminator("event")])

@@ -14,8 +14,8 @@ from ..config import SegtrainError
 from ..engine.supervisor import Engine
 from ..runs import Event, PredictDone
 from ..runs.scratch import Scratch
+from .data_spec import TrainingData
 from .layers import Copies
-from .placing import Place
 from .results import open_lazily, read_all
 from .shared_copy import Update
 
@@ -102,10 +102,12 @@ def read_results(event: PredictDone, lazy: bool) -> Generator[str, None, dict[st
 
 
 @thread_worker(worker_class=Worker)
-def read_preview(read: Callable[[Any, Place], Any], event: Event, place: Place) -> Generator[str, None, Any]:
+def read_preview(
+    read: Callable[[Any, TrainingData], Any], event: Event, data: TrainingData
+) -> Generator[str, None, Any]:
     """Turn what the engine prepared into what layers take; what went wrong is returned in words."""
     yield "reading"
     try:
-        return read(event, place)
+        return read(event, data)
     except SegtrainError as error:
         return str(error)

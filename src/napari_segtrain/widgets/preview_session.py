@@ -9,19 +9,28 @@ from typing import Any
 
 from qtpy.QtCore import QObject, Signal
 
-from ..config import ExperimentConfig, SegtrainError
-from ..engine.protocol import PreviewAugmentation, PreviewTargets
-from ..runs import AugmentationReady, Event, Finished, PreviewHint, Refused, RunState, TargetsReady
+from ..config import DataError, ExperimentConfig, SegtrainError
+from ..engine.protocol import PreviewAugmentation, PreviewSplit, PreviewTargets
+from ..runs import (
+    AugmentationReady,
+    Event,
+    Finished,
+    PreviewHint,
+    Refused,
+    RunState,
+    SplitReady,
+    TargetsReady,
+)
 from ..runs.scratch import Scratch
-from . import augmentation_layers, target_layers
+from . import augmentation_layers, split_layers, target_layers
 from .data_spec import TrainingData
 from .engine_session import EngineSession
 from .followers import read_preview, write_copies
 from .gaze import looked_at
 from .placing import Place, place_of
 
-Command = PreviewTargets | PreviewAugmentation
-Ready = TargetsReady | AugmentationReady
+Command = PreviewTargets | PreviewAugmentation | PreviewSplit
+Ready = TargetsReady | AugmentationReady | SplitReady
 
 
 @dataclass(frozen=True)
@@ -42,17 +51,30 @@ class PreviewKind:
 
     says: str
     command: Callable[[ExperimentConfig, str, PreviewHint, int], Command]
-    read: Callable[[Any, Place], Any]
-    show: Callable[[Any, Any, Place, TrainingData], str]
+    read: Callable[[Any, TrainingData], Any]
+    show: Callable[[Any, Any, TrainingData], str]
+
+
+def _in_place(prepare: Callable[[Any, Place], Any]) -> Callable[[Any, TrainingData], tuple[Place, Any]]:
+    """Return what reads an answer about one region of one of the images."""
+
+    def read(event: Any, data: TrainingData) -> tuple[Place, Any]:
+        place = place_of(data.images, event.record, event.start, event.stop)
+        if place is None:
+            raise DataError(f"the image {event.record!r} is none of the chosen layers; press again")
+        return place, prepare(event, place)
+
+    return read
 
 
 def _targets(config: ExperimentConfig, output: str, hint: PreviewHint, again: int) -> Command:
     return PreviewTargets(config=config.to_dict(), data={}, output=output, hint=hint)
 
 
-def _show_targets(viewer: Any, found: Any, place: Place, data: TrainingData) -> str:
-    target_layers.show(viewer, found, place, several=len(data.images) > 1)
-    return f"Targets of {_size(place)} voxels: {', '.join(layer.head.name for layer in found)}"
+def _show_targets(viewer: Any, found: tuple[Place, Any], data: TrainingData) -> str:
+    place, layers = found
+    target_layers.show(viewer, layers, place, several=len(data.images) > 1)
+    return f"Targets of {_size(place)} voxels: {', '.join(layer.head.name for layer in layers)}"
 
 
 def _augmentation(config: ExperimentConfig, output: str, hint: PreviewHint, again: int) -> Command:
@@ -60,13 +82,24 @@ def _augmentation(config: ExperimentConfig, output: str, hint: PreviewHint, agai
     return PreviewAugmentation(config=config.to_dict(), data={}, output=output, hint=hint, seed=seed)
 
 
-def _show_augmentation(viewer: Any, found: Any, place: Place, data: TrainingData) -> str:
-    augmentation_layers.show(viewer, found, place, data)
-    draws = len(found.words) - 1
+def _show_augmentation(viewer: Any, found: tuple[Place, Any], data: TrainingData) -> str:
+    place, stack = found
+    augmentation_layers.show(viewer, stack, place, data)
+    draws = len(stack.words) - 1
     return (
         f"A patch of {_size(place)} voxels as it is, and {draws} augmented ones along the new slider; press "
         "again for others"
     )
+
+
+def _split(config: ExperimentConfig, output: str, hint: PreviewHint, again: int) -> Command:
+    return PreviewSplit(config=config.to_dict(), data={})
+
+
+def _show_split(viewer: Any, found: split_layers.SplitLayers, data: TrainingData) -> str:
+    split_layers.show(viewer, found)
+    legend = (split_layers.LEGEND,) if found.images else ()
+    return "\n".join((*found.words, *legend))
 
 
 def _size(place: Place) -> str:
@@ -74,11 +107,15 @@ def _size(place: Place) -> str:
 
 
 TARGETS = PreviewKind(
-    "Deriving the targets of what is visible …", _targets, target_layers.prepare, _show_targets
+    "Deriving the targets of what is visible …", _targets, _in_place(target_layers.prepare), _show_targets
 )
 AUGMENTATION = PreviewKind(
-    "Augmenting a patch of what is visible …", _augmentation, augmentation_layers.prepare, _show_augmentation
+    "Augmenting a patch of what is visible …",
+    _augmentation,
+    _in_place(augmentation_layers.prepare),
+    _show_augmentation,
 )
+SPLIT = PreviewKind("Splitting the data …", _split, split_layers.prepare, _show_split)
 
 
 class PreviewSession(QObject):
@@ -177,29 +214,27 @@ class PreviewSession(QObject):
         if self._command is None or event.job != self._command.job or self._data is None:
             return
         if isinstance(event, Ready):
-            place = place_of(self._data.images, event.record, event.start, event.stop)
-            if place is not None:
-                self._read(event, place)
+            self._read(event, self._data)
         elif isinstance(event, Refused):
             self._end(False, event.message)
         elif isinstance(event, Finished) and not self._reading:
             self._end(event.status is not RunState.FAILED, event.message)
 
-    def _read(self, event: Ready, place: Place) -> None:
+    def _read(self, event: Ready, data: TrainingData) -> None:
         self._reading = True
         job = event.job
-        worker = read_preview(self._kind.read, event, place)
-        worker.returned.connect(lambda found: self._show(found, place, job))
+        worker = read_preview(self._kind.read, event, data)
+        worker.returned.connect(lambda found: self._show(found, job))
         self._worker = worker
         worker.start()
 
-    def _show(self, found: Any, place: Place, job: str | None) -> None:
+    def _show(self, found: Any, job: str | None) -> None:
         if self._command is None or self._command.job != job or self._data is None:
             return
         if isinstance(found, str):
             self._end(False, found)
             return
-        self._end(True, self._kind.show(self._viewer, found, place, self._data))
+        self._end(True, self._kind.show(self._viewer, found, self._data))
 
     def _end(self, well: bool, message: str) -> None:
         self._release()

@@ -32,7 +32,7 @@ from .dock import Dock
 from .form_rows import FormRows
 from .offer import Offer
 from .path_edit import PathEdit
-from .preview_session import AUGMENTATION, TARGETS, PreviewKind, PreviewSession
+from .preview_session import AUGMENTATION, SPLIT, TARGETS, PreviewKind, PreviewSession
 from .project_watch import ProjectWatch
 from .reattach import reattach
 from .resume_row import ResumeRow
@@ -141,6 +141,7 @@ class TrainDock(Dock):
         self.session.ended.connect(self._on_end)
         self.form.targets_asked.connect(lambda: self.preview(TARGETS))
         self.form.augmentation_asked.connect(lambda: self.preview(AUGMENTATION))
+        self.form.split_asked.connect(lambda: self.preview(SPLIT))
         self.previews.said.connect(self.panel.wait)
         self.previews.changed.connect(lambda: self._on_state(self.session.state))
         self.previews.ended.connect(self._on_end)

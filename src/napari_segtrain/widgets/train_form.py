@@ -46,6 +46,8 @@ class TrainForm(QWidget):
     """The user wants to see what the network would be taught."""
     augmentation_asked = Signal()
     """The user wants to see what augmentation makes of a patch."""
+    split_asked = Signal()
+    """The user wants to see what is trained on and what is validated on."""
 
     def __init__(self, watch: LayerWatch) -> None:
         super().__init__()
@@ -72,6 +74,11 @@ class TrainForm(QWidget):
             "Show a labelled patch of the visible region and eight random changes of it, as layers; every "
             "press draws anew"
         )
+        self.preview_split = QPushButton("Preview split")
+        self.preview_split.setObjectName("preview_split")
+        self.preview_split.setToolTip(
+            "Show which images, or which parts of one, are trained on, validated on, and used by neither"
+        )
         self.dataset = _form(
             DatasetConfig, "dataset_config", skip=("targets",), first=("ndim", "channel_axis")
         )
@@ -90,7 +97,7 @@ class TrainForm(QWidget):
         self._choice.add(self.images)
         self._choice.add_row("They are", self.several)
         self._choice.add(self.facts)
-        image = _column(self._choice, self.dataset, self.preview_augmentation)
+        image = _column(self._choice, self.dataset, self.preview_augmentation, self.preview_split)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 4, 8, 4)
         layout.setSpacing(6)
@@ -109,6 +116,7 @@ class TrainForm(QWidget):
         self._watch.changed.connect(self.targets.suggest)
         self.preview_targets.clicked.connect(self.targets_asked)
         self.preview_augmentation.clicked.connect(self.augmentation_asked)
+        self.preview_split.clicked.connect(self.split_asked)
         self.images.changed.connect(self._on_layers)
         self.targets.changed.connect(self.auxiliary.refresh)
         for part in (self.targets, self.auxiliary, self.dataset, self.training, self.network, self.setup):

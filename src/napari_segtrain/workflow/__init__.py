@@ -14,6 +14,7 @@ from .prediction import Written, load_predictor, predict, predict_files, predict
 from .review import Review, complete_targets, review
 from .run import RunFailedError, RunResult, resume, train
 from .scoring import Evaluation, evaluate
+from .split_preview import preview_split
 from .target_preview import (
     DerivedTarget,
     TargetPreview,
@@ -41,6 +42,7 @@ __all__ = [
     "predict_files",
     "predict_layer",
     "preview_augmentation",
+    "preview_split",
     "preview_targets",
     "resolve",
     "resume",

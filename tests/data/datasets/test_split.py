@@ -11,7 +11,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from napari_segtrain.config import DataError, DatasetConfig
-from napari_segtrain.data import Region, Split, check_dataset, make_split, open_folder, open_layers
+from napari_segtrain.data import (
+    Region,
+    Split,
+    check_dataset,
+    describe_split,
+    make_split,
+    open_folder,
+    open_layers,
+)
 
 SPARSE = DatasetConfig.model_validate({"targets": {"a": {"unlabelled": 0}}})
 
@@ -215,3 +223,29 @@ def test_regions_read_back_or_say_why_not() -> None:
             Region.from_dict(wrong)
     with pytest.raises(DataError, match="is not a part of a split"):
         Split().part("validation")  # type: ignore[arg-type]
+
+
+def test_a_split_in_words() -> None:
+    images = layers(*[painted(8, 9)] * 7, None)
+    ids = sorted(r.record for r in make_split(images, 0.9).val)
+    assert describe_split(images, make_split(images, 0.9))[1] == f"validation: 1 image: {ids[0]}"
+    assert describe_split(images, make_split(images, 0.9))[0].startswith("train: 6 images: i")
+    stacks = layers(*[painted(5, 8, 9)] * 3, ndim=2)
+    assert describe_split(stacks, make_split(stacks, 0.7))[0].startswith("train: 10 images of 2 stacks: i")
+    stack = layers(painted(12, 8, 9), ndim=2)
+    planes = [Region(f"i0[{k}]", (0, 0), (8, 9)) for k in range(12)]
+    assert describe_split(stack, Split(train=(*planes[:3], planes[4]), val=tuple(planes[6:]))) == (
+        "train: 4 of 12 planes: i0[0] to i0[2], i0[4]",
+        "validation: 6 of 12 planes: i0[6] to i0[11]",
+        "used by none: i0[3], i0[5]",
+    )
+    one = layers(painted(40, 10))
+    blocks = [Region("i0", (a, 0), (b, 10)) for a, b in ((0, 20), (24, 30), (30, 40))]
+    assert describe_split(one, Split(*((block,) for block in blocks))) == (
+        "train: 1 block: i0 [0:20, 0:10]",
+        "validation: 1 block: i0 [24:30, 0:10]",
+        "test: 1 block: i0 [30:40, 0:10]",
+        "gap: 10.0% of the voxels are between the parts and used by none",
+    )
+    whole = Split(train=(Region("i0", (0, 0), (40, 10)),))
+    assert describe_split(one, whole) == ("train: 1 image: i0", "validation: nothing")
