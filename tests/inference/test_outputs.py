@@ -44,9 +44,52 @@ def test_probabilities_and_bytes(heads: list) -> None:
         ("numbers", "float32", 2),
         ("numbers", "float32", 1),
     }
-    plan = plan_outputs(heads, InferenceConfig(output="uint8", targets=chosen), {})
-    assert forms(plan)["kinds"] == ("uint8", "uint8", 3)
-    assert forms(plan)["level"] == ("numbers", "float32", 2)
+    plan = plan_outputs(heads, InferenceConfig(output="uint8", targets=(*chosen, "depth")), {})
+    assert forms(plan) == {
+        "kinds": ("numbers", "uint8", 3),
+        "cells_distance": ("numbers", "uint8", 1),
+        "level": ("numbers", "float32", 2),  # nobody knows the limits of a measured value
+        "depth": ("numbers", "uint8", 1),
+    }
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_limits_of_scaled_numbers_follow_from_what_they_are(head: Callable, ndim: int) -> None:
+    tensor = ndim * (ndim + 1) // 2
+    heads = [
+        head("mask", "binary"),
+        head("depth", "distance_transform", scale=4.0),
+        head("normals", "surface_normals", ndim),
+        head("nearest", "nearest_component", ndim, scale=2.5),
+        head("flows", "flows", ndim),
+        head("line", "inplane_direction", ndim),
+        head("tensor", "structure_tensor", tensor, scale=0.5),
+    ]
+    plan = plan_outputs(heads, InferenceConfig(output="uint8"), {})
+    limits = {output.name: output.limits for output in plan.outputs}
+    assert limits == {
+        "mask": (0.0, 1.0),
+        "depth": (-8.0, 8.0),  # twice the scale is the distance at which training cuts off
+        "normals": (-1.0, 1.0),
+        "nearest": (-5.0, 5.0),
+        "flows": (-1.0, 1.0),
+        "line": (-1.0, 1.0),
+        "tensor": (-0.625, 0.625),
+    }
+    stacked = (
+        np.random.default_rng(0).uniform(-1, 1, (1 + 1 + 3 * ndim + 2 * tensor, 5, 6)).astype(np.float32)
+    )
+    whole = {output.name: output.encode(stacked) for output in plan.outputs}
+    raw = {o.name: o.encode(stacked) for o in plan_outputs(heads, InferenceConfig(), {}).outputs}
+    for output in plan.outputs:
+        low, high = output.limits
+        restored = low + whole[output.name] / np.float32(255) * (high - low)
+        assert whole[output.name].dtype == np.uint8
+        if output.name != "mask":
+            expected = np.clip(raw[output.name], low, high)
+            np.testing.assert_allclose(restored, expected, atol=(high - low) / 509)
+        # The same in a part as in the whole: the limits do not come from the values.
+        np.testing.assert_array_equal(output.encode(stacked[:, :2, 3:]), whole[output.name][:, :2, 3:])
 
 
 def test_instances_take_the_place_of_the_mask_and_need_its_parts(heads: list) -> None:

@@ -141,10 +141,33 @@ def test_a_finished_store_is_left_alone_and_another_prediction_refused(
     assert predictor.predict_source(source, ZarrSink(path)).blocks == 0
     assert network.tiles == 0
     predictor.inference = predictor.inference.replace(overlap=0.25)
-    with pytest.raises(RunError, match="other settings"):
+    with pytest.raises(RunError, match=r"overlap 0.5, now 0.25.*--overwrite"):
         predictor.predict_source(source, ZarrSink(path))
     predictor.predict_source(source, ZarrSink(path, overwrite=True))
     assert network.tiles == len(predictor.grid(source.shape))
+
+
+@pytest.mark.parametrize("moment", ["new.zarr", "out.zarr"])
+def test_a_process_killed_while_it_makes_the_store_leaves_nothing_in_the_way(
+    moment: str, predictor: Predictor, source: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "out.zarr"
+    predictor.predict_source(source, ZarrSink(path))
+    old = dict(zarr.open_group(str(path), mode="r").attrs)
+    rename = Path.rename
+
+    def killed(self: Path, target: Path) -> Path:
+        if self.name == moment:
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Path, "rename", killed)
+        predictor.predict_source(source, ZarrSink(path, overwrite=True))
+    # The old one is there as a whole, or none is.
+    assert not path.exists() if moment == "new.zarr" else dict(zarr.open_group(str(path)).attrs) == old
+    assert predictor.predict_source(source, ZarrSink(path)).blocks == (27 if moment == "new.zarr" else 0)
+    assert [p.name for p in tmp_path.iterdir()] == ["out.zarr"]
 
 
 def test_something_else_is_never_overwritten(predictor: Predictor, source: object, tmp_path: Path) -> None:

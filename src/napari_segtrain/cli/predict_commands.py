@@ -48,10 +48,14 @@ def predict(
     channel_axis: Annotated[int | None, run_flag("dataset_config.channel_axis", "--channel-axis")] = None,
     level: Annotated[int | None, run_flag("dataset_config.level", "--level")] = None,
     device: Annotated[str, flag("tr_setup.device", "--device")] = "auto",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace predictions that are there, whatever their settings.")
+    ] = False,
 ) -> None:
     """Predict an image, a folder of images, or a Zarr store of any size.
 
-    Settings that are not given are those of the run.
+    Settings that are not given are those of the run. What was interrupted goes on where the same command is
+    given again.
     """
     from napari_segtrain import workflow
     from napari_segtrain.inference import few_threads_for_chunks
@@ -76,13 +80,14 @@ def predict(
             overrides=given(PREDICT_KEYS, values),
             reading=given(READING_KEYS, values),
             device=device,
+            overwrite=overwrite,
             emit=progress,
             control=control,
         )
     print_lines(console, map(str, written.paths))
     if written.cancelled:
         raise CancelledError(
-            "interrupted; the same command continues a Zarr store, and predicts TIFF files again"
+            "interrupted; the same command goes on: a store at the next block, TIFF files at the next image"
         )
 
 

@@ -56,8 +56,9 @@ class InferenceConfig(Config):
     output: Literal["labels", "probabilities", "uint8"] = key(
         "labels",
         "Write as",
-        "labels: class numbers. probabilities: after the activation. uint8: probabilities as 0 … 255. "
-        "Outputs that are not classes are always written as numbers.",
+        "labels: class numbers. probabilities: after the activation. uint8: scaled to 0 … 255, by limits "
+        "that follow from the kind of output and are stored with it. Outputs that are not classes are "
+        "numbers in every form; measured values have no limits and are never scaled.",
         level="common",
     )
     instances: bool = key(

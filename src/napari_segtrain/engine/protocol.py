@@ -77,6 +77,8 @@ class Predict(Command):
     """Separate instance targets into single objects."""
     device: str = "auto"
     """Where to compute, as in ``tr_setup.device``."""
+    overwrite: bool = False
+    """Replace a prediction that is at `output`; one of the same settings is continued otherwise."""
 
 
 class PreviewTargets(Command):

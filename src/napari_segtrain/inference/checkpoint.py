@@ -113,7 +113,8 @@ def _rebuild(path: Path) -> Trained:
         unit=str(checkpoint.get("unit") or "pixel"),
         values=label_values(config, facts, heads),
         source={
-            "file": path.name,
+            "path": str(path.absolute()),
+            "run": path.parent.parent.name if path.parent.name == "checkpoints" else None,
             "epoch": checkpoint.get("epoch"),
             "timestamp": str(checkpoint.get("timestamp", "")),
         },

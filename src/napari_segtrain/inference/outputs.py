@@ -17,7 +17,7 @@ from .activation import channel_ranges
 PARTS = ("boundary", "centre_distance")
 """Encodings that belong to an instance target; nobody asks for them by themselves."""
 
-Form = Literal["mask", "classes", "uint8", "numbers", "lines", "part", "instances"]
+Form = Literal["mask", "classes", "numbers", "lines", "part", "instances"]
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,9 @@ class Output:
         Name of the array, layer or file.
     form
         mask: 1 where the probability exceeds `threshold`, else 0, in every channel. classes: the label
-        value of the likeliest class. uint8: probabilities times 255. numbers: as they are. lines: unit
-        vectors without a sign, the main direction of summed tensors. part: numbers in half precision that
-        `instances` are made of and that are not kept. instances: object numbers.
+        value of the likeliest class. numbers: as they are. lines: unit vectors without a sign, the main
+        direction of summed tensors. part: numbers in half precision that `instances` are made of and that
+        are not kept. instances: object numbers.
     channels
         Channels of the array; 1 is stored without a channel axis in files.
     source
@@ -41,6 +41,9 @@ class Output:
         Label value of every class.
     threshold
         Foreground begins above it.
+    limits
+        Numbers between these are stored as 0 … 255, those beyond as the limit itself; the same everywhere
+        in a volume, so that `low + stored / 255 · (high - low)` restores them. None stores them as they are.
     """
 
     name: str
@@ -49,6 +52,7 @@ class Output:
     source: slice | None
     values: tuple[int, ...] = ()
     threshold: float = 0.5
+    limits: tuple[float, float] | None = None
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -57,7 +61,9 @@ class Output:
             low, high = min(self.values), max(self.values)
             candidates = (np.uint8, np.uint16) if low >= 0 else ()
             return next((np.dtype(t) for t in candidates if high <= np.iinfo(t).max), np.dtype(np.int32))
-        kinds = {"mask": "uint8", "uint8": "uint8", "part": "float16", "instances": "int32"}
+        if self.limits is not None:
+            return np.dtype(np.uint8)
+        kinds = {"mask": "uint8", "part": "float16", "instances": "int32"}
         return np.dtype(kinds.get(self.form, "float32"))
 
     def encode(self, stacked: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
@@ -70,13 +76,15 @@ class Output:
             return (own > self.threshold).view(np.uint8)
         if self.form == "classes":
             return np.asarray(self.values, self.dtype)[likeliest(own)][None]
-        if self.form == "uint8":
-            return (np.clip(own, 0.0, 1.0) * np.float32(255) + np.float32(0.5)).astype(np.uint8)
         if self.form == "lines":
             from napari_segtrain.targets.tensor_kernels import eigenvectors
 
             everywhere = np.ones(own.shape[1:], np.bool_)
-            return eigenvectors(own, everywhere, 0.0, largest=True)[0]
+            own = eigenvectors(own, everywhere, 0.0, largest=True)[0]
+        if self.limits is not None:
+            low, high = map(np.float32, self.limits)
+            share = (np.clip(own, low, high) - low) * np.float32(255.0 / (high - low))
+            return (share + np.float32(0.5)).astype(np.uint8)
         return own.astype(self.dtype)
 
 
@@ -216,16 +224,30 @@ def plan_outputs(
     return OutputPlan(tuple(used), tuple(outputs), separated)
 
 
+def value_limits(head: Head) -> tuple[float, float] | None:
+    """Return between which numbers a head's predictions lie by what they are; None for measured values.
+
+    Probabilities and normalised distances 0 and 1, components of directions -1 and 1, distances and vectors
+    to the nearest object their cut-off, tensors 1.25 times the trace on a straight edge.
+    """
+    if head.activation in ("sigmoid", "softmax"):
+        return 0.0, head.scale
+    if head.unit:
+        return -1.0, 1.0
+    reach = {"distance_transform": 2.0, "nearest_component": 2.0, "structure_tensor": 1.25}.get(head.encoding)
+    return None if reach is None else (-reach * head.scale, reach * head.scale)
+
+
 def _numbers(head: Head) -> Form:
     return "lines" if head.kind == "line" else "numbers"
 
 
 def _output(head: Head, part: slice, inference: InferenceConfig, values: tuple[int, ...]) -> Output:
     channels, name = head.out_channels, head.name
+    if inference.output == "uint8":
+        return Output(name, _numbers(head), channels, part, limits=value_limits(head))
     if head.kind != "segmentation" or head.encoding == "centre_distance":
         return Output(name, _numbers(head), channels, part)
-    if inference.output == "uint8":
-        return Output(name, "uint8", channels, part)
     if inference.output == "probabilities":
         return Output(name, "numbers", channels, part)
     if channels > 1 and head.encoding == "classes":

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -43,6 +41,7 @@ from .images import as_source, check_source, name_of
 from .layout import MEMORY_BUDGET, BlockLayout, choose_block
 from .objects import write_instances
 from .outputs import OutputPlan, plan_outputs, raw_outputs
+from .provenance import Made, weights_digest
 from .sinks import Job, MemorySink, Sink
 from .stream import BlockStream, CancelCheck, Outcome, ProgressCallback, StreamResult
 from .tile_model import NetworkTiles, tile_too_large
@@ -98,7 +97,8 @@ class Predictor:
         self.messages: list[str] = []
         self.memory = MEMORY_BUDGET
         self._source = trained.source
-        self._may_compile = False
+        self._may_compile = self._from_checkpoint = False
+        self._digest: str | None = None
 
     @classmethod
     def from_checkpoint(
@@ -126,7 +126,7 @@ class Predictor:
         trained.network.to(hardware.device).eval()
         predictor = cls(trained, hardware.device, inference)
         predictor.messages += hardware.messages
-        predictor._may_compile = True
+        predictor._may_compile = predictor._from_checkpoint = True
         return predictor
 
     @classmethod
@@ -272,17 +272,26 @@ class Predictor:
         grid = self.grid(source.shape, region)
         chunks = sink.chunks(grid.size, self.plan.ndim)
         block = choose_block(grid, chunks, self._bytes_per_voxel(source, plan), self.memory)
-        block = sink.open(self._job(source, grid), plan.outputs, block)
+        block = sink.open(self._job(source, grid, plan), plan.outputs, block)
         if sink.complete:
+            self.messages.append(
+                f"{sink.title} is complete already, made with these settings; nothing was predicted"
+            )
             return StreamResult(Outcome.COMPLETED, tiles=0, skipped=0, blocks=0, seconds=0.0)
         layout = BlockLayout(grid, block)
+        pending = sink.pending(layout)
+        if not pending.all():
+            finished = int(pending.size - pending.sum())
+            self.messages.append(
+                f"{sink.title}: {finished} of {pending.size} blocks are finished, it goes on with the next"
+            )
         share = 1.0 - _INSTANCE_SHARE if plan.instances else 1.0
         completed = False
         try:
             with self._evaluating(), torch.inference_mode(), self._memory_explained(grid):
                 stream = self._stream(source, sink, layout, plan)
                 with few_chunks_at_a_time():
-                    result = stream.run(sink.pending(layout), _scaled(progress, share), cancel)
+                    result = stream.run(pending, _scaled(progress, share), cancel)
             completed = result.outcome is Outcome.COMPLETED
             if completed and plan.instances:
                 completed = write_instances(
@@ -365,39 +374,22 @@ class Predictor:
         written = sum(output.channels * output.dtype.itemsize for output in plan.streamed)
         return float(sums + image + written)
 
-    def _job(self, source: Source, grid: TileGrid) -> Job:
-        region = [[part.start, part.stop] for part in grid.bounds]
-        settings = {
-            "checkpoint": dict(self._source),
-            "inference_config": self.inference.to_dict(),
-            "tile_size": list(self.tile_size()),
-            "device": str(self.device),
-            "region": region,
-        }
-        return Job(
-            grid.size,
-            tuple(source.spacing),
-            source.unit,
-            tuple(part.start for part in grid.bounds),
+    def _job(self, source: Source, grid: TileGrid, plan: OutputPlan) -> Job:
+        return Made(
+            self._source,
+            self._weights,
+            self.normalisation,
+            self.inference,
             self.plan.ndim,
-            lambda: self._identity(source, grid),
-            settings,
-        )
+            str(self.device),
+            [output.name for output in plan.kept],
+        ).job(source, grid)
 
-    def _identity(self, source: Source, grid: TileGrid) -> str:
-        # What changes the speed, or which weights are taken, is not part of what the values depend on.
-        relevant = self.inference.to_dict()
-        for name in ("batch_size", "checkpoint"):
-            relevant.pop(name)
-        facts = {
-            "inference_config": relevant,
-            "network": _digest(self.network),
-            "normalisation": self.normalisation.to_dict(),
-            "image": [source.channels, *source.shape, str(source.dtype), str(getattr(source, "name", ""))],
-            "region": [[part.start, part.stop] for part in grid.bounds],
-            "tile": list(grid.tile),
-        }
-        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    def _weights(self) -> str:
+        # Those of a network in training change.
+        if self._digest is None or not self._from_checkpoint:
+            self._digest = weights_digest(self.network)
+        return self._digest
 
     @contextmanager
     def _memory_explained(self, grid: TileGrid) -> Iterator[None]:
@@ -429,11 +421,3 @@ def _scaled(progress: ProgressCallback | None, share: float) -> ProgressCallback
     if share < 0:
         return lambda fraction, left: report(1.0 + share * (1.0 - fraction), left)
     return lambda fraction, left: report(share * fraction, left)
-
-
-def _digest(network: nn.Module) -> str:
-    digest = hashlib.sha256()
-    for name, tensor in network.state_dict().items():
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()

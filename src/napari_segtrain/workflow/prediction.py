@@ -169,6 +169,7 @@ def predict_files(
     overrides: Mapping[str, Any] | None = None,
     reading: Mapping[str, Any] | None = None,
     device: str = "auto",
+    overwrite: bool = False,
     emit: Emit = ignore,
     control: Control | None = None,
 ) -> Written:
@@ -184,7 +185,8 @@ def predict_files(
     output
         A folder, in which ``<image>_<target>.tif`` appears for each image and target. For a Zarr store, and
         for a single image where the name ends in .zarr, a Zarr store with an array a target, continued
-        when it was interrupted.
+        at the next block when it was interrupted, even killed. Outputs that are complete and were made with
+        the same settings are left as they are; those made in another way are refused.
     overrides
         Keys of ``inference_config`` that differ from the run's own.
     reading
@@ -192,6 +194,8 @@ def predict_files(
         another way than those that the run was trained on.
     device
         Where to predict.
+    overwrite
+        Replace predictions that are there.
     emit
         Told the progress.
     control
@@ -213,8 +217,11 @@ def predict_files(
     paths: list[Path] = []
     for name, file in images.items():
         tell()
-        sink: TiffSink | ZarrSink = ZarrSink(output) if to_store else TiffSink(output, name)
-        if not _run(predictor, reader.open(file), sink, None, emit, control, name, part):
+        sink: TiffSink | ZarrSink
+        sink = (
+            ZarrSink(output, overwrite=overwrite) if to_store else TiffSink(output, name, overwrite=overwrite)
+        )
+        if not _run(predictor, reader.open(file), sink, None, emit, control, tell, name, part):
             return Written(tuple(paths), cancelled=True)
         paths += [sink.path] if isinstance(sink, ZarrSink) else sorted(sink.paths.values())
         part = part.next()
@@ -246,6 +253,7 @@ def predict_layer(
     inference: Mapping[str, Any] | None = None,
     instances: bool = False,
     device: str = "auto",
+    overwrite: bool = False,
     emit: Emit = ignore,
     control: Control | None = None,
 ) -> None:
@@ -271,6 +279,8 @@ def predict_layer(
         Separate instance targets into single objects.
     device
         Where to predict.
+    overwrite
+        Replace a prediction that is there.
     emit
         Told `PredictProgress`, `PredictDone` and `Finished`.
     control
@@ -292,10 +302,10 @@ def predict_layer(
     region = None
     if start is not None and stop is not None:
         region = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
-    sink = ZarrSink(path)
-    done = _run(predictor, source, sink, region, emit, control)
-    for message in predictor.messages:
-        emit(Warned(message=message))
+    sink = ZarrSink(path, overwrite=overwrite)
+    tell = _Messages(emit, predictor.messages)
+    done = _run(predictor, source, sink, region, emit, control, tell)
+    tell()
     if not done:
         emit(Finished(status=RunState.INTERRUPTED, reason=FinishReason.STOPPED, path=str(path)))
         return
@@ -362,6 +372,7 @@ def _run(
     region: tuple[slice, ...] | None,
     emit: Emit,
     control: Control,
+    tell: Callable[[], None],
     record: str | None = None,
     part: _Part | None = None,
 ) -> bool:
@@ -369,6 +380,7 @@ def _run(
     place = part if part is not None else _Part()
 
     def progress(fraction: float, seconds: float | None) -> None:
+        tell()
         share, left = place.progress(fraction, seconds)
         emit(PredictProgress(fraction=share, seconds_left=left, record=record))
 

@@ -37,10 +37,10 @@ class Job:
     ndim
         Axes that are predicted as one piece: 2 for planes, also those of a stack, 3 for volumes.
     identity
-        Returns a text that is the same for predictions that give the same values, and differs otherwise.
+        Returns all that the values depend on, JSON-able: equal for predictions that give the same values.
         Takes a moment, for it looks at all weights.
     settings
-        Everything the prediction was made with, JSON-able; kept beside the output.
+        Returns everything the prediction was made with, JSON-able; kept beside the output.
     """
 
     size: tuple[int, ...]
@@ -48,12 +48,15 @@ class Job:
     unit: str
     origin: tuple[int, ...]
     ndim: int
-    identity: Callable[[], str]
-    settings: Mapping[str, Any]
+    identity: Callable[[], Mapping[str, Any]]
+    settings: Callable[[], Mapping[str, Any]]
 
 
 class Sink(Protocol):
     """Takes blocks of every output, `(channels, *block)`, in any order, each once."""
+
+    title: str
+    """What messages call the output."""
 
     scratch: Path | None
     """Folder on disk for what does not fit into memory; None when the output is in memory anyway."""

@@ -26,6 +26,7 @@ class MemorySink:
 
     def __init__(self) -> None:
         self.arrays: dict[str, npt.NDArray[Any]] = {}
+        self.title = "the result"
         self.scratch: Path | None = None
         self._parts: list[str] = []
 

@@ -10,6 +10,22 @@ from ..outputs import Output
 from .base import Job
 
 
+def description(output: Output, job: Job) -> dict[str, Any]:
+    """Return settings and identity of a prediction, and how stored numbers become values again."""
+    return {"settings": dict(job.settings()), "identity": dict(job.identity()), **restoring(output)}
+
+
+def restoring(output: Output) -> dict[str, Any]:
+    """Return `limits`, `scale` and `offset` of an output whose values are scaled, else nothing.
+
+    value = offset + scale · stored.
+    """
+    if output.limits is None:
+        return {}
+    low, high = output.limits
+    return {"limits": [low, high], "scale": (high - low) / 255, "offset": low}
+
+
 def axis_names(output: Output, job: Job) -> tuple[str, ...]:
     """Return the names of a stored output's axes: c only where it has several channels."""
     return (("c",) if output.channels > 1 else ()) + tuple("zyx"[-len(job.size) :])
@@ -49,11 +65,11 @@ def group_attributes(outputs: Sequence[Output], job: Job, version: str) -> dict[
 def ome_tiff_metadata(output: Output, job: Job) -> dict[str, Any]:
     """Return the keyword `metadata` of tifffile: an OME-TIFF with the source's spacing.
 
-    The settings of the prediction are its description, as JSON.
+    Settings and identity of the prediction are its description, as JSON.
     """
     symbols = {"micrometer": "µm", "nanometer": "nm", "millimeter": "mm", "angstrom": "Å", "pixel": "pixel"}
     metadata: dict[str, Any] = {"axes": "".join(axis_names(output, job)).upper(), "Name": output.name}
-    metadata["Description"] = json.dumps(dict(job.settings))
+    metadata["Description"] = json.dumps(description(output, job))
     for name, step in zip("ZYX"[-len(job.size) :], job.spacing, strict=True):
         metadata[f"PhysicalSize{name}"] = float(step)
         metadata[f"PhysicalSize{name}Unit"] = symbols.get(job.unit, job.unit)

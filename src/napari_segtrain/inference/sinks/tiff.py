@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +20,7 @@ from ..layout import BlockLayout
 from ..outputs import Output
 from ..tiling import Slices
 from .base import Job, default_chunks, failures_explained
+from .identity import differences, refusal
 from .metadata import ome_tiff_metadata
 
 
@@ -25,6 +28,8 @@ class TiffSink:
     """Writes ``<folder>/<image>_<output>.tif``, OME-TIFF with the source's spacing, uncompressed.
 
     Files appear when they are complete; until then they are hidden. They are mapped, not held in memory.
+    Where all of them are there and were made the same way, they are left as they are; files that were made
+    in another way are refused.
 
     Parameters
     ----------
@@ -32,12 +37,17 @@ class TiffSink:
         Made when absent.
     image
         Name of the image, the beginning of the file names.
+    overwrite
+        Replace files that are there.
     """
 
-    def __init__(self, folder: str | Path, image: str) -> None:
+    def __init__(self, folder: str | Path, image: str, *, overwrite: bool = False) -> None:
         self.folder = Path(folder)
         self.image = image
+        self.title = str(self.folder / f"{image}_….tif")
         self.scratch: Path | None = None
+        self._overwrite = overwrite
+        self._complete = False
         self._arrays: dict[str, npt.NDArray[Any]] = {}
         self._files: dict[str, Path] = {}
 
@@ -52,8 +62,8 @@ class TiffSink:
 
     @property
     def complete(self) -> bool:
-        """Never: a file is written afresh."""
-        return False
+        """See `Sink.complete`."""
+        return self._complete
 
     def chunks(self, size: tuple[int, ...], ndim: int) -> tuple[int, ...]:
         """See `Sink.chunks`."""
@@ -65,8 +75,10 @@ class TiffSink:
         Raises
         ------
         RunError
-            When the folder cannot be written.
+            When the folder cannot be written, or files are there that were made in another way.
         """
+        if not self._overwrite and self._already_there(job, outputs):
+            return block
         with failures_explained(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             self.scratch = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=self.folder))
@@ -77,6 +89,19 @@ class TiffSink:
                 self.close(completed=False)
                 raise
         return block
+
+    def _already_there(self, job: Job, outputs: Sequence[Output]) -> bool:
+        """Return whether all files are there; refuse those that were made in another way."""
+        files = {output.name: self.path(output.name) for output in outputs if output.form != "part"}
+        there = [file for file in files.values() if file.exists()]
+        for file in there:
+            found = differences(_identity(file), job.identity())
+            if found:
+                raise refusal(file, found)
+        self._complete = len(there) == len(files)
+        if self._complete:
+            self._files = files
+        return self._complete
 
     def _map(self, file: Path, output: Output, job: Job) -> npt.NDArray[Any]:
         shape = (output.channels, *job.size) if output.channels > 1 else job.size
@@ -119,6 +144,18 @@ class TiffSink:
         self.scratch = None
 
 
+def _identity(file: Path) -> Any:
+    """Return how a file was made, as its description says; None when this program did not write it."""
+    try:
+        with tifffile.TiffFile(file) as opened:
+            text = opened.ome_metadata
+        found = ElementTree.fromstring(text or "").find(".//{*}Description")
+        said = json.loads((found.text if found is not None else None) or "")
+    except (OSError, ValueError, ElementTree.ParseError):  # a TiffFileError is a ValueError
+        return None
+    return said.get("identity") if isinstance(said, Mapping) else None
+
+
 def _take_space(file: Path) -> None:
     """Take a file's space on the disk at once: a map that the disk has no room for ends the process.
 
@@ -154,7 +191,7 @@ def write_tiff(path: Path, array: npt.NDArray[Any], spacing: Sequence[float], un
     """
     size = array.shape[1:]
     output = Output(path.stem, "numbers", len(array), None)
-    job = Job(size, tuple(spacing), unit, (0,) * len(size), len(size), lambda: "", {})
+    job = Job(size, tuple(spacing), unit, (0,) * len(size), len(size), dict, dict)
     plain = array if len(array) > 1 else array[0]
     with failures_explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -18,7 +18,8 @@ from ..layout import BlockLayout
 from ..outputs import Output
 from ..tiling import Slices
 from .base import Job, default_chunks, failures_explained
-from .metadata import axis_names, group_attributes
+from .identity import differences, refusal
+from .metadata import axis_names, group_attributes, restoring
 
 _KEY = "segtrain"
 
@@ -38,17 +39,18 @@ class ZarrSink:
     zarr_format
         3, with OME-NGFF 0.5, or 2, with 0.4 for older readers.
     overwrite
-        Replace a store of another prediction.
+        Replace a prediction that is there, whether finished or not. Anything else stays.
     """
 
     def __init__(self, path: str | Path, *, zarr_format: Literal[2, 3] = 3, overwrite: bool = False) -> None:
         self.path = Path(path)
+        self.title = str(self.path)
         self.scratch: Path | None = self.path.with_name(f".{self.path.name}.unfinished")
         self._unfinished = self.scratch
         self._format = zarr_format
         self._overwrite = overwrite
         self._arrays: dict[str, Any] = {}
-        self._several: dict[str, bool] = {}
+        self._outputs: dict[str, Output] = {}
         self._done: set[tuple[tuple[int, int], ...]] = set()
         self._complete = False
 
@@ -64,7 +66,8 @@ class ZarrSink:
         RunError
             When the path holds something else, or cannot be written.
         """
-        self._several = {output.name: output.channels > 1 for output in outputs}
+        self._outputs = {output.name: output for output in outputs}
+        self._job = job
         with failures_explained(self.path):
             identity = job.identity()
             state = self._existing(identity)
@@ -74,7 +77,10 @@ class ZarrSink:
             group = zarr.open_group(str(self.path), mode="r+")
             self._arrays = {o.name: group[o.name] for o in outputs if o.form != "part"}
             self._complete = bool(state["complete"])
-            if not self._complete:
+            if self._complete:
+                shutil.rmtree(self._unfinished, ignore_errors=True)
+            else:
+                _sweep(self.path, self._unfinished)
                 parts = zarr.open_group(str(self._unfinished / "parts.zarr"), mode="r+")
                 self._arrays |= {o.name: parts[o.name] for o in outputs if o.form == "part"}
                 self._done = self._read_done()
@@ -105,12 +111,14 @@ class ZarrSink:
     def read(self, name: str, where: Slices) -> npt.NDArray[Any]:
         """See `Sink.read`."""
         values: npt.NDArray[Any] = np.asarray(self._arrays[name][self._index(name, where)])
-        return values if self._several[name] else values[None]
+        return values if self._outputs[name].channels > 1 else values[None]
 
     def replace(self, name: str, where: Slices, values: npt.NDArray[Any]) -> None:
         """See `Sink.replace`."""
         with failures_explained(self.path):
-            self._arrays[name][self._index(name, where)] = values if self._several[name] else values[0]
+            self._arrays[name][self._index(name, where)] = (
+                values if self._outputs[name].channels > 1 else values[0]
+            )
 
     def close(self, completed: bool) -> None:
         """See `Sink.close`."""
@@ -123,9 +131,9 @@ class ZarrSink:
             shutil.rmtree(self._unfinished, ignore_errors=True)
 
     def _index(self, name: str, where: Slices) -> tuple[slice, ...]:
-        return (slice(None), *where) if self._several[name] else where
+        return (slice(None), *where) if self._outputs[name].channels > 1 else where
 
-    def _existing(self, identity: str) -> Mapping[str, Any] | None:
+    def _existing(self, identity: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """Return what the store says of itself when it is to be continued; None when it is to be made."""
         if not self.path.exists() or (self.path.is_dir() and not any(self.path.iterdir())):
             return None
@@ -138,36 +146,45 @@ class ZarrSink:
                 f"{self.path}: exists and is not a prediction of this program; it is left alone. Choose "
                 "another output"
             )
-        same = state.get("identity") == identity
-        if same and (state.get("complete") or (self._unfinished / "parts.zarr").is_dir()):
-            return state
-        if same or self._overwrite:
+        if self._overwrite:
             return None
-        raise RunError(
-            f"{self.path}: holds a prediction of another image, or with another network or other settings. "
-            "Choose another output, or allow it to be overwritten"
-        )
+        found = differences(state.get("identity"), identity)
+        if found:
+            raise refusal(self.path, found)
+        # Without the record of finished blocks nobody knows what is there.
+        return state if state.get("complete") or (self._unfinished / "parts.zarr").is_dir() else None
 
-    def _create(self, job: Job, identity: str, outputs: Sequence[Output], block: tuple[int, ...]) -> None:
+    def _create(
+        self, job: Job, identity: Mapping[str, Any], outputs: Sequence[Output], block: tuple[int, ...]
+    ) -> None:
+        """Make the store aside and put it in its place at once: a process may be killed at any moment."""
         shutil.rmtree(self._unfinished, ignore_errors=True)
-        if self.path.exists():
-            shutil.rmtree(self.path)
         self._unfinished.mkdir(parents=True)
         parts = zarr.create_group(str(self._unfinished / "parts.zarr"), zarr_format=self._format)
-        group = zarr.create_group(str(self.path), zarr_format=self._format)
+        made = self._unfinished / "new.zarr"
+        group = zarr.create_group(str(made), zarr_format=self._format)
         kept = [output for output in outputs if output.form != "part"]
         for output in outputs:
-            self._arrays[output.name] = self._array(group if output in kept else parts, output, job)
+            if output in kept:
+                self._array(group, output, job)
+            else:
+                self._arrays[output.name] = self._array(parts, output, job)
         group.attrs.update(group_attributes(kept, job, "0.5" if self._format == 3 else "0.4"))
         group.attrs[_KEY] = {
-            "identity": identity,
-            "settings": dict(job.settings),
+            "identity": dict(identity),
+            "settings": dict(job.settings()),
             "spacing": list(job.spacing),
             "unit": job.unit,
             "origin": list(job.origin),
             "block": list(block),
             "complete": False,
         }
+        if self.path.exists():
+            self.path.rename(self._unfinished / "old.zarr")
+        made.rename(self.path)
+        shutil.rmtree(self._unfinished / "old.zarr", ignore_errors=True)
+        placed = zarr.open_group(str(self.path), mode="r+")
+        self._arrays |= {output.name: placed[output.name] for output in kept}
 
     def _array(self, group: Any, output: Output, job: Job) -> Any:
         lead: tuple[int, ...] = (output.channels,) if output.channels > 1 else ()
@@ -182,6 +199,7 @@ class ZarrSink:
                 "axes": list(axis_names(output, job)),
                 "spacing": list(job.spacing),
                 "unit": job.unit,
+                **restoring(output),
             },
             **names,
         )
@@ -196,3 +214,11 @@ class ZarrSink:
                 # The last line of a process that was killed while writing it: its block counts as not done.
                 continue
         return done
+
+
+def _sweep(store: Path, unfinished: Path) -> None:
+    """Remove what a killed process left: chunks half written, sums that waited for other blocks."""
+    for file in store.rglob("*.partial"):
+        file.unlink(missing_ok=True)
+    for folder in unfinished.glob("parked-*"):
+        shutil.rmtree(folder, ignore_errors=True)
