@@ -5,7 +5,7 @@ from PIL import Image
 
 from napari_segtrain import workflow
 from napari_segtrain.config import ConfigError, DataError
-from napari_segtrain.data import PatchDataset, make_split, open_dataset
+from napari_segtrain.data import PatchDataset, PatchIndex, make_split, open_dataset
 from napari_segtrain.data.index_rules import IndexRules
 from napari_segtrain.data.loader import augmenters
 from napari_segtrain.data.normalisation import Normalisation
@@ -103,6 +103,39 @@ def test_the_labelled_patch_nearest_to_what_is_looked_at_is_taken(tiny_experimen
         hint = PreviewHint(record="im", start=start, stop=stop)
         preview = workflow.preview_augmentation(config, layers(image, labels), number=1, hint=hint)
         assert value in preview.patches[0].labels["cells"]
+
+
+def test_labels_far_from_what_is_looked_at_are_found_too(
+    tiny_experiment, disc_image, monkeypatch
+):
+    image, _ = disc_image((96, 300), 6, 0)
+    labels = np.zeros(image.shape, np.uint8)
+    labels[40:50, 280:290] = 1
+    labels[40:50, 130:140] = 2
+    config = tiny_experiment(**{"dataset_config.targets.cells.unlabelled": 0}, **BUSY)
+    counted = []
+    build = PatchIndex.build.__func__
+
+    def note(cls, dataset, regions, *rest, **options):
+        counted.append((regions[0].start, regions[0].stop))
+        return build(cls, dataset, regions, *rest, **options)
+
+    monkeypatch.setattr(PatchIndex, "build", classmethod(note))
+    near, far = (
+        workflow.preview_augmentation(
+            config,
+            layers(image, labels),
+            hint=PreviewHint(record="im", start=(32, left), stop=(64, left + 32)),
+            number=2,
+        )
+        for left in (112, 0)
+    )
+    # Near labels need a look at two patches around; without any there, all of the image is gone through.
+    assert counted == [((0, 64), (96, 192)), ((0, 0), (96, 80)), ((0, 0), (96, 300))]
+    for preview in (near, far):
+        assert preview.start[1] <= 130 and preview.stop[1] >= 140
+        # No border of what was searched is in sight: only the image's own would be masked.
+        assert all(patch.masks["cells"].mean() > 0.9 for patch in preview.patches)
 
 
 def test_an_image_smaller_than_the_patch_lies_in_its_middle(tiny_experiment, data):

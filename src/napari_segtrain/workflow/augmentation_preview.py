@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from napari_segtrain.config import ConfigError, ExperimentConfig
-from napari_segtrain.data import Dataset, Normalisation, PatchSpec
+from napari_segtrain.config import ConfigError, DataError, ExperimentConfig
+from napari_segtrain.data import Dataset, Normalisation, PatchSpec, Region
 from napari_segtrain.data.augmentation import describe
+from napari_segtrain.data.index_rules import IndexRules
 from napari_segtrain.data.loader import augmenters
 from napari_segtrain.data.patch_reader import PatchReader
 from napari_segtrain.data.sampling import sample_stream
@@ -21,10 +22,12 @@ from napari_segtrain.runs.scratch import Scratch
 from napari_segtrain.training import ResolvedExperiment, planned_split, resolve
 
 from .run import DataSpec
-from .target_preview import index_of, labelled_record, looked_at, open_labelled
+from .target_preview import index_of, labelled_record, looked_at, open_labelled, whole
 
 MOST = 64
 """Draws that are made at most."""
+_NEAR = 2
+"""Patches around what is looked at that are searched for labels first."""
 
 
 @dataclass(frozen=True)
@@ -138,16 +141,29 @@ def _choose(
     resolved: ResolvedExperiment,
     image: str | None,
     hint: PreviewHint | None,
-) -> tuple[PatchSpec, Any]:
+) -> tuple[PatchSpec, IndexRules]:
     """Return the patch, and the rules that say what of it is labelled."""
     if hint is None:
         records = dataset.labelled_records() if image is None else [labelled_record(dataset, image)]
-        index = index_of(dataset, records, config, resolved)
+        index = index_of(dataset, [whole(record) for record in records], config, resolved)
         return index.fullest(), index.rules
     record, start, stop = looked_at(dataset, hint)
-    index = index_of(dataset, [record], config, resolved)
     middle = [(a + b) / 2 for a, b in zip(start, stop, strict=True)]
-    return index.positions.nearest(middle), index.rules
+    everywhere = whole(record)
+    try:
+        # Volumes may take minutes to go through, and most of the time there are labels close by.
+        index = index_of(dataset, [_around(everywhere, middle, resolved.patch_size)], config, resolved)
+    except DataError:
+        index = index_of(dataset, [everywhere], config, resolved)
+    nearest = index.positions.nearest(middle)
+    return replace(nearest, region=everywhere), index.rules
+
+
+def _around(region: Region, middle: Sequence[float], patch: tuple[int, ...]) -> Region:
+    """Return the part of a region that lies within a few patches of a point."""
+    start = [max(0, int(m) - _NEAR * p) for m, p in zip(middle, patch, strict=True)]
+    ends = zip(middle, patch, region.stop, strict=True)
+    return Region(region.record, tuple(start), tuple(min(n, int(m) + _NEAR * p) for m, p, n in ends))
 
 
 def _show(reader: PatchReader, spec: PatchSpec, random: np.random.Generator) -> AugmentedPatch:

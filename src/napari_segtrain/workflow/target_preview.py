@@ -122,14 +122,18 @@ def open_labelled(config: ExperimentConfig, data: DataSpec) -> tuple[ExperimentC
     return config, dataset
 
 
+def whole(record: Record) -> Region:
+    """Return all of an image as a region."""
+    return Region(record.id, (0,) * record.ndim, record.shape)
+
+
 def index_of(
-    dataset: Dataset, records: Sequence[Record], config: ExperimentConfig, resolved: ResolvedExperiment
+    dataset: Dataset, regions: Sequence[Region], config: ExperimentConfig, resolved: ResolvedExperiment
 ) -> PatchIndex:
-    """Count where in whole images patches have labels."""
-    whole = [Region(record.id, (0,) * record.ndim, record.shape) for record in records]
+    """Count where in these regions patches have labels, as training counts them."""
     return PatchIndex.build(
         dataset,
-        whole,
+        regions,
         resolved.patch_size,
         config.dataset_config,
         facts=resolved.facts,
@@ -195,7 +199,7 @@ def _most_labelled(
     dataset: Dataset, image: str | None, config: ExperimentConfig, resolved: ResolvedExperiment
 ) -> Region:
     records = dataset.labelled_records() if image is None else [labelled_record(dataset, image)]
-    spec = index_of(dataset, records, config, resolved).fullest()
+    spec = index_of(dataset, [whole(record) for record in records], config, resolved).fullest()
     shape = dataset.records[spec.record].shape
     start = tuple(max(a, 0) for a in spec.start)
     return Region(spec.record, start, tuple(min(b, n) for b, n in zip(spec.stop, shape, strict=True)))
