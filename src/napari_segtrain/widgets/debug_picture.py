@@ -19,6 +19,7 @@ class DebugPictureButton(QPushButton):
     def __init__(self) -> None:
         super().__init__("Open debug picture")
         self.setObjectName("open_debug_picture")
+        self.setToolTip("Image, ground truth and prediction of a validation")
         self.clicked.connect(self.open)
         self._path: Path | None = None
         self._window: DebugWindow | None = None
