@@ -12,6 +12,7 @@ from napari_segtrain.data.live import labels_changed
 from napari_segtrain.data.loader import PatchLoader
 from napari_segtrain.data.normalisation import Normalisation
 from napari_segtrain.data.records import Record, Region, Split
+from napari_segtrain.targets import TargetDeriver, resolve_heads
 
 IDENTITY = Normalisation()
 
@@ -346,6 +347,47 @@ def test_strokes_reach_a_running_loader(make, dataset, record, whole_region):
         labels_changed(dataset(rec), [loader], "R", "a", [[0, 1], [0, 1]])
     with pytest.raises(DataError, match="another shape"):
         labels_changed(dataset(rec), [loader], "r", "a", [[60, 70], [0, 1]])
+
+
+def test_a_class_painted_while_training_is_seen_as_often_as_the_others(make, dataset, record):
+    labels = np.zeros((96, 96), np.uint8)
+    labels[:60] = 1
+    rec = record("r", labels.astype(np.float32), {"a": labels})
+    targets = {"a": {"kind": "classes"}}
+
+    def share_of_new(loader):
+        loader.set_epoch(loader.epoch + 1)
+        return np.mean([(sample == 2).any().item() for batch in loader for sample in batch["a"]])
+
+    loaders = [
+        make(
+            rec, config=experiment(targets=targets, foreground_oversampling=1.0, balance_classes=b), steps=100
+        )
+        for b in (False, True)
+    ]
+    assert [share_of_new(loader) for loader in loaders] == [0, 0]
+    rec.labels["a"].array[0, 90:93, 90:93] = 2
+    assert labels_changed(dataset(rec), loaders, "r", "a", [[90, 93], [90, 93]])
+    plain, balanced = map(share_of_new, loaders)
+    assert plain < 0.1
+    assert balanced == pytest.approx(0.5, abs=0.1)
+
+
+def test_loss_on_labels_only_draws_and_shows_nothing_else(make, record):
+    labels = np.zeros((96, 96), np.uint8)
+    labels[10:20, 10:80] = 1
+    rec = record("r", labels.astype(np.float32), {"a": labels})
+    config = experiment(tr_config={"loss_on_label_only": True}, foreground_oversampling=0.0)
+    facts = DataFacts(ndim=2, shape=(96, 96), spacing=(1, 1))
+    deriver = TargetDeriver(config, resolve_heads(config, facts), facts)
+    samples = [s for batch in make(rec, config=config, deriver=deriver, steps=20) for s in _samples(batch)]
+    assert len(samples) == 40
+    for image, target, mask in samples:
+        assert mask.any() and torch.equal(mask[0], image[0] == 1) and bool((target[mask] == 1).all())
+
+
+def _samples(batch):
+    return zip(batch["image"], batch["a"], batch["a_mask"], strict=True)
 
 
 def test_validation_goes_on_when_labels_appear_or_vanish(make, record):

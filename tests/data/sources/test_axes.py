@@ -190,6 +190,13 @@ def test_a_stack_that_imagej_called_channels_can_be_a_volume(tmp_path: Path) -> 
     )
     assert len(open_sources(tmp_path / "t.tif")) == 5
     assert open_source(tmp_path / "t.tif", ndim=3).shape == (5, 32, 40)
+    # As napari saves three planes: tifffile takes them for colours.
+    tifffile.imwrite(tmp_path / "s.tif", np.zeros((3, 32, 40), np.float32), photometric="rgb")
+    assert open_source(tmp_path / "s.tif").channels == 3
+    assert open_source(tmp_path / "s.tif", ndim=3).shape == (3, 32, 40)
+    tifffile.imwrite(tmp_path / "rgb.tif", np.zeros((32, 40, 3), np.uint8), photometric="rgb")
+    with pytest.raises(DataError, match="was given where a volume is needed"):
+        open_source(tmp_path / "rgb.tif", ndim=3)
 
 
 def test_pages_without_metadata_are_a_volume(tmp_path: Path) -> None:

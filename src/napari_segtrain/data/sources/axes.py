@@ -170,15 +170,17 @@ def _letters(stored: Stored, options: OpenOptions) -> str:
 def _depth_named(letters: str, sizes: Sequence[int], options: OpenOptions) -> str:
     """Call the one long axis of unknown meaning z.
 
-    Where a volume is asked for, that may be the frames of a film or, last, the channels: programs often
-    save the planes of a volume under one of these names.
+    Where a volume is asked for, that may be the frames of a film, the channels or, last, colours that come
+    before the rows: programs often save the planes of a volume under one of these names.
     """
     if "z" in letters and (sizes[letters.index("z")] > 1 or options.ndim != 3):
         return letters
     long = [i for i, a in enumerate(letters) if sizes[i] > 1]
     unknown = [i for i in long if letters[i] not in "zyxcst"]
-    for name in "tc" if options.ndim == 3 else "":
-        unknown = unknown or [i for i in long if letters[i] == name]
+    for name in "tcs" if options.ndim == 3 else "":
+        unknown = unknown or [
+            i for i in long if letters[i] == name and (name != "s" or i < letters.index("y"))
+        ]
     if len(unknown) != 1:
         return letters
     free = next(a for a in "uvw" if a not in letters)
