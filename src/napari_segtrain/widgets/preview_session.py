@@ -39,6 +39,8 @@ class PreviewKind:
 
     Attributes
     ----------
+    name, title, tip
+        Name, text and tooltip of its button.
     says
         What the dock says meanwhile.
     command
@@ -49,6 +51,9 @@ class PreviewKind:
         Adds the layers, and returns what to tell the user.
     """
 
+    name: str
+    title: str
+    tip: str
     says: str
     command: Callable[[ExperimentConfig, str, PreviewHint, int], Command]
     read: Callable[[Any, TrainingData], Any]
@@ -107,15 +112,35 @@ def _size(place: Place) -> str:
 
 
 TARGETS = PreviewKind(
-    "Deriving the targets of what is visible …", _targets, _in_place(target_layers.prepare), _show_targets
+    "preview_targets",
+    "Targets",
+    "Show what the network would be taught in the visible region, as layers: the targets, and what auxiliary "
+    "tasks make of them",
+    "Deriving the targets of what is visible …",
+    _targets,
+    _in_place(target_layers.prepare),
+    _show_targets,
 )
 AUGMENTATION = PreviewKind(
+    "preview_augmentation",
+    "Augmentation",
+    "Show a labelled patch of the visible region and eight random changes of it, as layers; another press "
+    "draws anew",
     "Augmenting a patch of what is visible …",
     _augmentation,
     _in_place(augmentation_layers.prepare),
     _show_augmentation,
 )
-SPLIT = PreviewKind("Splitting the data …", _split, split_layers.prepare, _show_split)
+SPLIT = PreviewKind(
+    "preview_split",
+    "Split",
+    "Show which images, or which parts of one, are trained on, validated on, and used by neither",
+    "Splitting the data …",
+    _split,
+    split_layers.prepare,
+    _show_split,
+)
+KINDS = (TARGETS, AUGMENTATION, SPLIT)
 
 
 class PreviewSession(QObject):

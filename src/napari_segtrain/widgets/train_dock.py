@@ -32,7 +32,8 @@ from .dock import Dock
 from .form_rows import FormRows
 from .offer import Offer
 from .path_edit import PathEdit
-from .preview_session import AUGMENTATION, SPLIT, TARGETS, PreviewKind, PreviewSession
+from .preview_row import PreviewRow
+from .preview_session import KINDS, PreviewKind, PreviewSession
 from .project_watch import ProjectWatch
 from .reattach import reattach
 from .resume_row import ResumeRow
@@ -68,6 +69,7 @@ class TrainDock(Dock):
         self.session = TrainingSession(napari_viewer, self.engine, self.beat, self)
         self.previews = PreviewSession(napari_viewer, self.engine, self)
         self.form = TrainForm(self.watch)
+        self.looks = PreviewRow(KINDS)
         self.project = PathEdit("project", "Folder that holds the runs; it is made when absent.")
         self.project.set_value(DEFAULT_PROJECT)
         self.panel = RunPanel(
@@ -105,6 +107,7 @@ class TrainDock(Dock):
 
     def _lay_out(self) -> None:
         self._place = FormRows()
+        self._place.add(self.looks)
         self._place.add_row("Project", self.project)
         self._place.add_row("Stopped run", self.resumable)
         self._place.setContentsMargins(6, 0, 0, 0)  # as far in as the form
@@ -139,9 +142,7 @@ class TrainDock(Dock):
         self.session.said.connect(self.panel.say)
         self.session.happened.connect(self._on_event)
         self.session.ended.connect(self._on_end)
-        self.form.targets_asked.connect(lambda: self.preview(TARGETS))
-        self.form.augmentation_asked.connect(lambda: self.preview(AUGMENTATION))
-        self.form.split_asked.connect(lambda: self.preview(SPLIT))
+        self.looks.asked.connect(self.preview)
         self.previews.said.connect(self.panel.wait)
         self.previews.changed.connect(lambda: self._on_state(self.session.state))
         self.previews.ended.connect(self._on_end)
@@ -208,6 +209,7 @@ class TrainDock(Dock):
         self.panel.enable(pause=running, stop=state not in (State.IDLE, State.STOPPING))
         self.panel.buttons["pause"].setText("Resume" if state is State.PAUSED else "Pause")
         self.form.setEnabled(idle)
+        self.looks.setEnabled(idle)
         self.project.setEnabled(idle)
         self._on_project()
         if not idle:

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from ..config import (
     ConfigError,
@@ -42,12 +42,6 @@ class TrainForm(QWidget):
     """
 
     changed = Signal()
-    targets_asked = Signal()
-    """The user wants to see what the network would be taught."""
-    augmentation_asked = Signal()
-    """The user wants to see what augmentation makes of a patch."""
-    split_asked = Signal()
-    """The user wants to see what is trained on and what is validated on."""
 
     def __init__(self, watch: LayerWatch) -> None:
         super().__init__()
@@ -62,23 +56,6 @@ class TrainForm(QWidget):
         self.facts.setWordWrap(True)
         self.targets = TargetsTable(watch, self.images.layers)
         self.auxiliary = AuxiliaryTable(self.targets.names)
-        self.preview_targets = QPushButton("Preview targets")
-        self.preview_targets.setObjectName("preview_targets")
-        self.preview_targets.setToolTip(
-            "Show what the network would be taught in the visible region, as layers: the targets, and what "
-            "auxiliary tasks make of them"
-        )
-        self.preview_augmentation = QPushButton("Preview augmentation")
-        self.preview_augmentation.setObjectName("preview_augmentation")
-        self.preview_augmentation.setToolTip(
-            "Show a labelled patch of the visible region and eight random changes of it, as layers; every "
-            "press draws anew"
-        )
-        self.preview_split = QPushButton("Preview split")
-        self.preview_split.setObjectName("preview_split")
-        self.preview_split.setToolTip(
-            "Show which images, or which parts of one, are trained on, validated on, and used by neither"
-        )
         self.dataset = _form(
             DatasetConfig, "dataset_config", skip=("targets",), first=("ndim", "channel_axis")
         )
@@ -97,13 +74,13 @@ class TrainForm(QWidget):
         self._choice.add(self.images)
         self._choice.add_row("They are", self.several)
         self._choice.add(self.facts)
-        image = _column(self._choice, self.dataset, self.preview_augmentation, self.preview_split)
+        image = _column(self._choice, self.dataset)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 4, 8, 4)
         layout.setSpacing(6)
         for title, content, opened in (
             ("Image", image, True),
-            ("Targets", _column(self.targets, self.preview_targets), True),
+            ("Targets", self.targets, True),
             ("Auxiliary tasks", self.auxiliary, False),
             ("Training", self.training, True),
             ("Network", self.network, False),
@@ -114,9 +91,6 @@ class TrainForm(QWidget):
 
     def _connect(self) -> None:
         self._watch.changed.connect(self.targets.suggest)
-        self.preview_targets.clicked.connect(self.targets_asked)
-        self.preview_augmentation.clicked.connect(self.augmentation_asked)
-        self.preview_split.clicked.connect(self.split_asked)
         self.images.changed.connect(self._on_layers)
         self.targets.changed.connect(self.auxiliary.refresh)
         for part in (self.targets, self.auxiliary, self.dataset, self.training, self.network, self.setup):
