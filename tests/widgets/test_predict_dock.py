@@ -202,6 +202,43 @@ def test_a_result_can_be_a_store_that_is_opened_lazily(
     assert (tmp_path / "out.zarr" / "mask").is_dir()
 
 
+def test_an_unfinished_store_is_gone_on_with_or_replaced(
+    qtbot: Any, dock: Any, run: RunFolder, volume: Any, until: Until, tmp_path: Path, monkeypatch: Any
+) -> None:
+    button = dock.findChild(QPushButton, "predict")
+    box = dock.findChild(QWidget, "overwrite")
+    dock.run.refresh()
+    dock.destination.set_value("store")
+    for name, complete in (("half.zarr", False), ("whole.zarr", True)):
+        zarr.create_group(tmp_path / name, attributes={"segtrain": {"complete": complete}})
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "a.txt").write_text("mine")
+    for name, note, text, offered in (
+        ("new.zarr", "", "Predict", False),
+        ("mine", "something else", "Predict", False),
+        ("whole.zarr", "finished", "Predict", True),
+        ("half.zarr", "unfinished: it goes on", "Go on", True),
+    ):
+        dock.store.set_value(tmp_path / name)
+        assert dock.store_note.label.text().startswith(note) and button.text() == text, name
+        assert box.isVisibleTo(dock.store_note) is offered
+    sent: list[Any] = []
+    monkeypatch.setattr(dock.engine, "send", sent.append)
+    press(qtbot, dock, "predict")
+    until(lambda: sent)
+    assert sent[0].output == str(tmp_path / "half.zarr") and sent[0].overwrite is False
+    dock.session._end(True, "")
+    box.setChecked(True)
+    assert button.text() == "Predict"
+    press(qtbot, dock, "predict")
+    until(lambda: len(sent) > 1)
+    assert sent[1].overwrite is True
+    dock.session._end(True, "")
+    assert not box.isChecked(), "it was meant for what lay there then"
+    dock.destination.set_value("layers")
+    assert button.text() == "Predict"
+
+
 def test_a_prediction_can_be_cancelled(
     qtbot: Any, viewer: Any, dock: Any, run: RunFolder, volume: Any, until: Until, notes: Notes
 ) -> None:

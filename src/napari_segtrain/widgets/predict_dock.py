@@ -8,6 +8,7 @@ from typing import Any
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from ..config import ConfigError, ExperimentConfig, InferenceConfig, SegtrainError, TrSetup
+from ..runs.stores import StoreState
 from . import notify
 from .choice_editors import Combo, DeviceEdit
 from .dock import Dock
@@ -22,6 +23,7 @@ from .prediction_session import PredictionSession
 from .run_choice import RunChoice
 from .run_panel import RunPanel
 from .schema import schema_text
+from .store_note import StoreNote
 from .style import DEFAULT_PROJECT
 
 
@@ -77,6 +79,7 @@ class PredictDock(Dock):
         self.destination = Combo("destination")
         self.destination.set_items([("new layers", "layers"), ("a Zarr store, opened lazily", "store")])
         self.store = PathEdit("store", "Zarr store that is written; an interrupted one is continued.", "save")
+        self.store_note = StoreNote()
         self.panel = RunPanel(
             {
                 "predict": ("Predict", "Predict with these settings"),
@@ -107,6 +110,7 @@ class PredictDock(Dock):
         image.add_row("Predict", self.scope)
         self._result.add_row("Write to", self.destination)
         self._result.add_row("Store", self.store)
+        self._result.add_row("", self.store_note)
         for heading, content in (
             ("Network", network),
             ("Image", image),
@@ -123,6 +127,8 @@ class PredictDock(Dock):
         self.project.changed.connect(lambda: self.run.set_project(self.project.value()))
         self.run.changed.connect(self._on_run)
         self.destination.changed.connect(self._on_destination)
+        self.store.changed.connect(self._on_destination)
+        self.store_note.changed.connect(self._on_store)
         self.session.said.connect(self.panel.say)
         self.session.warned.connect(notify.warning)
         self.session.progressed.connect(self.panel.show_progress)
@@ -148,7 +154,8 @@ class PredictDock(Dock):
         dataset = None if config is None else config.dataset_config
         data = prediction_data(self.viewer, layer, Scope(self.scope.value()), dataset)
         project = self.project.value() or DEFAULT_PROJECT
-        self.session.start(model, data, inference, self.device.value(), project, store)
+        overwrite = store is not None and self.store_note.overwrite.isChecked()
+        self.session.start(model, data, inference, self.device.value(), project, store, overwrite=overwrite)
         self.panel.wait("Preparing …")
         self.panel.enable(predict=False, cancel=True)
 
@@ -167,7 +174,14 @@ class PredictDock(Dock):
             self._shown = self.form.value()
 
     def _on_destination(self) -> None:
-        self._result.show_row(self.store, self.destination.value() == "store")
+        to_store = self.destination.value() == "store"
+        self._result.show_row(self.store, to_store)
+        self.store_note.look(self.store.value() if to_store else None)
+
+    def _on_store(self) -> None:
+        """Call the button by what it will do."""
+        self._result.show_row(self.store_note, self.store_note.state is not StoreState.ABSENT)
+        self.panel.buttons["predict"].setText("Go on" if self.store_note.goes_on else "Predict")
 
     def _on_idle(self) -> None:
         self.panel.reset()
@@ -175,6 +189,7 @@ class PredictDock(Dock):
 
     def _on_end(self, well: bool, message: str) -> None:
         self._on_idle()
+        self._on_destination()
         self.panel.say(message)
         if not well:
             notify.error(message)

@@ -74,6 +74,8 @@ class PredictionSession(QObject):
         device: str,
         project: Path,
         store: Path | None,
+        *,
+        overwrite: bool = False,
     ) -> None:
         """Predict; returns at once.
 
@@ -91,6 +93,8 @@ class PredictionSession(QObject):
             Folder that may hold shared files meanwhile.
         store
             Zarr store to write to and open lazily; None for layers in memory.
+        overwrite
+            Replace a prediction that is in the store.
 
         Raises
         ------
@@ -113,6 +117,7 @@ class PredictionSession(QObject):
             inference=inference.to_dict(),
             instances=inference.instances,
             device=device,
+            overwrite=overwrite,
         )
         job = self._command.job
         worker = write_copies(data.copies, self._scratch)

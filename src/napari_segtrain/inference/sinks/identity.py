@@ -37,7 +37,7 @@ def refusal(path: Path, found: list[str]) -> RunError:
     said = "; ".join(found[:_MOST]) + ("; …" if len(found) > _MOST else "")
     return RunError(
         f"{path}: holds a prediction made in another way ({said}). Give the same settings to go on with it, "
-        "choose another output, or replace it (--overwrite, overwrite=True)"
+        "choose another output, or replace it (--overwrite, overwrite=True, or the box in the dock)"
     )
 
 
