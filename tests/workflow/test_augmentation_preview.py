@@ -105,9 +105,7 @@ def test_the_labelled_patch_nearest_to_what_is_looked_at_is_taken(tiny_experimen
         assert value in preview.patches[0].labels["cells"]
 
 
-def test_labels_far_from_what_is_looked_at_are_found_too(
-    tiny_experiment, disc_image, monkeypatch
-):
+def test_labels_far_from_what_is_looked_at_are_found_too(tiny_experiment, disc_image, monkeypatch):
     image, _ = disc_image((96, 300), 6, 0)
     labels = np.zeros(image.shape, np.uint8)
     labels[40:50, 280:290] = 1

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..outputs import Output
 from .base import Job
+from .pyramid import Factors, is_averaged, level_path
 
 
 def description(output: Output, job: Job) -> dict[str, Any]:
@@ -31,32 +32,46 @@ def axis_names(output: Output, job: Job) -> tuple[str, ...]:
     return (("c",) if output.channels > 1 else ()) + tuple("zyx"[-len(job.size) :])
 
 
-def multiscale(output: Output, job: Job) -> dict[str, Any]:
-    """Return one entry of OME-NGFF `multiscales` (versions 0.4 and 0.5) with a single level.
+def multiscale(output: Output, job: Job, levels: Sequence[Factors] = ()) -> dict[str, Any]:
+    """Return one entry of OME-NGFF `multiscales` (versions 0.4 and 0.5).
 
-    The scale is the source's spacing; a region of an image is translated to its place in it.
+    The scale is the source's spacing; a region of an image is translated to its place in it. A voxel of a
+    smaller version lies in the middle of those that it stands for, so it is translated by half of what it is
+    larger.
     """
     names = axis_names(output, job)
     unit = {} if job.unit == "pixel" else {"unit": job.unit}
     axes = [
         {"name": n, "type": "channel"} if n == "c" else {"name": n, "type": "space", **unit} for n in names
     ]
-    lead = [1.0] if output.channels > 1 else []
-    scale = lead + [float(s) for s in job.spacing]
-    transforms: list[dict[str, Any]] = [{"type": "scale", "scale": scale}]
-    if any(job.origin):
-        offset = [float(o * s) for o, s in zip(job.origin, job.spacing, strict=True)]
-        transforms.append({"type": "translation", "translation": [0.0] * len(lead) + offset})
-    return {
-        "name": output.name,
-        "axes": axes,
-        "datasets": [{"path": output.name, "coordinateTransformations": transforms}],
-    }
+    datasets = [
+        {"path": level_path(output, number), "coordinateTransformations": _transforms(output, job, factors)}
+        for number, factors in enumerate([(1,) * len(job.size), *levels])
+    ]
+    return {"name": output.name, "axes": axes, "datasets": datasets}
 
 
-def group_attributes(outputs: Sequence[Output], job: Job, version: str) -> dict[str, Any]:
+def _transforms(output: Output, job: Job, factors: Factors) -> list[dict[str, Any]]:
+    several = output.channels > 1
+    scale = [float(step * f) for step, f in zip(job.spacing, factors, strict=True)]
+    offset = [
+        float(step * (first + (f - 1) / 2))
+        for first, step, f in zip(job.origin, job.spacing, factors, strict=True)
+    ]
+    transforms: list[dict[str, Any]] = [{"type": "scale", "scale": [1.0] * several + scale}]
+    if any(offset):
+        transforms.append({"type": "translation", "translation": [0.0] * several + offset})
+    return transforms
+
+
+def group_attributes(
+    outputs: Sequence[Output], job: Job, version: str, levels: Sequence[Factors] = ()
+) -> dict[str, Any]:
     """Return the `multiscales` of all outputs, spelt for version ``"0.4"`` or ``"0.5"``."""
-    entries = [multiscale(output, job) for output in outputs]
+    entries = [
+        {**multiscale(output, job, levels), "type": "mean" if is_averaged(output) else "nearest"}
+        for output in outputs
+    ]
     if version == "0.4":
         return {"multiscales": [{"version": version, **entry} for entry in entries]}
     return {"ome": {"version": version, "multiscales": entries}}

@@ -14,18 +14,20 @@ import zarr
 
 from napari_segtrain.config import RunError
 
+from ..codecs import few_chunks_at_a_time
 from ..layout import BlockLayout
 from ..outputs import Output
 from ..tiling import Slices
 from .base import Job, default_chunks, failures_explained
 from .identity import differences, refusal
 from .metadata import axis_names, group_attributes, restoring
+from .pyramid import Factors, is_averaged, level_factors, level_path, level_size, shrink
 
 _KEY = "segtrain"
 
 
 class ZarrSink:
-    """A group with one array an output, and OME-NGFF metadata for each.
+    """A group with one array an output, and OME-NGFF metadata for each, with smaller versions for viewers.
 
     The group's attribute ``segtrain`` holds the settings of the prediction and whether it is complete.
     While it is not, a folder ``.<name>.unfinished`` beside the store lists the finished blocks, and keeps
@@ -53,6 +55,7 @@ class ZarrSink:
         self._outputs: dict[str, Output] = {}
         self._done: set[tuple[tuple[int, int], ...]] = set()
         self._complete = False
+        self._job: Job | None = None
 
     def chunks(self, size: tuple[int, ...], ndim: int) -> tuple[int, ...]:
         """See `Sink.chunks`."""
@@ -126,9 +129,31 @@ class ZarrSink:
             return
         with failures_explained(self.path):
             group = zarr.open_group(str(self.path), mode="r+")
+            with few_chunks_at_a_time():
+                self._add_levels(group)
             group.attrs[_KEY] = {**dict(group.attrs[_KEY]), "complete": True}
             self._complete = True
             shutil.rmtree(self._unfinished, ignore_errors=True)
+
+    def _add_levels(self, group: Any) -> None:
+        """Write smaller versions of every output, and say in the metadata where they are."""
+        job, kept = self._job, [output for output in self._outputs.values() if output.form != "part"]
+        levels = level_factors(job) if job is not None else []
+        if job is None or not levels:
+            return
+        chunks = self.chunks(job.size, job.ndim)
+        for output in kept:
+            before, larger = (1,) * len(job.size), self._arrays[output.name]
+            for number, factors in enumerate(levels, 1):
+                smaller = self._array(group, output, job, number, factors)
+                step = [f // b for f, b in zip(factors, before, strict=True)]
+                shrink(larger, smaller, step, chunks, mean=is_averaged(output))
+                before, larger = factors, smaller
+        group.attrs.update(group_attributes(kept, job, self._version, levels))
+
+    @property
+    def _version(self) -> str:
+        return "0.5" if self._format == 3 else "0.4"
 
     def _index(self, name: str, where: Slices) -> tuple[slice, ...]:
         return (slice(None), *where) if self._outputs[name].channels > 1 else where
@@ -169,7 +194,7 @@ class ZarrSink:
                 self._array(group, output, job)
             else:
                 self._arrays[output.name] = self._array(parts, output, job)
-        group.attrs.update(group_attributes(kept, job, "0.5" if self._format == 3 else "0.4"))
+        group.attrs.update(group_attributes(kept, job, self._version))
         group.attrs[_KEY] = {
             "identity": dict(identity),
             "settings": dict(job.settings()),
@@ -186,18 +211,29 @@ class ZarrSink:
         placed = zarr.open_group(str(self.path), mode="r+")
         self._arrays |= {output.name: placed[output.name] for output in kept}
 
-    def _array(self, group: Any, output: Output, job: Job) -> Any:
+    def _array(
+        self,
+        group: Any,
+        output: Output,
+        job: Job,
+        number: int = 0,
+        factors: Factors | None = None,
+    ) -> Any:
+        """Make the array of an output, or of one of its smaller versions."""
+        factors = (1,) * len(job.size) if factors is None else factors
+        size = level_size(job, factors)
         lead: tuple[int, ...] = (output.channels,) if output.channels > 1 else ()
         names = {"dimension_names": axis_names(output, job)} if self._format == 3 else {}
         return group.create_array(
-            output.name,
-            shape=(*lead, *job.size),
-            chunks=(*((1,) * len(lead)), *self.chunks(job.size, job.ndim)),
+            level_path(output, number),
+            shape=(*lead, *size),
+            chunks=(*((1,) * len(lead)), *self.chunks(size, job.ndim)),
             dtype=output.dtype,
             fill_value=0,
+            overwrite=number > 0,
             attributes={
                 "axes": list(axis_names(output, job)),
-                "spacing": list(job.spacing),
+                "spacing": [step * f for step, f in zip(job.spacing, factors, strict=True)],
                 "unit": job.unit,
                 **restoring(output),
             },
