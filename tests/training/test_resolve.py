@@ -88,12 +88,6 @@ def test_an_absent_gpu_and_a_rounded_patch_are_said(tiny_config) -> None:
     assert all(size % d == 0 for size, d in zip(resolved.patch_size, resolved.plan.divisor, strict=True))
 
 
-def test_other_channels_than_the_images_have_are_refused(tiny_config) -> None:
-    assert resolve(tiny_config(2, model_config__in_channels=1), facts(2), NO_GPU).plan.in_channels == 1
-    with pytest.raises(ConfigError, match="in_channels is 3, but the images have 1: leave it empty"):
-        resolve(tiny_config(2, model_config__in_channels=3), facts(2), NO_GPU)
-
-
 def test_a_patch_of_another_dimension_is_refused(tiny_config) -> None:
     with pytest.raises(ConfigError, match="2D"):
         resolve(tiny_config(2, tr_config__patch_size=[16, 16, 16]), facts(2), NO_GPU)

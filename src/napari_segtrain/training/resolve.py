@@ -238,12 +238,6 @@ def _checked_heads(config: ExperimentConfig, facts: DataFacts) -> tuple[Head, ..
     if fault:
         faults.append(fault)
         config = config.replace(tr_config=config.tr_config.replace(patch_size=None))
-    channels = config.network.in_channels
-    if channels is not None and channels != facts.in_channels:
-        faults.append(
-            f"model_config.in_channels is {channels}, but the images have {facts.in_channels}: leave it "
-            "empty, or say which axis holds the channels (dataset_config.channel_axis)"
-        )
     heads: tuple[Head, ...] = ()
     with _noting(faults):
         heads = resolve_heads(config, facts, faults)
