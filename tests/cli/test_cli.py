@@ -21,6 +21,8 @@ def test_train_evaluate_predict_from_the_run_folder_alone(run, small, disc_folde
     folder = project / "runs" / "lr_0.01"
     assert f"completed: {folder}" in out
     assert "Epoch 1/1" in out
+    assert out.count(f"Picture {folder / 'plots' / 'segtrain_debug.png'}") == 1
+    assert (folder / "plots" / "segtrain_debug.png").is_file()
     assert RunFolder.open(folder).read_config().tr_config.optimizer.lr == 0.01
 
     code, out, _ = run("evaluate", folder, "--split", "test")

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from napari_segtrain.config import LossConfig
+from napari_segtrain.data import Split
 from napari_segtrain.runs import DebugPicture, RunState, Warned
 from napari_segtrain.targets import Head
 from napari_segtrain.targets.colours import BELOW_AND_ABOVE, CLASSES, FOREGROUNDS
@@ -150,13 +151,35 @@ def test_every_validation_of_a_run_draws_every_output(make_experiment, monkeypat
 
 
 def test_pictures_change_nothing_and_can_be_switched_off(make_experiment) -> None:
-    made, plain = make_experiment(), make_experiment(tr_config__debug_pictures=0)
+    settings = {"model_config__dropout": 0.2, "tr_config__ema_decay": 0.5}
+    made = make_experiment(**settings)
     made.fit()
+    plain = make_experiment(**settings, tr_config__debug_pictures=0)
     plain.fit()
     assert made.run.read_metrics() == plain.run.read_metrics()
     assert list(made.run.plots.iterdir())
     assert not list(plain.run.plots.iterdir())
     assert not plain.of(DebugPicture)
+
+
+def test_without_a_validation_a_training_patch_is_drawn(make_experiment, monkeypatch) -> None:
+    titles: list[str] = []
+
+    def remember(patch: DebugPatch, title: str, spacing: Any) -> bytes:
+        titles.append(title)
+        assert {shown.prediction.shape for shown in patch.heads} == {(1, 16, 16)}
+        return render(patch, title, spacing)
+
+    monkeypatch.setattr(debug_pictures, "render", remember)
+    monkeypatch.setattr(debug_pictures, "time", SimpleNamespace(monotonic=lambda: 0.0))
+    split = Split(train=make_experiment().experiment.data.split.train)
+    settings = {"splits": split, "model_config__dropout": 0.2, "model_config__deep_supervision": True}
+    made = make_experiment(**settings)
+    made.fit()
+    plain = make_experiment(**settings, tr_config__debug_pictures=0)
+    plain.fit()
+    assert titles == [f"segtrain   epoch {epoch}   a training patch" for epoch in (1, 2)]
+    assert made.run.read_metrics() == plain.run.read_metrics()
 
 
 def test_drawing_waits_when_validations_are_too_fast_and_the_last_one_is_drawn(

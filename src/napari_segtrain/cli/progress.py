@@ -39,6 +39,7 @@ class TerminalProgress:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._lock = threading.Lock()
+        self._pictured = False  # later pictures take the place of the first
         self._bar = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=30),
@@ -68,6 +69,9 @@ class TerminalProgress:
                 print_lines(self._console, [f"Run {event.path}"])
             elif isinstance(event, events.EpochDone):
                 print_lines(self._console, [_epoch_line(event)])
+            elif isinstance(event, events.DebugPicture) and not self._pictured:
+                self._pictured = True
+                print_lines(self._console, [f"Picture {event.path}"])
             elif isinstance(event, events.Warned):
                 print_titled(self._console, "Note", "yellow", [event.message])
 

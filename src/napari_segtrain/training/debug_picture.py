@@ -25,7 +25,7 @@ from napari_segtrain.targets.colours import (
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-MOST_PLANES = 24
+MOST_PLANES = 16
 """Planes of a volume in its animation; of thicker ones evenly spread planes are shown."""
 _SECONDS_A_PLANE = 0.15
 _OPACITY = 0.6

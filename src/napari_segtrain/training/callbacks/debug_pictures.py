@@ -32,7 +32,8 @@ class DebugPictures(pl.Callback):
     The newest picture is ``plots/<model>_debug.png``, of volumes ``plots/<model>_debug.gif``; each is kept
     under the number of its epoch too. The patch is the one with the most to see: most outputs known, and both
     foreground and background. Drawing takes no more than its share of the time: where validations follow each
-    other so fast that it would, some are passed over; the last one is always drawn. A failure is reported,
+    other so fast that it would, some are passed over; the last one is always drawn. Without a validation a
+    patch of the training is drawn after each epoch. A failure is reported,
     and drawing given up after the third: it never ends a training.
 
     Parameters
@@ -75,7 +76,8 @@ class DebugPictures(pl.Callback):
         self._most = -1.0
         self._found: tuple[int, int] | None = None
         self._patch: DebugPatch | None = None
-        self._waiting: tuple[DebugPatch, int] | None = None
+        self._waiting: tuple[DebugPatch, int, str] | None = None
+        self._sample: dict[str, Tensor] = {}
         self._next = 0.0
         self._failures = 0
 
@@ -109,25 +111,39 @@ class DebugPictures(pl.Callback):
         """Stay with the patch that was found."""
         self._place = self._place or self._found
         if self._patch is not None:
-            self._waiting = self._patch, pl_module.epochs_done + 1
+            self._waiting = self._patch, pl_module.epochs_done + 1, "validation"
             self._patch = None
+
+    def on_train_batch_end(  # type: ignore[override]
+        self,
+        trainer: pl.Trainer,
+        pl_module: SegmentationModule,
+        outputs: Any,
+        batch: Mapping[str, Tensor],
+        batch_idx: int,
+    ) -> None:
+        """Keep a patch of the epoch's first batch where there is no validation."""
+        if batch_idx == 0 and batch and not trainer.enable_validation and trainer.is_global_zero:
+            best = int(_worth(self.heads, batch).argmax())
+            self._sample = {name: values[best : best + 1] for name, values in batch.items()}
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: SegmentationModule) -> None:  # type: ignore[override]
         """Draw it when it is due."""
         if time.monotonic() >= self._next:
-            self._draw()
+            self._draw(pl_module)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: SegmentationModule) -> None:  # type: ignore[override]
         """Draw the last one."""
-        self._draw()
+        self._draw(pl_module)
 
-    def _draw(self) -> None:
-        if self._waiting is None or self._failures >= _MOST_FAILURES:
+    def _draw(self, module: SegmentationModule) -> None:
+        if self._failures >= _MOST_FAILURES or not (self._waiting or self._sample):
             return
-        (patch, epoch), self._waiting = self._waiting, None
         start = time.monotonic()
         try:
-            data = render(patch, f"{self.model_name}   epoch {epoch}   a validation patch", self.spacing)
+            patch, epoch, part = self._waiting or self._predicted(module)
+            self._waiting = None
+            data = render(patch, f"{self.model_name}   epoch {epoch}   a {part} patch", self.spacing)
             path = self._write(data, epoch, "gif" if patch.planes else "png")
         except Exception as error:
             self._failures += 1
@@ -138,6 +154,18 @@ class DebugPictures(pl.Callback):
         end = time.monotonic()
         self._next = end + (end - start) * (1.0 / self.share - 1.0)
         self.emit(DebugPicture(path=str(path), epoch=epoch))
+
+    def _predicted(self, module: SegmentationModule) -> tuple[DebugPatch, int, str]:
+        """Let the network predict a training patch as it would predict anything else."""
+        sample, self._sample = self._sample, {}
+        module.enter_evaluation()
+        module.network.eval()
+        try:
+            outputs = module.predict(sample["image"])
+        finally:
+            module.network.train()
+            module.leave_evaluation()
+        return _cut_out(self.heads, sample, outputs, 0), module.epochs_done, "training"
 
     def _write(self, data: bytes, epoch: int, suffix: str) -> Path:
         folder = self.run.plots
