@@ -139,9 +139,10 @@ def _place(grid: Grid, box: Box) -> tuple[Box, list[NDArray[np.int64]]]:
     """Return the range of cells that a block is in, and where they begin and end: in the block, at most."""
     place, bounds = [], []
     for edges, part in zip(grid.edges, box, strict=True):
-        first, beyond = np.searchsorted(edges, (part.start, part.stop), "right").tolist()
-        first -= 1
-        beyond -= edges[beyond - 1] == part.stop
+        first = int(edges.searchsorted(part.start, "right")) - 1
+        beyond = int(edges.searchsorted(part.stop, "left"))
+        cut = edges[first : beyond + 1].copy()
+        cut[0], cut[-1] = part.start, part.stop
         place.append(slice(first, beyond))
-        bounds.append(np.clip(edges[first : beyond + 1], part.start, part.stop))
+        bounds.append(cut)
     return tuple(place), bounds

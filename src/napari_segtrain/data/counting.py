@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FAR = np.iinfo(np.int32).max
-ROWS = 8
+ROWS = 16
 """Rows that are looked at together, for most of them are of one value."""
 NO_MASK = np.zeros((0, 0, 0), np.bool_)
 
@@ -117,6 +117,14 @@ def _same(part):  # type: ignore[no-untyped-def]  # pragma: no cover
 
 
 @numba.njit(nogil=True, cache=True)
+def _mark_ends(part, ends):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Set 1 where a run of equal values ends, 0 elsewhere; both arrays have one size."""
+    for i in range(part.size - 1):
+        ends[i] = part[i] != part[i + 1]
+    ends[part.size - 1] = 1
+
+
+@numba.njit(nogil=True, cache=True)
 def _code(value, values):  # type: ignore[no-untyped-def]  # pragma: no cover
     """Return the place of a value among those told apart, and one beyond them for any other."""
     for place in range(values.size):
@@ -126,13 +134,11 @@ def _code(value, values):  # type: ignore[no-untyped-def]  # pragma: no cover
 
 
 @numba.njit(nogil=True, cache=True)
-def _widen(low, high, cell, first, last):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """Take a box, from its first voxel to its last, into the bounding box of a cell."""
-    skipped = 3 - low.shape[0]
-    for axis in range(low.shape[0]):
-        at = (axis, *cell)
-        low[at] = min(low[at], first[axis + skipped])
-        high[at] = min(high[at], -last[axis + skipped])
+def _widen(box, z, first, last, left, right):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Take a rectangle of plane z, from its first voxel to its last, into a box: lowest, then -highest."""
+    box[0], box[3] = min(box[0], z), min(box[3], -z)
+    box[1], box[4] = min(box[1], first), min(box[4], -last)
+    box[2], box[5] = min(box[2], left), min(box[5], -right)
 
 
 @numba.njit(nogil=True, cache=True)
@@ -141,53 +147,65 @@ def _count(  # type: ignore[no-untyped-def]  # pragma: no cover
 ):
     """Fill `counts`, `low` and `high`; return where a value is that is not among `values`, else -1.
 
-    Labels come in runs: a few rows of one value are counted at once, then the part of a row that is in
-    one cell, then a run of equal voxels.
+    Labels come in runs: a few rows of one value are counted at once; of others the ends of runs are marked,
+    where a row or a cell ends too, and found again eight voxels at a time.
     """
     _, ny, nx = voxels.shape
     flat, mask = voxels.reshape(-1), valid.reshape(-1)
     masked = mask.size > 0
+    boxes = np.full((*counts.shape[1:], 6), FAR, np.int32)
+    words = np.zeros(ROWS * nx // 8 + 1, np.uint64)
+    ends, more = words.view(np.uint8), np.zeros(ROWS * nx, np.uint8)
     for i in range(bz.size - 1):
         for z in range(bz[i], bz[i + 1]):
             for j in range(by.size - 1):
                 for y in range(by[j], by[j + 1], ROWS):
-                    end = min(y + ROWS, by[j + 1])
-                    rows = ((z - bz[0]) * ny + y - by[0]) * nx
-                    stop = rows + (end - y) * nx
-                    if _same(flat[rows:stop]) and (not masked or _same(mask[rows:stop])):
-                        if masked and not mask[rows]:
+                    below = min(y + ROWS, by[j + 1])
+                    start = ((z - bz[0]) * ny + y - by[0]) * nx
+                    size = (below - y) * nx
+                    stop = start + size
+                    if _same(flat[start:stop]) and (not masked or _same(mask[start:stop])):
+                        if masked and not mask[start]:
                             continue
-                        code = _code(flat[rows], values)
+                        code = _code(flat[start], values)
                         if every and code == values.size:
-                            return rows
+                            return start
                         for k in range(bx.size - 1):
-                            counts[code, i, j, k] += (end - y) * (bx[k + 1] - bx[k])
+                            counts[code, i, j, k] += (below - y) * (bx[k + 1] - bx[k])
                             if labelled[code]:
-                                _widen(low, high, (i, j, k), (z, y, bx[k]), (z, end - 1, bx[k + 1] - 1))
+                                _widen(boxes[i, j, k], z, y, below - 1, bx[k], bx[k + 1] - 1)
                         continue
-                    for line in range(y, end):
-                        start = rows + (line - y) * nx - bx[0]
-                        for k in range(bx.size - 1):
-                            x, stop = start + bx[k], start + bx[k + 1]
-                            left, right = stop, -1
-                            whole = _same(flat[x:stop]) and (not masked or _same(mask[x:stop]))
-                            while x < stop:
-                                first = x
-                                x = stop if whole else x + 1
-                                while x < stop and flat[x] == flat[first]:
-                                    if masked and mask[x] != mask[first]:
-                                        break
-                                    x += 1
-                                if masked and not mask[first]:
-                                    continue
-                                code = _code(flat[first], values)
+                    words[(size - 1) // 8] = 0
+                    _mark_ends(flat[start:stop], ends[:size])
+                    if masked:
+                        _mark_ends(mask[start:stop], more[:size])
+                        for at in range(size):
+                            ends[at] |= more[at]
+                    for row in range(0, size, nx):
+                        for k in range(1, bx.size):
+                            ends[row + bx[k] - bx[0] - 1] = 1
+                    first, k, line, row = 0, 0, y, 0
+                    for word in range((size + 7) // 8):
+                        if words[word] == 0:
+                            continue
+                        for last in range(8 * word, 8 * word + 8):
+                            if ends[last] == 0:
+                                continue
+                            if not masked or mask[start + first]:
+                                code = _code(flat[start + first], values)
                                 if every and code == values.size:
-                                    return first
-                                counts[code, i, j, k] += x - first
+                                    return start + first
+                                counts[code, i, j, k] += last + 1 - first
                                 if labelled[code]:
-                                    left, right = min(left, first), x - 1
-                            if right >= 0:
-                                _widen(
-                                    low, high, (i, j, k), (z, line, left - start), (z, line, right - start)
-                                )
+                                    left, right = first - row + bx[0], last - row + bx[0]
+                                    _widen(boxes[i, j, k], z, line, line, left, right)
+                            first = last + 1
+                            if first - row == bx[k + 1] - bx[0]:
+                                k += 1
+                                if k == bx.size - 1:
+                                    k, line, row = 0, line + 1, first
+    skipped = 3 - low.shape[0]
+    for axis in range(low.shape[0]):
+        low[axis] = np.minimum(low[axis], boxes[..., axis + skipped])
+        high[axis] = np.minimum(high[axis], boxes[..., axis + skipped + 3])
     return -1

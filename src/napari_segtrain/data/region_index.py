@@ -100,9 +100,7 @@ class RegionIndex:
         stop = [s.stop + o for s, o in zip(box, self.region.start, strict=True)]
         stored = iter_blocks(start, stop, source.chunks, BLOCK_VOXELS)
         if sparse:
-            written = WrittenChunks(source)
-            empty = [block for block in stored if not written.touches(block)]
-            stored = [block for block in stored if written.touches(block)]
+            stored, empty = WrittenChunks(source).divide(stored)
             for target in targets:
                 self._count_zeros(source, target, empty)
         # A block is decoded while the one before it is counted; a single one is not worth a thread.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,11 +25,15 @@ class WrittenChunks:
             for box in boxes:
                 self._chunks[self._part(box)] = True
 
-    def touches(self, block: Box) -> bool:
-        """Return whether anything was ever written in a block."""
+    def divide(self, blocks: Iterable[Box]) -> tuple[list[Box], list[Box]]:
+        """Return the blocks in which something may be written, and those in which nothing ever was."""
         if self._chunks is None:
-            return True
-        return bool(self._chunks[self._part(block)].any())
+            return list(blocks), []
+        written: list[Box] = []
+        empty: list[Box] = []
+        for block in blocks:
+            (written if self._chunks[self._part(block)].any() else empty).append(block)
+        return written, empty
 
     def _part(self, box: Box) -> Box:
         chunks = self._source.chunks

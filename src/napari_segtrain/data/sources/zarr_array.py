@@ -188,6 +188,7 @@ def _written_boxes(array: Any) -> list[Regions] | None:
 
 def _files(folder: Path) -> Iterator[str]:
     """Yield every file below a folder, relative to it; text, because there can be very many."""
+    top = len(str(folder)) + 1
     for parent, _, names in os.walk(folder):
-        inside = os.path.relpath(parent, folder).replace(os.sep, "/")
-        yield from (f"{inside}/{name}" if inside != "." else name for name in names)
+        inside = parent[top:].replace(os.sep, "/")
+        yield from (f"{inside}/{name}" if inside else name for name in names)
