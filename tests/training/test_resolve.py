@@ -88,6 +88,20 @@ def test_an_absent_gpu_and_a_rounded_patch_are_said(tiny_config) -> None:
     assert all(size % d == 0 for size, d in zip(resolved.patch_size, resolved.plan.divisor, strict=True))
 
 
+def test_a_loss_that_begins_after_the_end_is_said_and_an_output_without_another_refused(tiny_config) -> None:
+    late = {"name": "SoftDiceLoss", "start_epoch": 2}
+    both = tiny_config(2, dataset_config__targets={"fg": {"kind": "binary", "losses": ["FocalLoss", late]}})
+    assert resolve(both, facts(2), NO_GPU).messages == (
+        "SoftDiceLoss of fg counts from epoch 2 on, but training has 2 epochs: it will never count. "
+        "Train longer, or set its start_epoch lower",
+    )
+    longer = both.with_overrides({"tr_config.num_epochs": 3})
+    assert resolve(longer, facts(2), NO_GPU).messages == ()
+    alone = tiny_config(2, dataset_config__targets={"fg": {"kind": "binary", "losses": [late]}})
+    with pytest.raises(ConfigError, match="the losses of fg count from epoch 2 on, training has 2 epochs"):
+        resolve(alone, facts(2), NO_GPU)
+
+
 def test_a_patch_of_another_dimension_is_refused(tiny_config) -> None:
     with pytest.raises(ConfigError, match="2D"):
         resolve(tiny_config(2, tr_config__patch_size=[16, 16, 16]), facts(2), NO_GPU)

@@ -4,21 +4,52 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
 
 from napari_segtrain.config import RunError
 from napari_segtrain.network import NetworkPlan
 
+from .ema import AveragedWeights
+from .monitor import Monitor
 from .randomness import random_states
-
-if TYPE_CHECKING:
-    from .module import SegmentationModule
+from .schedules import Journey
+from .tally import LossTally
+from .values import Optimization
 
 HISTORIES = ("train_loss", "val_loss", "train_accuracy", "val_accuracy")
 _NETWORK = "network."
 
 
-def training_state(module: SegmentationModule) -> dict[str, Any]:
+class InTraining(Protocol):
+    """What of a training its checkpoint is about; `SegmentationModule` explains and has it."""
+
+    network: nn.Module
+    optimization: Optimization
+    ema: AveragedWeights | None
+    journey: Journey
+    monitor: Monitor
+    train_tally: LossTally
+    rows: list[dict[str, float | int | None]]
+    epochs_done: int
+    batches_done: int
+    last_rate: float
+    pending_random_states: Mapping[str, Any] | None
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+
+    def metric_states(self) -> dict[str, dict[str, Tensor]]:
+        """Return what the scores of training have counted so far in this epoch."""
+
+    def load_metric_states(self, states: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """Go on from what `metric_states` returned."""
+
+
+def training_state(module: InTraining) -> dict[str, Any]:
     """Return the keys that a training adds to Lightning's checkpoint.
 
     ``model`` has the weights to predict with: the averaged ones where there are any. The network's own
@@ -55,7 +86,7 @@ def own_weights(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     return {name.removeprefix(_NETWORK): v for name, v in prefixed.items() if name.startswith(_NETWORK)}
 
 
-def restore_training_state(module: SegmentationModule, checkpoint: Mapping[str, Any]) -> None:
+def restore_training_state(module: InTraining, checkpoint: Mapping[str, Any]) -> None:
     """Bring a module to where it was when the checkpoint was written.
 
     The random state follows when the training starts, so that nothing in between can use it up.
@@ -87,7 +118,7 @@ def restore_training_state(module: SegmentationModule, checkpoint: Mapping[str, 
         raise RunError(f"the checkpoint does not fit the network: {error}") from None
 
 
-def _restore_optimization(module: SegmentationModule, checkpoint: Mapping[str, Any]) -> None:
+def _restore_optimization(module: InTraining, checkpoint: Mapping[str, Any]) -> None:
     step = module.optimization
     settings = [{k: v for k, v in group.items() if k != "params"} for group in step.optimizer.param_groups]
     step.optimizer.load_state_dict(checkpoint["optimizer"])

@@ -32,7 +32,9 @@ _OPACITY = 0.6
 _GAP, _LINE, _TITLE, _FONT = 6, 18, 42, 12
 _INK, _QUIET, _PAPER = (225, 225, 230), (150, 150, 160), (24, 24, 28)
 _COLUMNS = ("image", "ground truth", "prediction")
-_LEGEND = "On the image: outlines of ground truth (colour) and prediction (white).  Hatched: not known."
+_LEGEND = (
+    "On the image: outlines of ground truth (colour), prediction (white).  Hatched: unlabelled, undefined."
+)
 
 Pixels = NDArray[np.uint8]
 
@@ -235,7 +237,7 @@ def _sheet(
     cell = max(width, 90) + _GAP
     across = 3 * cell + 2 * _GAP
     sheet = Images.new(
-        "RGB", (max(blocks * across, 460), _TITLE + _LINE + rows * (height + _LINE + _GAP)), _PAPER
+        "RGB", (max(blocks * across, 560), _TITLE + _LINE + rows * (height + _LINE + _GAP)), _PAPER
     )
     pen = _pen(sheet)
     pen.text((_GAP, 22), _LEGEND, fill=_QUIET)

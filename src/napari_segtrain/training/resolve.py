@@ -177,6 +177,7 @@ def resolve(
     hardware = resolve_hardware(config.tr_setup.device, inventory)
     precision, said = choose_precision(config.tr_setup.precision, hardware)
     messages = [*hardware.messages, *said, *_rounding(config.tr_config.patch_size, plan)]
+    messages += _too_late(heads, config.tr_config.num_epochs)
     wanted, steps = config.tr_config.batch_size, config.tr_config.steps_per_epoch
     batch_size = wanted if wanted is not None else automatic_batch(plan, hardware)
     workers = config.tr_setup.num_workers
@@ -287,6 +288,17 @@ def automatic_batch(plan: NetworkPlan, hardware: Hardware) -> int:
     else:
         wanted = 12 if plan.ndim == 2 else 2
     return largest_batch(plan, wanted, free_memory(hardware.device))
+
+
+def _too_late(heads: Sequence[Head], epochs: int) -> list[str]:
+    """Name the losses that would count only after the end; outputs without any other are refused before."""
+    return [
+        f"{loss.name} of {head.name} counts from epoch {loss.start_epoch} on, but training has {epochs} "
+        "epochs: it will never count. Train longer, or set its start_epoch lower"
+        for head in heads
+        for loss in head.losses
+        if loss.start_epoch >= epochs
+    ]
 
 
 def _rounding(wanted: tuple[int, ...] | None, plan: NetworkPlan) -> list[str]:
