@@ -1,5 +1,6 @@
 import itertools
 from collections.abc import Callable
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ import torch
 from torch import Tensor
 
 from napari_segtrain.inference.mirroring import Symmetry, mirrors
+from napari_segtrain.targets.head import Encoding
 
 
 def all_symmetries(ndim: int) -> list[Symmetry]:
@@ -66,6 +68,12 @@ def test_mirroring_changes_nothing_for_an_equivariant_network(
         return unit(x) * torch.sign(torch.arange(x.numel()).reshape(x.shape) % 3 - 0.5)
 
     outputs = {
+        "mask": lambda x: x,
+        "kinds": lambda x: torch.cat([x, -x, x * x], 1),
+        "boundary": lambda x: x * x,
+        "centre": lambda x: -x,
+        "depth": lambda x: x.abs(),
+        "flows": lambda x: 3 * gradient(x),  # made unit vectors
         "line": line,
         "grey": lambda x: x,
         "normals": unit,
@@ -73,12 +81,21 @@ def test_mirroring_changes_nothing_for_an_equivariant_network(
         "tensor": lambda x: outer(gradient(x)),
     }
     heads = [
+        head("mask", "binary"),
+        head("kinds", "classes", 3),
+        head("boundary", "boundary"),
+        head("centre", "centre_distance"),
+        head("depth", "distance_transform", scale=2.0),
+        head("flows", "flows", ndim),
         head("line", "inplane_direction", ndim),
         head("grey"),
         head("normals", "surface_normals", ndim),
         head("nearest", "nearest_component", ndim, scale=3.0),
         head("tensor", "structure_tensor", ndim * (ndim + 1) // 2, scale=0.5),
     ]
+    assert {one.encoding for one in heads} == set(get_args(Encoding)), (
+        "every kind of output has its place here"
+    )
     image = noise(*(24, 20, 28)[:ndim])
     plain, mirrored = (
         predictor_of(outputs, heads, ndim=ndim, overlap=0.0, mirroring=mirroring).predict_array(image)

@@ -40,6 +40,7 @@ PREDICT_KEYS = {
     "blending": "blending",
     "batch_size": "batch_size",
     "mirroring": "mirroring",
+    "resample": "resample",
     "skip_empty": "skip_empty",
     "targets": "targets",
     "output": "output",

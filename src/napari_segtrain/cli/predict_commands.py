@@ -34,6 +34,9 @@ def predict(
     blending: Annotated[str | None, run_flag("inference_config.blending", "--blending")] = None,
     batch_size: Annotated[int | None, run_flag("inference_config.batch_size", "--batch-size")] = None,
     mirroring: Annotated[bool | None, run_flag("inference_config.mirroring", MIRRORING)] = None,
+    resample: Annotated[
+        bool | None, run_flag("inference_config.resample", "--resample/--no-resample")
+    ] = None,
     skip_empty: Annotated[
         bool | None, run_flag("inference_config.skip_empty", "--skip-empty/--no-skip-empty")
     ] = None,

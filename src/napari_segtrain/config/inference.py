@@ -47,6 +47,12 @@ class InferenceConfig(Config):
         "2D, 8 times in 3D.",
         level="common",
     )
+    resample: bool = key(
+        False,
+        "Resample",
+        "Bring an image with another voxel size to that of the training data, and the predictions back to "
+        "the image's grid. Distances stay in the unit of the training data.",
+    )
     skip_empty: bool = key(
         True, "Skip empty tiles", "Tiles in which the image is constant are not predicted; they get zeros."
     )

@@ -11,6 +11,8 @@ from napari_segtrain.config import DataError
 from napari_segtrain.data.sources import Source, open_source
 from napari_segtrain.network import NetworkPlan
 
+from .resampling import in_unit
+
 _SPACING_TOLERANCE = 0.1
 
 
@@ -66,7 +68,9 @@ def channel_axis(shape: Sequence[int], plan: NetworkPlan) -> int | None:
     return fitting[0] if fitting else None
 
 
-def check_source(source: Source, plan: NetworkPlan, spacing: Sequence[float] | None) -> list[str]:
+def check_source(
+    source: Source, plan: NetworkPlan, spacing: Sequence[float] | None, unit: str = "pixel"
+) -> list[str]:
     """Return sentences about what is unusual in an image.
 
     Parameters
@@ -77,6 +81,8 @@ def check_source(source: Source, plan: NetworkPlan, spacing: Sequence[float] | N
         The network.
     spacing
         Size of a voxel in the training data, or None when it is not known.
+    unit
+        Unit of `spacing`.
 
     Raises
     ------
@@ -99,13 +105,14 @@ def check_source(source: Source, plan: NetworkPlan, spacing: Sequence[float] | N
     if spacing is None:
         return []
     given = source.spacing[-plan.ndim :]
-    ratio = np.divide(given, spacing)
+    ratio = np.divide(given, spacing) * in_unit(1.0, source.unit, unit)
     # Sizes in pixels on either side mean that nobody measured: only proportions could be compared.
     if source.unit == "pixel" or np.allclose(ratio, 1.0, atol=_SPACING_TOLERANCE):
         return []
     return [
-        f"The image has voxels of {_text(given)} {source.unit}, the network was trained on {_text(spacing)}. "
-        "Objects will look larger or smaller to it than those it knows; resample the image for good results."
+        f"The image has voxels of {_text(given)} {source.unit}, the network was trained on {_text(spacing)}"
+        f"{'' if unit in ('pixel', source.unit) else ' ' + unit}. Objects will look larger or smaller to it "
+        "than those it knows; have the image resampled (inference_config.resample, --resample)."
     ]
 
 

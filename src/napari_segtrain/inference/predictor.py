@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -40,15 +40,17 @@ from .codecs import few_chunks_at_a_time
 from .images import as_source, check_source, name_of
 from .layout import MEMORY_BUDGET, BlockLayout, choose_block
 from .objects import write_instances
-from .outputs import OutputPlan, plan_outputs, raw_outputs
+from .outputs import Output, OutputPlan, plan_outputs, raw_outputs
 from .provenance import Made, weights_digest
-from .sinks import Job, MemorySink, Sink
+from .resampling import Resampled, covering, on_grid_of, resample
+from .sinks import Job, MemorySink, Sink, ZarrSink
 from .stream import BlockStream, CancelCheck, Outcome, ProgressCallback, StreamResult
 from .tile_model import NetworkTiles, tile_too_large
 from .tiling import Slices, TileGrid
 
 _FORWARD_SHARE = 1 / 3
 _INSTANCE_SHARE = 0.1
+_PREDICTING_SHARE = 0.9
 
 
 class PredictionCancelledError(RunError, CancelledError):
@@ -266,9 +268,10 @@ class Predictor:
         progress: ProgressCallback | None,
         cancel: CancelCheck | None,
     ) -> StreamResult:
-        for message in check_source(source, self.plan, self.spacing):
-            if message not in self.messages:
-                self.messages.append(message)
+        unusual = check_source(source, self.plan, self.spacing, self.unit)
+        other = on_grid_of(source, self.spacing, self.unit) if self.inference.resample else None
+        if other is None:
+            self.messages += [message for message in unusual if message not in self.messages]
         grid = self.grid(source.shape, region)
         chunks = sink.chunks(grid.size, self.plan.ndim)
         block = choose_block(grid, chunks, self._bytes_per_voxel(source, plan), self.memory)
@@ -288,10 +291,15 @@ class Predictor:
         share = 1.0 - _INSTANCE_SHARE if plan.instances else 1.0
         completed = False
         try:
-            with self._evaluating(), torch.inference_mode(), self._memory_explained(grid):
-                stream = self._stream(source, sink, layout, plan)
-                with few_chunks_at_a_time():
-                    result = stream.run(pending, _scaled(progress, share), cancel)
+            with few_chunks_at_a_time():
+                if other is None:
+                    result = self._predict(
+                        source, sink, layout, plan, pending, _scaled(progress, share), cancel
+                    )
+                else:
+                    result = self._predict_on(
+                        other, sink, layout, plan, pending, _scaled(progress, share), cancel
+                    )
             completed = result.outcome is Outcome.COMPLETED
             if completed and plan.instances:
                 completed = write_instances(
@@ -307,42 +315,96 @@ class Predictor:
             sink.close(completed)
         return result if completed else result.cancelled()
 
-    def _stream(self, source: Source, sink: Sink, layout: BlockLayout, plan: OutputPlan) -> BlockStream:
+    def _predict(
+        self,
+        source: Source,
+        sink: Sink,
+        layout: BlockLayout,
+        plan: OutputPlan,
+        pending: npt.NDArray[np.bool_],
+        progress: ProgressCallback | None,
+        cancel: CancelCheck | None,
+    ) -> StreamResult:
+        """Predict the pending blocks of a sink that is open."""
         grid = layout.grid
-        self._compile(grid)
-        model = NetworkTiles(
-            self.network,
-            plan.heads,
-            self.device,
-            in_channels=self.plan.in_channels,
-            tile=grid.tile,
-            ndim=self.plan.ndim,
-            weights=tile_weights(grid.tile, self.inference.blending),
-            batch_size=self.inference.batch_size,
-            mirroring=self.inference.mirroring,
-        )
-        directions = [
-            part
-            for head, part in zip(plan.heads, channel_ranges(plan.heads).values(), strict=True)
-            if is_direction(head)
-        ]
+        with self._evaluating(), torch.inference_mode(), self._memory_explained(grid):
+            self._compile(grid)
+            model = NetworkTiles(
+                self.network,
+                plan.heads,
+                self.device,
+                in_channels=self.plan.in_channels,
+                tile=grid.tile,
+                ndim=self.plan.ndim,
+                weights=tile_weights(grid.tile, self.inference.blending),
+                batch_size=self.inference.batch_size,
+                mirroring=self.inference.mirroring,
+            )
+            stream = BlockStream(
+                layout,
+                self.inference.blending,
+                read=source.read,
+                prepare=partial(self._prepare, name=name_of(source)),
+                model=model,
+                write=partial(_write, sink, plan),
+                skip_empty=self.inference.skip_empty,
+                folder=sink.scratch,
+            )
+            return stream.run(pending, progress, cancel)
 
-        def write(where: Slices, block: npt.NDArray[np.float32]) -> Any:
-            for part in directions:
-                renormalise(block[part])
-            arrays = {output.name: output.encode(block) for output in plan.streamed}
-            return lambda: sink.write(where, arrays)
+    def _predict_on(
+        self,
+        other: Resampled,
+        sink: Sink,
+        layout: BlockLayout,
+        plan: OutputPlan,
+        pending: npt.NDArray[np.bool_],
+        progress: ProgressCallback | None,
+        cancel: CancelCheck | None,
+    ) -> StreamResult:
+        """Predict on the grid of the training data, and bring what comes out to that of the sink.
 
-        return BlockStream(
-            layout,
-            self.inference.blending,
-            read=source.read,
-            prepare=partial(self._prepare, name=name_of(source)),
-            model=model,
-            write=write,
-            skip_empty=self.inference.skip_empty,
-            folder=sink.scratch,
-        )
+        Probabilities, distances, vectors and tensors are kept as they are summed and interpolated linearly;
+        only then are they made labels, unit vectors, bytes.
+        """
+        size, bounds = layout.grid.shape, layout.grid.bounds
+        part = covering(bounds, size, other.shape)
+        channels = sum(map(stacked_channels, plan.heads))
+        stacked = OutputPlan(plan.heads, (Output("stacked", "numbers", channels, slice(0, channels)),), {})
+        between: Sink = MemorySink()
+        if sink.scratch is not None:
+            between = ZarrSink(sink.scratch / "stacked.zarr", levels=False)
+        grid = self.grid(other.shape, part)
+        budget = self._bytes_per_voxel(other, stacked)
+        block = choose_block(grid, between.chunks(grid.size, self.plan.ndim), budget, self.memory)
+        block = between.open(self._job(other, grid, stacked), stacked.outputs, block)
+        first = BlockLayout(grid, block)
+        waiting = between.pending(first)
+        result = StreamResult(Outcome.COMPLETED, 0, 0, 0, 0.0)
+        if not between.complete:
+            share = _scaled(progress, _PREDICTING_SHARE)
+            result = self._predict(other, between, first, stacked, waiting, share, cancel)
+            between.close(result.outcome is Outcome.COMPLETED)
+        if result.outcome is not Outcome.COMPLETED:
+            return result
+
+        def read(where: Slices) -> npt.NDArray[Any]:
+            inside = (slice(w.start - p.start, w.stop - p.start) for w, p in zip(where, part, strict=True))
+            return between.read("stacked", tuple(inside))
+
+        report = _scaled(progress, _PREDICTING_SHARE - 1.0)
+        for number, index in enumerate(layout):
+            if cancel is not None and cancel():
+                return result.cancelled()
+            if pending[index]:
+                core = layout.core(index)
+                where = tuple(
+                    slice(b.start + c.start, b.start + c.stop) for b, c in zip(bounds, core, strict=True)
+                )
+                _write(sink, plan, core, resample(read, channels, other.shape, size, where))()
+            if report is not None:
+                report((number + 1) / len(layout), None)
+        return result
 
     def _prepare(self, raw: npt.NDArray[Any], image: npt.NDArray[np.float32], name: str) -> None:
         self.normalisation.apply(raw, out=image)
@@ -411,6 +473,15 @@ class Predictor:
         finally:
             for module, training in modes:
                 module.training = training
+
+
+def _write(sink: Sink, plan: OutputPlan, where: Slices, block: npt.NDArray[np.float32]) -> Callable[[], None]:
+    """Return what writes a block of stacked predictions in the forms that are asked for."""
+    for head, part in zip(plan.heads, channel_ranges(plan.heads).values(), strict=True):
+        if is_direction(head):
+            renormalise(block[part])
+    arrays = {output.name: output.encode(block) for output in plan.streamed}
+    return lambda: sink.write(where, arrays)
 
 
 def _scaled(progress: ProgressCallback | None, share: float) -> ProgressCallback | None:

@@ -234,7 +234,7 @@ def _check_all(images: Mapping[str, Path], reader: ImageReader, predictor: Predi
     faults: list[str] = []
     for file in images.values():
         try:
-            check_source(reader.open(file), predictor.plan, predictor.spacing)
+            check_source(reader.open(file), predictor.plan, predictor.spacing, predictor.unit)
         except DataError as error:
             faults.extend(error.faults)
     if faults:

@@ -42,15 +42,25 @@ class ZarrSink:
         3, with OME-NGFF 0.5, or 2, with 0.4 for older readers.
     overwrite
         Replace a prediction that is there, whether finished or not. Anything else stays.
+    levels
+        Add smaller versions.
     """
 
-    def __init__(self, path: str | Path, *, zarr_format: Literal[2, 3] = 3, overwrite: bool = False) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        zarr_format: Literal[2, 3] = 3,
+        overwrite: bool = False,
+        levels: bool = True,
+    ) -> None:
         self.path = Path(path)
         self.title = str(self.path)
         self.scratch: Path | None = self.path.with_name(f".{self.path.name}.unfinished")
         self._unfinished = self.scratch
         self._format = zarr_format
         self._overwrite = overwrite
+        self._levels = levels
         self._arrays: dict[str, Any] = {}
         self._outputs: dict[str, Output] = {}
         self._done: set[tuple[tuple[int, int], ...]] = set()
@@ -138,7 +148,7 @@ class ZarrSink:
     def _add_levels(self, group: Any) -> None:
         """Write smaller versions of every output, and say in the metadata where they are."""
         job, kept = self._job, [output for output in self._outputs.values() if output.form != "part"]
-        levels = level_factors(job) if job is not None else []
+        levels = level_factors(job) if job is not None and self._levels else []
         if job is None or not levels:
             return
         chunks = self.chunks(job.size, job.ndim)
