@@ -57,6 +57,28 @@ def test_results_have_the_colours_of_their_previews() -> None:
     assert colour(nuclei.colormap, 7) != colour(nuclei.colormap, 8), "separated objects can be told apart"
 
 
+def test_scaled_results_say_what_they_are_made_with_and_how_to_restore_their_values() -> None:
+    from napari.components import ViewerModel
+
+    viewer = ViewerModel()
+    data = prediction_data(viewer, viewer.add_image(np.zeros((8, 9)), name="a"), Scope.LAYER)
+    arrays = {"cells": np.full((8, 9), 3, np.uint8), "normals": np.full((2, 8, 9), 200, np.uint8)}
+    done = PredictDone(
+        outputs={"cells": {}, "normals": {"channel_axis": 0}},
+        seconds=1.0,
+        settings={"date": "today"},
+        limits={"cells": (0.0, 1.0), "normals": (-1.0, 1.0)},
+    )
+    heads = {"cells": head("cells"), "normals": head("normals", "surface_normals", 2)}
+    cells, y, x = add_results(viewer, done, data, arrays, as_numbers=True, heads=heads)
+    assert (cells.colormap.name, cells.contrast_limits) == ("magma", [0, 255])
+    for layer in (y, x):
+        assert (layer.colormap.name, layer.contrast_limits) == ("PiYG", [0, 255])
+        kept = layer.metadata["napari_segtrain"]
+        assert kept["settings"] == {"date": "today"} and kept["limits"] == (-1.0, 1.0)
+        np.testing.assert_allclose(kept["offset"] + kept["scale"] * 255, 1.0)
+
+
 @pytest.mark.parametrize("lazy", [False, True])
 def test_components_are_called_by_their_axes_and_coloured_around_0(lazy: bool) -> None:
     import dask.array as da

@@ -165,6 +165,12 @@ def test_a_block_of_a_layer_is_predicted_and_announced(trained, tmp_path):
 
 def test_a_stopped_layer_is_announced_as_interrupted(trained, tmp_path):
     run, data = trained
+    scaled = []
+    spec = {"kind": "file", "path": str(data / "images" / "a.tif")}
+    workflow.predict_layer(run, spec, tmp_path / "b.zarr", inference={"output": "uint8"}, emit=scaled.append)
+    done = next(e for e in scaled if isinstance(e, PredictDone))
+    assert done.limits == {"cells": (0.0, 1.0), "normals": (-1.0, 1.0)}
+    assert done.settings["checkpoint"]["run"] == run.name and done.settings["date"]
     control = Control()
     control.stop()
     events = []

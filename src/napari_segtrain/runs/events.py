@@ -332,6 +332,10 @@ class PredictDone(Event):
     """First voxel of the block that was predicted, in the image; None for all of it."""
     seconds: float
     """How long it took."""
+    settings: dict[str, Any] = Field(default_factory=dict)
+    """What the prediction was made with: checkpoint, weights, `inference_config`, versions, date."""
+    limits: dict[str, tuple[float, float]] = Field(default_factory=dict)
+    """Of results that are scaled to 0 … 255, the numbers that these stand for."""
 
 
 class TargetsReady(Event):

@@ -51,15 +51,21 @@ def add_results(
     known = heads or {}
     foreground = [name for name, head in known.items() if head.encoding == "binary"]
     _hide_previews(viewer, data.name, arrays)
-    parts = [part for name in arrays for part in _channels(name, arrays[name], event.outputs[name], known)]
-    kinds = {name: _is_labels(array, as_numbers=as_numbers) for name, array, _ in parts}
+    parts = [
+        (*part, event.limits.get(name))
+        for name in arrays
+        for part in _channels(name, arrays[name], event.outputs[name], known)
+    ]
+    kinds = {name: _is_labels(array, as_numbers=as_numbers) for name, array, *_ in parts}
     added = []
     # Labels go on top, and other results wait for the eye: they would hide what they are drawn over.
-    for name, array, head in sorted(parts, key=lambda part: kinds[part[0]]):
+    for name, array, head, limits in sorted(parts, key=lambda part: kinds[part[0]]):
         options = {
             **data.geometry.kwargs(),
             "name": f"{data.name} · {name}",
-            "metadata": {"napari_segtrain": {"result": True}},
+            "metadata": {
+                "napari_segtrain": {"result": True, "settings": event.settings, **_restoring(limits)}
+            },
         }
         if kinds[name]:
             # Separated objects have wider numbers than a mask, and a colour each.
@@ -67,7 +73,7 @@ def add_results(
             added.append(viewer.add_labels(array, colormap=colours, **options))
         else:
             shown = not any(kinds.values())
-            options |= _number_options(array, head)
+            options |= _number_options(array, head, limits)
             added.append(viewer.add_image(array, visible=shown, opacity=0.7, **options))
     return added
 
@@ -98,8 +104,18 @@ def _channels(
     return [(f"{name} {letter}", array[channel], head) for channel, letter in enumerate(letters)]
 
 
-def _number_options(array: Any, head: Head | None) -> dict[str, Any]:
+def _restoring(limits: tuple[float, float] | None) -> dict[str, Any]:
+    """Return how the numbers of a scaled layer become values: offset + scale · number."""
+    if limits is None:
+        return {}
+    low, high = limits
+    return {"limits": limits, "scale": (high - low) / 255, "offset": low}
+
+
+def _number_options(array: Any, head: Head | None, limits: tuple[float, float] | None) -> dict[str, Any]:
     """Return colours for numbers; those of a lazy result are read where they are shown, and not before."""
+    if limits is not None:
+        return {"contrast_limits": (0, 255), "colormap": "PiYG" if limits[0] < 0 else "magma"}
     if head is not None and head.unit:
         return {"contrast_limits": (-1.0, 1.0), "colormap": "PiYG"}
     if isinstance(array, np.ndarray) and array.dtype.kind == "f":

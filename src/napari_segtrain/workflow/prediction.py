@@ -309,26 +309,29 @@ def predict_layer(
     if not done:
         emit(Finished(status=RunState.INTERRUPTED, reason=FinishReason.STOPPED, path=str(path)))
         return
+    import zarr
+
+    group = zarr.open_group(str(path), mode="r")
+    attributes = {name: dict(array.attrs) for name, array in group.arrays()}
     outputs = {
-        name: {"kind": "zarr", "path": str(path / name), "level": 0, "channel_axis": 0 if several else None}
-        for name, several in _stored_outputs(path).items()
+        name: {
+            "kind": "zarr",
+            "path": str(path / name),
+            "level": 0,
+            "channel_axis": 0 if said["axes"][0] == "c" else None,
+        }
+        for name, said in attributes.items()
     }
     emit(
         PredictDone(
             outputs=outputs,
             start=None if start is None else tuple(start),
             seconds=time.monotonic() - began,
+            settings=dict(group.attrs["segtrain"])["settings"],
+            limits={name: tuple(said["limits"]) for name, said in attributes.items() if "limits" in said},
         )
     )
     emit(Finished(status=RunState.COMPLETED, reason=FinishReason.ALL_EPOCHS, path=str(path)))
-
-
-def _stored_outputs(path: Path) -> dict[str, bool]:
-    """Return the arrays of a store and whether each has a channel axis."""
-    import zarr
-
-    group = zarr.open_group(str(path), mode="r")
-    return {name: array.attrs["axes"][0] == "c" for name, array in group.arrays()}
 
 
 @dataclass(frozen=True)

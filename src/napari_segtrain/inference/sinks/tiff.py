@@ -44,7 +44,7 @@ class TiffSink:
     def __init__(self, folder: str | Path, image: str, *, overwrite: bool = False) -> None:
         self.folder = Path(folder)
         self.image = image
-        self.title = str(self.folder / f"{image}_….tif")
+        self.title = f"a prediction in {self.folder}"
         self.scratch: Path | None = None
         self._overwrite = overwrite
         self._complete = False
