@@ -124,7 +124,7 @@ def _stored(
     if axes is None:
         axes = _named_dimensions(array)
 
-    fetch: Callable[[Regions], Any] = array.__getitem__
+    fetch: Callable[[Regions], Any] = array.get_basic_selection  # as indexing, without its guesses
     folder = _folder(array)
     # A painted stroke must be seen: labels are kept only where it shows that a chunk was written again.
     stamp = partial(_stamp, array, folder) if options.labels and folder is not None else None
