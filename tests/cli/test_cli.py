@@ -285,7 +285,7 @@ def test_a_run_that_was_moved_is_scored_and_predicts(run, finished, tmp_path):
     assert run("evaluate", moved, "--split", "val")[0] == 0, "the run knows now where its data is"
 
 
-def test_the_checkpoint_that_is_named_is_scored(run, finished):
+def test_the_checkpoint_that_is_named_is_scored_and_predicts(run, finished, tmp_path):
     last = finished / "checkpoints" / "last.ckpt"
     checkpoint = load_checkpoint(last)
     zero = {name: value * 0 for name, value in checkpoint["model"].items()}
@@ -296,6 +296,14 @@ def test_the_checkpoint_that_is_named_is_scored(run, finished):
         recalls.append(json.loads((finished / "evaluation" / "val.json").read_text())["cells"]["recall"])
     assert recalls[0] < 1.0
     assert recalls[1:] == [1.0, 1.0], "a network of zeros says 0.5 everywhere"
+    predicting = ("predict", finished, "-i", tmp_path / "data" / "images", "-o", tmp_path / "out")
+    assert run(*predicting)[0] == 0
+    code, _, err = run(*predicting, "--checkpoint", "last")
+    assert code != 0 and "made in another way (other weights)" in " ".join(err.split())
+    code, out, _ = run(*predicting)
+    assert code == 0 and "complete already" in " ".join(out.split())
+    code, out, err = run(*predicting, "--checkpoint", "last", "--overwrite", "--resample")
+    assert code == 0 and "complete already" not in " ".join((out + err).split())
 
 
 def test_a_share_that_a_split_file_overrules_is_said(run, small, disc_folder, tmp_path):
