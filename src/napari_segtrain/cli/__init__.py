@@ -30,7 +30,7 @@ for command, summary in (
     (plan, "Show the network, its memory and time."),
     (preview_targets, "Show what the network would be taught, as files."),
     (preview_augmentation, "Show what augmentation makes of a patch, as files."),
-    (check, "Look for every fault in the data."),
+    (check, "List every fault, and show the split."),
     (doctor, "Say what hardware torch sees."),
     (demo, "Train on an embedded picture, predict, score."),
 ):
