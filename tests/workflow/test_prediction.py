@@ -206,10 +206,11 @@ def test_a_killed_prediction_goes_on_at_the_next_block(trained, tmp_path, small_
     finished = np.array([tuple((p.start, p.stop) for p in layout.core(i)) in done for i in layout])
     assert 3 < len(done) == finished.sum() < len(layout)
     assert list(unfinished.glob("parked-*")), "it was killed with sums waiting on disk"
-    (out / "cells" / "c" / "0.half.partial").write_bytes(b"half a chunk")
+    (out / "normals" / "c" / "0.half.partial").write_bytes(b"half a chunk")
     # A block may be written and not yet noted: that one is written again.
     chunks = [
-        out / "cells" / "c" / str(y.start // 16) / str(x.start // 16) for y, x in map(layout.core, layout)
+        out / "normals" / "c" / "0" / str(y.start // 16) / str(x.start // 16)
+        for y, x in map(layout.core, layout)
     ]
     before = {
         file: file.stat().st_mtime_ns
