@@ -4,7 +4,7 @@ import pytest
 
 from napari_segtrain.config import ConfigError, DataFacts, ExperimentConfig, TargetFacts
 from napari_segtrain.losses import check_heads
-from napari_segtrain.targets import Head, resolve_heads, resolve_targets
+from napari_segtrain.targets import Head, doubtful_kinds, resolve_heads, resolve_targets
 
 THREE = TargetFacts(values=(0, 1, 2))
 BINARY = TargetFacts(values=(0, 1), max_value=1)
@@ -178,3 +178,18 @@ def test_several_targets_read_one_label_file():
         "mito": "binary",
         "all": "classes",
     }
+
+
+def test_values_that_may_be_objects_are_said_unless_the_user_decided():
+    ids, few = TargetFacts(values=tuple(range(21))), TargetFacts(values=tuple(range(6)))
+    known = facts(cells=ids, tissue=few)
+    [said] = doubtful_kinds(config({}), known)
+    assert said.startswith("target 'cells': its 20 label values are taken for 20 classes")
+    assert "kind to instances" in said
+    for meant in (
+        {"kind": "classes"},
+        {"kind": "instances"},
+        {"values": list(range(21))},
+        {"out_channels": 21},
+    ):
+        assert doubtful_kinds(config({"cells": meant}), facts(cells=ids)) == []

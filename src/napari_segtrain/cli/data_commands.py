@@ -86,19 +86,23 @@ def check(input: Input, config_path: ConfigPath = None) -> None:
     """List every fault of images, labels, masks and experiment, and the split; exit code 2 for a fault."""
     from napari_segtrain import training, workflow
     from napari_segtrain.data import describe_split, open_dataset
+    from napari_segtrain.targets import resolve_targets
 
     config = _config(config_path, {})
     dataset = open_dataset(str(input), config.dataset_config)
     reviewed = workflow.review(config, dataset, origin_of(config_path, False))
     report = reviewed.report
+    notes = [*report.warnings, *(reviewed.resolved.messages if reviewed.resolved is not None else ())]
     console = make_console()
-    print_titled(console, "Note", "yellow", report.warnings)
+    print_titled(console, "Note", "yellow", notes)
     print_titled(console, "Fault", "red", report.errors)
-    summary = f"{_count(len(report.errors), 'fault')}, {_count(len(report.warnings), 'note')}."
+    summary = f"{_count(len(report.errors), 'fault')}, {_count(len(notes), 'note')}."
     if reviewed.resolved is not None:
         facts = reviewed.resolved.facts
         images, channels = _count(len(dataset.records), "image"), _count(facts.in_channels, "channel")
-        found = f"{images}, {facts.ndim}D, {channels}; targets: {', '.join(facts.targets)}."
+        targets = resolve_targets(reviewed.config, facts)
+        kinds = ", ".join(f"{name} ({target.kind})" for name, target in targets.items())
+        found = f"{images}, {facts.ndim}D, {channels}; targets: {kinds}."
         summary = f"{found} {summary}"
     print_lines(console, [summary])
     if reviewed.resolved is not None and report.ok:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .head import Encoding, Head, HeadKind
 from .heads import resolve_heads
-from .kinds import background_value, class_values, resolve_targets
+from .kinds import background_value, class_values, doubtful_kinds, resolve_targets
 from .labels import class_indices, label_masks
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ __all__ = [
     "background_value",
     "class_indices",
     "class_values",
+    "doubtful_kinds",
     "label_masks",
     "resolve_heads",
     "resolve_targets",

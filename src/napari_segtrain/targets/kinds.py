@@ -6,6 +6,8 @@ from ..config import ConfigError, DataFacts, ExperimentConfig, TargetConfig, Tar
 
 MOST_CLASSES = 32
 """Integer labels with more distinct values than this are taken for instance numbers."""
+_FEW_CLASSES = 5
+"""Up to so many values besides background nobody asks whether they are classes."""
 
 
 def facts_of(name: str, target: TargetConfig, facts: DataFacts) -> TargetFacts | None:
@@ -128,6 +130,25 @@ def resolve_targets(config: ExperimentConfig, facts: DataFacts) -> dict[str, Tar
     if faults:
         raise ConfigError.listing(faults)
     return resolved
+
+
+def doubtful_kinds(config: ExperimentConfig, facts: DataFacts) -> list[str]:
+    """Return a sentence for each target whose values were taken for classes and may be objects.
+
+    Twenty painted nuclei and twenty tissues look the same; only the user knows, and `kind` says it.
+    """
+    said = []
+    for name, target in resolve_targets(config, facts).items():
+        asked = config.dataset_config.targets.get(name, TargetConfig())
+        if target.kind != "classes" or kind_without_facts(asked) or asked.out_channels is not None:
+            continue
+        count = len(class_values(name, target, facts_of(name, target, facts))) - 1
+        if count > _FEW_CLASSES:
+            said.append(
+                f"target {name!r}: its {count} label values are taken for {count} classes. If each is an "
+                "object of its own, set kind to instances; with kind set to classes this is not asked again"
+            )
+    return said
 
 
 def _kind(target: TargetConfig, known: TargetFacts | None, facts: DataFacts) -> TargetKind:

@@ -22,7 +22,7 @@ from napari_segtrain.network.hardware import (
     choose_precision,
     resolve_hardware,
 )
-from napari_segtrain.targets import Head, resolve_heads, resolve_targets
+from napari_segtrain.targets import Head, doubtful_kinds, resolve_heads, resolve_targets
 
 from .memory import free_memory, largest_batch
 from .monitor import check_monitor
@@ -177,6 +177,7 @@ def resolve(
     hardware = resolve_hardware(config.tr_setup.device, inventory)
     precision, said = choose_precision(config.tr_setup.precision, hardware)
     messages = [*hardware.messages, *said, *_rounding(config.tr_config.patch_size, plan)]
+    messages += doubtful_kinds(config, facts)
     messages += _too_late(heads, config.tr_config.num_epochs)
     wanted, steps = config.tr_config.batch_size, config.tr_config.steps_per_epoch
     batch_size = wanted if wanted is not None else automatic_batch(plan, hardware)
