@@ -3,10 +3,7 @@ from __future__ import annotations
 import ast
 import inspect
 import json
-import logging
-import threading
 import typing
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,7 +19,6 @@ from napari_segtrain.runs import (
     EpochDone,
     EpochStarted,
     Event,
-    EventWriter,
     Finished,
     LabelsApplied,
     Paused,
@@ -40,8 +36,6 @@ from napari_segtrain.runs import (
     TargetsReady,
     Warned,
     events,
-    read_events,
-    read_events_from,
 )
 
 SPEC = {"kind": "memmap", "path": "p", "shape": [1, 4, 5], "dtype": "<f4", "channel_axis": 0}
@@ -150,72 +144,3 @@ def test_other_lines_are_refused(line: str) -> None:
 def test_the_wrong_kind_of_event_is_refused() -> None:
     with pytest.raises(RunError, match="a Paused event, not Resumed"):
         Resumed.from_json(Paused().to_json())
-
-
-def test_a_file_holds_the_events_in_order(tmp_path: Path) -> None:
-    path = tmp_path / "events.jsonl"
-    for part in (EXAMPLES[:5], EXAMPLES[5:]):
-        with EventWriter(path) as emit:
-            for event in part:
-                emit(event)
-        emit(Warned(message="after the end"))
-    assert read_events(path) == EXAMPLES
-
-
-def test_events_can_be_followed_while_they_are_written(tmp_path: Path) -> None:
-    path = tmp_path / "events.jsonl"
-    assert read_events_from(path, 0) == ([], 0)
-    offset, seen = 0, []
-    with EventWriter(path) as emit:
-        for event in EXAMPLES:
-            emit(event)
-            new, offset = read_events_from(path, offset)
-            seen.append(new)
-    assert seen == [[event] for event in EXAMPLES]
-    with path.open("ab") as file:
-        file.write(EXAMPLES[0].to_json().encode()[:20])
-    assert read_events_from(path, offset) == ([], offset)
-
-
-def test_a_line_of_a_dead_process_spoils_no_other(tmp_path: Path) -> None:
-    path = tmp_path / "events.jsonl"
-    with EventWriter(path) as emit:
-        emit(EXAMPLES[0])
-    with path.open("ab") as file:
-        file.write(b'{"event": "epoch_done", "ro')
-    with EventWriter(path) as emit:
-        emit(EXAMPLES[1])
-        emit(EXAMPLES[2])
-    assert read_events(path) == EXAMPLES[:3]
-
-
-def test_threads_do_not_mix_their_lines(tmp_path: Path) -> None:
-    path = tmp_path / "events.jsonl"
-    with EventWriter(path) as emit:
-
-        def write(number: int) -> None:
-            for step in range(50):
-                emit(BatchDone(epoch=number, step=step, loss=0.0, parts={"x" * 500: 1.0}))
-
-        threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    found = typing.cast("list[BatchDone]", read_events(path))
-    for number in range(4):
-        assert [event.step for event in found if event.epoch == number] == list(range(50))
-
-
-def test_a_full_disk_loses_events_but_not_the_training(
-    tmp_path: Path, small_files, caplog: pytest.LogCaptureFixture
-) -> None:
-    path = tmp_path / "events.jsonl"
-    with EventWriter(path) as emit, caplog.at_level(logging.WARNING):
-        emit(EXAMPLES[0])
-        with small_files(path.stat().st_size + 30):
-            for _ in range(3):
-                emit(EXAMPLES[1])
-        emit(EXAMPLES[2])
-    assert [record.message.count("events cannot be written") for record in caplog.records] == [1]
-    assert read_events(path) == [EXAMPLES[0], EXAMPLES[2]]

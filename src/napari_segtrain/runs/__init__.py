@@ -22,6 +22,7 @@ from .checkpoints import (
 )
 from .control import Block, Control, LabelChange, PreviewHint
 from .data_file import read_data, write_data
+from .event_file import EventWriter, read_events, read_events_from
 from .events import (
     AnyEvent,
     AugmentationReady,
@@ -33,7 +34,6 @@ from .events import (
     EpochDone,
     EpochStarted,
     Event,
-    EventWriter,
     Finished,
     FittingSize,
     LabelsApplied,
@@ -51,8 +51,6 @@ from .events import (
     TargetsReady,
     Warned,
     ignore,
-    read_events,
-    read_events_from,
 )
 from .find import MEBIBYTE, check_writable, find_run, list_runs, resumable_runs
 from .folder import RunFolder, runs_folder

@@ -17,7 +17,8 @@ from napari_segtrain.config import ExperimentConfig, RunError, SegtrainError, du
 
 from .atomic import explain_os_error, plain, read_json, remove_leftovers, write_json, write_text
 from .checkpoints import LAST
-from .events import EventWriter, Finished, StatusChanged
+from .event_file import EventWriter
+from .events import Finished, StatusChanged
 from .info import RunInfo, library_versions, now
 from .metrics import MetricsLog, Row, read_metrics
 from .states import ENDED, RunState, check_move
