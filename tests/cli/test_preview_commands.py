@@ -2,20 +2,8 @@ import pytest
 import tifffile
 import yaml
 
-from napari_segtrain.cli import main
 from napari_segtrain.cli.preview_commands import bounds
 from napari_segtrain.config import ConfigError
-
-
-@pytest.fixture
-def run(capsys):
-    def call(*arguments):
-        with pytest.raises(SystemExit) as stop:
-            main([str(a) for a in arguments])
-        captured = capsys.readouterr()
-        return stop.value.code or 0, captured.out, captured.err
-
-    return call
 
 
 def test_targets_are_written_and_listed(run, disc_folder, tmp_path):

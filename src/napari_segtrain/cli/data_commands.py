@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,9 +19,10 @@ Input = Annotated[Path, typer.Option("-i", "--input", help="Data folder.")]
 ConfigPath = Annotated[Path | None, typer.Option("--config-path", help="Experiment as a YAML file.")]
 
 
-def _config(config_path: Path | None, overrides: dict[str, Any]) -> ExperimentConfig:
+def experiment(config_path: Path | None, overrides: Mapping[str, Any] | None = None) -> ExperimentConfig:
+    """Return the experiment of a file, or the defaults, with those overrides that are not None."""
     config = load_config(config_path) if config_path is not None else ExperimentConfig()
-    given = {key: value for key, value in overrides.items() if value is not None}
+    given = {key: value for key, value in (overrides or {}).items() if value is not None}
     return config.with_overrides(given, "command line")
 
 
@@ -35,7 +37,7 @@ def plan(
     from napari_segtrain import network, workflow
     from napari_segtrain.data import open_dataset
 
-    config = _config(
+    config = experiment(
         config_path,
         {
             "tr_config.patch_size": sizes(patch_size, "--patch-size"),
@@ -88,7 +90,7 @@ def check(input: Input, config_path: ConfigPath = None) -> None:
     from napari_segtrain.data import describe_split, open_dataset
     from napari_segtrain.targets import resolve_targets
 
-    config = _config(config_path, {})
+    config = experiment(config_path)
     dataset = open_dataset(str(input), config.dataset_config)
     reviewed = workflow.review(config, dataset, origin_of(config_path, False))
     report = reviewed.report

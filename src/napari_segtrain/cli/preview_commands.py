@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from napari_segtrain.config import ConfigError, ExperimentConfig, load_config
+from napari_segtrain.config import ConfigError
 
-from .data_commands import ConfigPath, Input
+from .data_commands import ConfigPath, Input, experiment
 from .terminal import make_console, print_lines
+
+Output = Annotated[Path, typer.Option("-o", "--output", help="Folder for the files.")]
+ImageName = Annotated[
+    str | None, typer.Option("--image", help="Name of the image; by default the most labelled one.")
+]
 
 
 def preview_targets(
     input: Input,
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the files.")],
+    output: Output,
     config_path: ConfigPath = None,
-    image: Annotated[
-        str | None, typer.Option("--image", help="Name of the image; by default the most labelled one.")
-    ] = None,
+    image: ImageName = None,
     region: Annotated[
         str | None,
         typer.Option(
@@ -33,7 +37,7 @@ def preview_targets(
     """Write the targets that labels become, each as TIFF with its mask, and a picture of all of them."""
     from napari_segtrain import workflow
 
-    config = load_config(config_path) if config_path is not None else ExperimentConfig()
+    config = experiment(config_path)
     preview = workflow.preview_targets(config, str(input), image=image, region=bounds(region))
     paths = workflow.write_target_preview(preview, output)
     console = make_console()
@@ -51,17 +55,15 @@ def preview_targets(
             f"{target.valid.mean():.1%}",
         )
     console.print(table)
-    where = ", ".join(f"{a}:{b}" for a, b in zip(preview.region.start, preview.region.stop, strict=True))
-    print_lines(console, [f"{preview.region.record} at [{where}]", *map(str, paths)])
+    shown = preview.region
+    print_lines(console, [_where(shown.record, shown.start, shown.stop), *map(str, paths)])
 
 
 def preview_augmentation(
     input: Input,
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the files.")],
+    output: Output,
     config_path: ConfigPath = None,
-    image: Annotated[
-        str | None, typer.Option("--image", help="Name of the image; by default the most labelled one.")
-    ] = None,
+    image: ImageName = None,
     number: Annotated[int, typer.Option("--number", help="How many augmented patches, 1 to 64.")] = 8,
     seed: Annotated[
         int | None, typer.Option("--seed", help="Another one draws anew; by default the run's.")
@@ -70,7 +72,7 @@ def preview_augmentation(
     """Write the most labelled patch as it is and as augmentation changes it: TIFF files, and a picture."""
     from napari_segtrain import workflow
 
-    config = load_config(config_path) if config_path is not None else ExperimentConfig()
+    config = experiment(config_path)
     preview = workflow.preview_augmentation(config, str(input), number=number, seed=seed, image=image)
     paths = workflow.write_augmentation_preview(preview, output)
     console = make_console()
@@ -79,8 +81,12 @@ def preview_augmentation(
         words = "; ".join(patch.words) or "nothing"
         table.add_row("original" if which == 0 else f"augmented{which}", "" if which == 0 else words)
     console.print(table)
-    where = ", ".join(f"{a}:{b}" for a, b in zip(preview.start, preview.stop, strict=True))
-    print_lines(console, [f"{preview.record} at [{where}]", str(paths[0]), f"{len(paths) - 1} TIFF files"])
+    place = _where(preview.record, preview.start, preview.stop)
+    print_lines(console, [place, str(paths[0]), f"{len(paths) - 1} TIFF files"])
+
+
+def _where(record: str, start: Sequence[int], stop: Sequence[int]) -> str:
+    return f"{record} at [{', '.join(f'{a}:{b}' for a, b in zip(start, stop, strict=True))}]"
 
 
 def bounds(text: str | None) -> list[tuple[int, int]] | None:

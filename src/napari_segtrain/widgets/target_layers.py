@@ -12,7 +12,7 @@ import numpy.typing as npt
 from ..runs import TargetsReady
 from ..runs.scratch import open_memmap
 from ..targets import Head
-from ..targets.colours import head_colours, scalar_limits
+from ..targets.colours import FOREGROUNDS, head_colours, scalar_limits
 from .colours import foreground_colours
 from .placing import Place
 
@@ -22,7 +22,6 @@ _ALONG = 32
 _MOST_ARROWS = 20_000
 _SHARE = 0.8
 """Length of a unit vector's arrow, as a share of the distance between two."""
-_COLOURS = ("#ffd23f", "#3ddc97", "#ff6fb5", "#8c9eff", "#ff8c42", "#c6f135")
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,7 +152,8 @@ def show(viewer: Any, layers: Sequence[TargetLayer], place: Place, *, several: b
         }
         _forget(viewer, options["metadata"])
         if layer.kind == "vectors":
-            options["edge_color"] = _COLOURS[arrows.index(layer) % len(_COLOURS)]
+            colour = FOREGROUNDS[arrows.index(layer) % len(FOREGROUNDS)]
+            options["edge_color"] = "#{:02x}{:02x}{:02x}".format(*colour)
         if layer.kind == "labels":
             options["colormap"] = foreground_colours(names, layer.head.name)
         added.append(getattr(viewer, f"add_{layer.kind}")(layer.data, **options))

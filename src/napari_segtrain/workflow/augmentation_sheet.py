@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_segtrain.targets.colours import image_colours
+from napari_segtrain.targets.colours import FOREGROUNDS, image_colours
 
 from .sheet import EDGE, PAPER, panel, write_sheet
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from .augmentation_preview import AugmentationPreview, AugmentedPatch
 
-_OUTLINES = ((255, 210, 63), (61, 220, 151), (255, 111, 181), (140, 158, 255), (255, 140, 66), (198, 241, 53))
 _DIM = 0.45
 """Brightness of what the loss of no target looks at."""
 _CUT = 4
@@ -50,7 +49,7 @@ def draw_augmentation(preview: AugmentationPreview, path: Path) -> None:
     shown = image if len(image) == 3 else image[:1]
     low, high = (float(v) for v in np.percentile(shown, (0.5, 99.5)))
     colours = {
-        name: _OUTLINES[number % len(_OUTLINES)] for number, name in enumerate(preview.patches[0].labels)
+        name: FOREGROUNDS[number % len(FOREGROUNDS)] for number, name in enumerate(preview.patches[0].labels)
     }
     panels = []
     for number, patch in enumerate(preview.patches):
