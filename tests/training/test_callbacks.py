@@ -370,25 +370,6 @@ def test_a_head_without_a_valid_voxel_is_warned_of_once(make_experiment, layers,
 # -------------------------------------------------------------------------------------- the rest
 
 
-def test_curves_have_the_tags_that_are_promised(make_experiment) -> None:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    made = make_experiment()
-    made.fit(tensorboard=True)
-    curves = EventAccumulator(str(made.run.tensorboard))
-    curves.Reload()
-    tags = set(curves.Tags()["scalars"])
-    assert {
-        "training_loss", "epoch_train_loss", "epoch_train_accuracy", "epoch_val_loss", "epoch_val_accuracy",
-        "learning_rate", "train_fg_loss", "val_fg_loss", "train_distance_loss", "val_fg_dice",
-    } <= tags  # fmt: skip
-    losses = curves.Scalars("training_loss")
-    assert [event.step for event in losses] == list(range(6))
-    rows = made.run.read_metrics()
-    assert sum(e.value for e in losses[:3]) / 3 == pytest.approx(rows[0]["train_loss"], rel=1e-5)
-    assert [e.step for e in curves.Scalars("epoch_val_loss")] == [1, 2]
-
-
 def test_a_failing_validation_puts_the_trained_weights_back(make_experiment) -> None:
     made = make_experiment(tr_config__ema_decay=0.9)
     module = made.experiment.module

@@ -62,6 +62,7 @@ from .naming import run_name
 from .process import ProcessId
 from .states import FinishReason, RunState, check_move
 from .summary import format_seconds, summary_text
+from .tensorboard import TensorBoardFile
 
 __all__ = [
     "BEST",
@@ -106,6 +107,7 @@ __all__ = [
     "SplitReady",
     "StatusChanged",
     "TargetsReady",
+    "TensorBoardFile",
     "Warned",
     "atomic_writer",
     "check_move",

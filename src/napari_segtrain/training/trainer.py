@@ -83,13 +83,17 @@ def build_callbacks(
     ending = ending if ending is not None else Ending()
     checkpoints = CheckpointCallback(run, config.tr_setup.model_name, tr.keep_checkpoints, emit)
     callbacks: list[pl.Callback] = [NanGuard(), RowWriter(run), checkpoints, Announcer(emit, tr.num_epochs)]
-    if tensorboard:
-        callbacks.append(TensorBoardCallback(run.tensorboard))
+    curves = TensorBoardCallback(run.tensorboard) if tensorboard else None
+    if curves is not None:
+        callbacks.append(curves)
     if resolved is not None:
         callbacks.append(UnseenHeads(resolved.heads, emit, label_only=tr.loss_on_label_only))
     if tr.debug_pictures and resolved is not None:
         name, spacing = config.tr_setup.model_name, resolved.facts.spacing
-        callbacks.append(DebugPictures(run, name, tr.debug_pictures, resolved.heads, spacing, emit))
+        pictures = DebugPictures(run, name, tr.debug_pictures, resolved.heads, spacing, emit)
+        if curves is not None:
+            pictures.followers.append(curves.show)
+        callbacks.append(pictures)
     if apply_labels is not None:
         callbacks.append(LabelChanges(control, apply_labels, emit))
     if preview is not None:

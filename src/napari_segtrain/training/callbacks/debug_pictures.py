@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,11 @@ class DebugPictures(pl.Callback):
         Told of each picture.
     share
         Largest share of the time that drawing may take.
+
+    Attributes
+    ----------
+    followers
+        Called with the event of each picture, before it is emitted; a failure is one of the drawing.
     """
 
     def __init__(
@@ -72,6 +77,7 @@ class DebugPictures(pl.Callback):
         self.spacing = tuple(spacing)
         self.emit = emit
         self.share = share
+        self.followers: list[Callable[[DebugPicture], None]] = []
         self._place: tuple[int, int] | None = None
         self._most = -1.0
         self._found: tuple[int, int] | None = None
@@ -145,6 +151,9 @@ class DebugPictures(pl.Callback):
             self._waiting = None
             data = render(patch, f"{self.model_name}   epoch {epoch}   a {part} patch", self.spacing)
             path = self._write(data, epoch, "gif" if patch.planes else "png")
+            event = DebugPicture(path=str(path), epoch=epoch)
+            for follow in self.followers:
+                follow(event)
         except Exception as error:
             self._failures += 1
             logger.exception("the debug picture could not be drawn")
@@ -153,7 +162,7 @@ class DebugPictures(pl.Callback):
             return
         end = time.monotonic()
         self._next = end + (end - start) * (1.0 / self.share - 1.0)
-        self.emit(DebugPicture(path=str(path), epoch=epoch))
+        self.emit(event)
 
     def _predicted(self, module: SegmentationModule) -> tuple[DebugPatch, int, str]:
         """Let the network predict a training patch as it would predict anything else."""

@@ -1,27 +1,33 @@
-"""Curves for TensorBoard."""
+"""Curves and pictures for TensorBoard."""
 
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
+from napari_segtrain.runs import DebugPicture, TensorBoardFile
+
 from ..module import SegmentationModule
 
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
-
 _WRITE_EVERY = 5.0
+BATCHES = "training_loss"
+"""The tag whose steps are batches; those of all others are epochs."""
+PICTURES = "preview"
+"""The tag of the debug pictures."""
 
 
 class TensorBoardCallback(pl.Callback):
-    """Writes the loss of each batch, and the losses, scores and learning rate of each epoch.
+    """Writes the loss of each batch; losses, scores, learning rate and picture of each epoch.
 
-    Losses of batches stay on the device and are fetched together every few seconds.
+    Losses of batches stay on the device and are fetched together every few seconds. A run that goes on takes
+    out what an earlier process wrote of batches and epochs that are trained anew, so that no step has two
+    values.
 
     Parameters
     ----------
@@ -31,25 +37,25 @@ class TensorBoardCallback(pl.Callback):
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._writer: SummaryWriter | None = None
+        self._file: TensorBoardFile | None = None
         self._losses: list[Tensor] = []
         self._first = 0
         self._next = 0.0
 
-    @property
-    def writer(self) -> SummaryWriter:
-        """The writer, which also takes pictures; importing it takes a second."""
-        if self._writer is None:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self._writer = SummaryWriter(str(self.folder))
-        return self._writer
+    def on_train_start(self, trainer: pl.Trainer, pl_module: SegmentationModule) -> None:  # type: ignore[override]
+        """Forget what is trained anew."""
+        if not trainer.is_global_zero:
+            return
+        epochs = pl_module.epochs_done
+        batches = epochs * int(trainer.num_training_batches) + pl_module.batches_done
+        self._file = TensorBoardFile(self.folder)
+        self._file.forget(lambda tag, step: step >= batches if tag == BATCHES else step > epochs)
 
     def on_train_batch_end(  # type: ignore[override]
         self, trainer: pl.Trainer, pl_module: SegmentationModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Remember the loss of the batch."""
-        if not batch or pl_module.last_loss is None:
+        if not batch or pl_module.last_loss is None or self._file is None:
             return
         if not self._losses:
             self._first = pl_module.epochs_done * int(trainer.num_training_batches) + batch_idx
@@ -58,28 +64,42 @@ class TensorBoardCallback(pl.Callback):
             self._write_losses()
 
     def _write_losses(self) -> None:
-        if not self._losses:
+        if not self._losses or self._file is None:
             return
         for offset, value in enumerate(torch.stack(self._losses).tolist()):
-            self.writer.add_scalar("training_loss", value, self._first + offset)
+            self._file.add_number(BATCHES, value, self._first + offset)
         self._losses = []
+        self._file.flush()
         self._next = time.monotonic() + _WRITE_EVERY
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: SegmentationModule) -> None:  # type: ignore[override]
         """Write the row of the epoch."""
+        if self._file is None:
+            return
         self._write_losses()
         row, epoch = pl_module.finish_epoch(), pl_module.epochs_done
         for name, value in row.items():
             if name != "epoch" and value is not None:
-                self.writer.add_scalar(_tag(name), value, epoch)
-        self.writer.flush()
+                self._file.add_number(_tag(name), value, epoch)
+        self._file.flush()
 
-    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Close the file, also after a failure."""
+    def show(self, picture: DebugPicture) -> None:
+        """Write a picture of image, ground truth and prediction."""
+        if self._file is not None:
+            self._file.add_picture(PICTURES, Path(picture.path).read_bytes(), picture.epoch)
+            self._file.flush()
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write what is left."""
         self._write_losses()
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        """Write what is left, after a stop or a failure: batches that are done are not done again."""
+        # A device that failed does not hand out the losses either; its own error is the one to tell.
+        with suppress(RuntimeError):
+            self._write_losses()
 
 
 def _tag(name: str) -> str:
