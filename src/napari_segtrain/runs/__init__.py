@@ -61,7 +61,7 @@ from .metrics import MetricsLog, read_metrics
 from .naming import run_name
 from .process import ProcessId
 from .states import FinishReason, RunState, check_move
-from .summary import format_seconds, summary_text
+from .summary import format_seconds, split_words, summary_text
 from .tensorboard import TensorBoardFile
 
 __all__ = [
@@ -136,6 +136,7 @@ __all__ = [
     "run_name",
     "runs_folder",
     "save_checkpoint",
+    "split_words",
     "summary_text",
     "write_bytes",
     "write_data",

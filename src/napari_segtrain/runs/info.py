@@ -66,7 +66,9 @@ class RunInfo(Config):
     parameters: int | None = None
     """Trainable numbers in the network."""
     split: dict[str, int] = Field(default_factory=dict)
-    """Patches (or images) in ``train``, ``val`` and ``test``."""
+    """Patches that an epoch trains on (``train``) and that a validation looks at (``val``)."""
+    images: dict[str, int] = Field(default_factory=dict)
+    """Images that ``train``, ``val`` and ``test`` have, or have parts of; parts without any are left out."""
 
 
 def now() -> datetime:

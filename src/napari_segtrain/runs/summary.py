@@ -20,7 +20,7 @@ def summary_text(info: RunInfo) -> str:
         ("best", _best(info)),
         ("device", info.device or "not chosen yet"),
         ("parameters", f"{info.parameters:,}" if info.parameters is not None else "no network yet"),
-        ("split", ", ".join(f"{part} {size}" for part, size in info.split.items()) or "no split yet"),
+        ("split", split_words(info) or "no split yet"),
         ("time", format_seconds(info.seconds)),
     ]
     if info.message:
@@ -33,6 +33,22 @@ def summary_text(info: RunInfo) -> str:
         + ["\n" if scores else ""]
         + [f"{name + ':':<{width}} {_number(info.final_metrics[name])}\n" for name in scores]
     )
+
+
+def split_words(info: RunInfo) -> str:
+    """Return sizes of the parts: ``"train 120 patches an epoch from 8 images, val 30 patches …"``."""
+    return ", ".join(_part_words(info, part) for part in {**info.split, **info.images})
+
+
+def _part_words(info: RunInfo, part: str) -> str:
+    patches, images = info.split.get(part), info.images.get(part)
+    words = []
+    if patches is not None:
+        epoch = " an epoch" if part == "train" else ""
+        words.append(f"{patches} {'patch' if patches == 1 else 'patches'}{epoch}")
+    if images is not None:
+        words.append(f"{images} {'image' if images == 1 else 'images'}")
+    return f"{part} {' from '.join(words)}"
 
 
 def _indented(text: str) -> str:

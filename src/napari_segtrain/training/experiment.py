@@ -11,7 +11,7 @@ import lightning.pytorch as pl
 import torch
 
 from napari_segtrain.config import ExperimentConfig
-from napari_segtrain.data.records import Split
+from napari_segtrain.data.records import PARTS, Split
 from napari_segtrain.network.hardware import Hardware
 from napari_segtrain.runs import (
     LAST,
@@ -146,11 +146,13 @@ class Experiment:
         self.run.write_json("resolved.json", self.resolved.to_dict())
         self.run.write_json("split.json", data.split.to_dict())
         sizes = {part: data.loader(part).samples for part in ("train", "val") if data.split.part(part)}
+        named = {part: {region.record for region in data.split.part(part)} for part in PARTS}
         self.run.update_info(
             num_epochs=self.config.tr_config.num_epochs,
             device=self.resolved.device,
             parameters=self.resolved.parameters,
             split=sizes,
+            images={part: len(records) for part, records in named.items() if records},
         )
         messages = list(self.resolved.messages)
         setup = self.config.tr_setup

@@ -44,6 +44,7 @@ from napari_segtrain.runs import (
 from napari_segtrain.runs import run_name as name_of
 from napari_segtrain.training import NEEDED, Experiment, FitResult, resolve_again
 
+from .chronicle import log_event, log_start
 from .preview import LivePreview
 from .review import Review, review
 
@@ -273,12 +274,15 @@ def _execute(
     with run.open_events() as write, log_to(run), _warnings_to_log():
 
         def tell(event: Event) -> None:
+            log_event(run, event)
             if isinstance(event, Warned):
                 _note(run, event.message)
             write(event)
             emit(event)
 
-        tell(run.set_state(RunState.RUNNING, extend=extend))
+        begun = run.set_state(RunState.RUNNING, extend=extend)
+        log_start(run, dataset, resumed)
+        tell(begun)
         if reviewed.report.warnings:
             tell(Warned(message=list_sentences(reviewed.report.warnings, "notes on the data")))
         try:
@@ -288,7 +292,7 @@ def _execute(
             shown = LivePreview(experiment, dataset, tell, control) if preview else None
             result = experiment.fit(control, preview=shown, stop_after=stop_after)
         except SegtrainError as error:
-            logger.error("the run failed: %s", error)
+            logger.exception("the run failed")
             reason = str(getattr(error, "reason", FinishReason.ERROR))
             fitting = getattr(error, "fitting", None)
             _end(run, tell, RunState.FAILED, reason, str(error), fitting=fitting)
@@ -315,8 +319,7 @@ def _execute(
 
 
 def _note(run: RunFolder, warning: str) -> None:
-    """Write a warning into the run's log and summary."""
-    logger.warning(warning)
+    """Write a warning into the run's summary."""
     try:
         run.add_warning(warning)
     except RunError as error:
