@@ -7,6 +7,9 @@ scipy, and against nnU-Net's default transforms (batchgeneratorsv2) and MONAI wh
 ``pip install -c constraints.txt --group bench``. 2D: a 256² patch with two labels, against one albumentations
 pipeline of the same transforms. The ways take turns, so that a busy machine slows all of them alike; the
 ratio is what counts: at least 1.5 to nnU-Net's, and at least 1 to albumentations alone.
+
+Intensities of 3D patches once more alone: by the processor, and by a GPU where there is one, which has to
+come to the same result.
 """
 
 from __future__ import annotations
@@ -51,10 +54,11 @@ def patch(size: tuple[int, ...]) -> tuple[np.ndarray, dict[str, np.ndarray], dic
     return image, labels, {name: np.ones(size, bool) for name in labels}
 
 
-def ours(augmenter: Augmenter, masks: bool) -> Sample:
+def ours(augmenter: Augmenter, masks: bool, moved_only: bool = False) -> Sample:
     """Draw, cut what the draw needs out of a crop (the loader reads it), apply."""
     image, labels, valid = patch(augmenter.source_size())
     largest = augmenter.source_size()
+    change = augmenter.move if moved_only else augmenter.apply
 
     def cut(size: tuple[int, ...]) -> tuple[slice, ...]:
         return tuple(slice((a - b) // 2, (a - b) // 2 + b) for a, b in zip(largest, size, strict=True))
@@ -62,7 +66,7 @@ def ours(augmenter: Augmenter, masks: bool) -> Sample:
     def sample(seed: int) -> object:
         params = augmenter.draw(np.random.default_rng(seed), image.shape[0])
         part = cut(augmenter.source_size(params))
-        return augmenter.apply(
+        return change(
             params,
             image[(slice(None), *part)],
             {name: array[part] for name, array in labels.items()},
@@ -251,12 +255,43 @@ def report(title: str, ways: dict[str, Sample], samples: int) -> None:
         print(f"  {name:46s} {value:8.2f} ms   {value / own:6.1f} ×")
 
 
+def report_gpu(edge: int, samples: int) -> None:
+    """Intensities of a patch: processor time of the loops, processor and GPU time of the tensors."""
+    augmenter = Augmenter(CONFIG, 3, (edge,) * 3, (1.0, 1.0, 1.0))
+    image = patch((edge,) * 3)[0]
+    draws = [augmenter.draw(np.random.default_rng(seed)) for seed in range(samples)]
+    changes = [augmenter.intensities(draw) for draw in draws]
+    print(f"\n3D {edge}³, intensities alone, of {samples} draws")
+    start = time.process_time()
+    expected = [change.on_array(image) for change in changes[:TURN]]
+    loops = (time.process_time() - start) / TURN
+    print(f"  {'the loops, on the processor':46s} {1e3 * loops:8.2f} ms")
+    if not torch.cuda.is_available():
+        print(f"  {'torch, on a GPU':46s}  skipped: no GPU")
+        return
+    tensor = torch.from_numpy(image).cuda()
+    for change, result in zip(changes, expected, strict=False):
+        np.testing.assert_allclose(change.on_tensor(tensor).cpu().numpy(), result, atol=1e-4)
+    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    torch.cuda.synchronize()
+    begin.record()
+    start = time.process_time()
+    for change in changes:
+        change.on_tensor(tensor)
+    launching = (time.process_time() - start) / samples
+    end.record()
+    torch.cuda.synchronize()
+    print(f"  {'torch: the processor, handing it over':46s} {1e3 * launching:8.2f} ms")
+    print(f"  {f'torch: {torch.cuda.get_device_name()}':46s} {begin.elapsed_time(end) / samples:8.2f} ms")
+
+
 def volume_ways() -> dict[str, Sample]:
     size = (64, 64, 64)
     augmenter = Augmenter(CONFIG, 3, size, (1.0, 1.0, 1.0))
     ways = {
         "napari-segtrain": ours(augmenter, masks=False),
         "napari-segtrain, with two masks": ours(augmenter, masks=True),
+        "napari-segtrain, intensities left to a GPU": ours(augmenter, masks=False, moved_only=True),
         "the same draws by scipy": scipy_volume(augmenter),
     }
     if find_spec("batchgeneratorsv2"):
@@ -289,6 +324,8 @@ def main() -> None:
         warm_up(ndim)
         print(f"warm-up {ndim}D: {time.perf_counter() - start:.2f} s")
     report("3D 64³, image and two labels", volume_ways(), samples)
+    for edge in (64, 128):
+        report_gpu(edge, samples)
     report("2D 256², image and two labels", plane_ways(), samples)
 
 

@@ -13,6 +13,7 @@ from napari_segtrain.training import ResolvedExperiment, resolve
 from napari_segtrain.training.resolve import settle
 
 NO_GPU = Inventory(why_no_gpu="there is none", why_no_mps="there is none")
+GPU = Inventory(gpus=1)
 
 
 def facts(ndim: int, edge: int = 64) -> DataFacts:
@@ -86,6 +87,38 @@ def test_an_absent_gpu_and_a_rounded_patch_are_said(tiny_config) -> None:
     assert any("cuda was asked for, but there is none" in m for m in resolved.messages)
     assert any("30,33 is rounded up" in m for m in resolved.messages)
     assert all(size % d == 0 for size, d in zip(resolved.patch_size, resolved.plan.divisor, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("device", "ndim", "there", "expected", "said"),
+    [
+        ("auto", 3, GPU, True, None),
+        ("gpu", 3, GPU, True, None),
+        ("cpu", 3, GPU, False, None),
+        ("auto", 2, GPU, False, None),
+        ("gpu", 2, GPU, False, "2D patches are augmented by the processor"),
+        ("auto", 3, NO_GPU, False, None),
+        (
+            "gpu",
+            3,
+            NO_GPU,
+            False,
+            "without an NVIDIA GPU to train on, patches are augmented by the processor",
+        ),
+        ("gpu", 3, Inventory(mps=True), False, "without an NVIDIA GPU"),
+    ],
+)
+def test_where_patches_are_changed(tiny_config, monkeypatch, device, ndim, there, expected, said) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (8, 0))
+    config = tiny_config(ndim, tr_setup__device="auto", dataset_config__augmentation={"device": device})
+    resolved = resolve(config, facts(ndim), there)
+    assert resolved.augment_on_gpu is expected
+    assert ResolvedExperiment.from_dict(json.loads(json.dumps(resolved.to_dict()))) == resolved
+    about = [message for message in resolved.messages if "augmentation.device" in message]
+    assert len(about) == (said is not None)
+    assert all(said in message for message in about)
+    off = config.with_overrides({"dataset_config.augmentation.enabled": False})
+    assert resolve(off, facts(ndim), there).messages == ()
 
 
 def test_a_loss_that_begins_after_the_end_is_said_and_an_output_without_another_refused(tiny_config) -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import torch
 
 from napari_segtrain.config import ExperimentConfig, RunError
 from napari_segtrain.data import open_dataset
+from napari_segtrain.data.augmentation import IntensityChange
 from napari_segtrain.runs import (
     BEST,
     LAST,
@@ -145,6 +147,29 @@ def test_stopping_and_going_on_in_another_process_changes_nothing(tiny_config, f
     assert whole[0].read_metrics() == whole[2].read_metrics()
     for run in stopped:
         assert_same_run(run, whole[0 if run.name.endswith("0") else 2])
+
+
+def test_patches_that_are_finished_on_a_device_stop_and_go_on_too(tiny_config, folder, monkeypatch) -> None:
+    data = folder(3)
+    always = dict.fromkeys(("noise", "blur", "gamma"), 1.0)
+    changes = {**HARD, "tr_config__num_epochs": 2, "dataset_config__augmentation": always}
+    by_threads, _ = start(tiny_config(3, **changes), data, "threads")
+    # The way of a GPU, taken on the device that is there.
+    resolving = import_module("napari_segtrain.training.resolve")
+    monkeypatch.setattr(resolving, "_augment_on_gpu", lambda *_: (True, ()))
+    changed = []
+    plain = IntensityChange.on_tensor
+    monkeypatch.setattr(
+        IntensityChange, "on_tensor", lambda self, image: changed.append(1) or plain(self, image)
+    )
+    whole, _ = start(tiny_config(3, **changes, tr_setup__num_workers=2), data, "whole")
+    run, result = start(tiny_config(3, **changes), data, "middle", StopAt(3 + 2 + 1 + 2))
+    assert (result.reason, result.epochs) == (FinishReason.STOPPED, 1)
+    go_on(run, data)
+    assert_same_run(run, whole)
+    losses = [[row["train_loss"] for row in each.read_metrics()] for each in (whole, by_threads)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    assert len(changed) == 2 * 2 * 3 * 2, "every patch of two runs, epochs and three batches of two"
 
 
 @pytest.mark.slow

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from .base import Config
 from .fields import key
 
@@ -10,6 +12,12 @@ class AugmentationConfig(Config):
     """Random changes to patches: each has a probability a patch, 0 for off, and how far it goes at most."""
 
     enabled: bool = key(True, "Augment", "Change patches randomly while training.", level="common")
+    device: Literal["auto", "cpu", "gpu"] = key(
+        "auto",
+        "Computed on",
+        "Where intensities of 3D patches are changed: auto takes the GPU that trains, where there is one. "
+        "The processor does all else, and 2D.",
+    )
     strength: float = key(
         1.0, "Strength", "Scales every range at once; 0 leaves patches as they are.", ge=0.0, le=3.0
     )

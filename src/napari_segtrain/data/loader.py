@@ -19,13 +19,15 @@ from .dataset import Dataset
 from .facts import gather_facts
 from .index import PatchIndex
 from .normalisation import Normalisation
-from .patch_reader import Augmenting
+from .patch_reader import Augmenting, ImageChange
 from .pipeline import Deriver, PatchDataset, Sampler
 from .prefetch import Prefetch
 from .records import Part, Region, Split
 from .sampling import GridSampler, RandomSampler
 
 Batch = dict[str, torch.Tensor]
+Prepared = tuple[Batch, tuple[ImageChange | None, ...]]
+"""A batch, and what is still to be done to the image of each of its samples."""
 
 LEAST_STEPS, MOST_STEPS = 10, 250
 """Batches of a training epoch when nobody says how many."""
@@ -74,6 +76,9 @@ class PatchLoader:
         What is known of the data; None: asked of `dataset`.
     cache_dir
         Folder that keeps the patch index for the next time; None: it is not kept.
+    device
+        Asked for the device on which intensities of 3D patches are changed, by the thread that takes a
+        batch; its image is there already then. None: the threads that prepare batches change them.
     rank, world_size
         Number of this process, and how many share an epoch; each takes its part of every batch.
 
@@ -101,6 +106,7 @@ class PatchLoader:
         grid: bool | None = None,
         facts: DataFacts | None = None,
         cache_dir: Path | None = None,
+        device: Callable[[], torch.device] | None = None,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
@@ -129,8 +135,9 @@ class PatchLoader:
         self.dataset = PatchDataset(
             dataset, sampler, self.index.rules, normalisation, deriver, seed, augmenter
         )
+        self._device = device if augmenter is not None and len(patch) == 3 else None
         self._pool: ThreadPoolExecutor | None = None
-        self._streams: weakref.WeakSet[Prefetch[Batch]] = weakref.WeakSet()
+        self._streams: weakref.WeakSet[Prefetch[Prepared]] = weakref.WeakSet()
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -158,7 +165,7 @@ class PatchLoader:
         """
         if not 0 <= step < len(self):
             raise IndexError(f"batch {step} does not exist; an epoch has the batches 0 to {len(self) - 1}")
-        return self._make(self.epoch if epoch is None else epoch, step)
+        return self._finish(self._make(self.epoch if epoch is None else epoch, step))
 
     def __iter__(self) -> Iterator[Batch]:
         """Go through the chosen epoch; with workers, preparation starts at once."""
@@ -168,14 +175,14 @@ class PatchLoader:
         """Go through the chosen epoch from batch `start` on; those before it are not prepared."""
         epoch, count = self.epoch, len(self)
         if self.num_workers == 0:
-            return (self._make(epoch, step) for step in range(start, count))
+            return (self._finish(self._make(epoch, step)) for step in range(start, count))
         with self._lock:
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(self.num_workers, thread_name_prefix="segtrain-patches")
         depth = 2 * self.num_workers + 1
         stream = Prefetch(self._pool, lambda step: self._make(epoch, step), range(start, count), depth)
         self._streams.add(stream)
-        return stream
+        return map(self._finish, stream)
 
     def labels_changed(self, record: str, target: str, bounds: Sequence[tuple[int, int]]) -> bool:
         """Take note of painted labels while training; see `PatchIndex.update`."""
@@ -190,17 +197,35 @@ class PatchLoader:
         if pool is not None:
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def _make(self, epoch: int, step: int) -> Batch:
+    def _make(self, epoch: int, step: int) -> Prepared:
         first = step * self.batch_size
         numbers = range(first, min(first + self.batch_size, self._samples))
         arrays: dict[str, np.ndarray] = {}
+        pending = []
         for place, number in enumerate(numbers):
-            for name, array in self.dataset[epoch, self._number(number)].items():
+            sample, change = self.dataset.sample(
+                epoch, self._number(number), moved_only=self._device is not None
+            )
+            pending.append(change)
+            for name, array in sample.items():
                 if name not in arrays:
                     arrays[name] = np.empty((len(numbers), *array.shape), array.dtype)
                 arrays[name][place] = array
         batch = {name: torch.from_numpy(array) for name, array in arrays.items()}
-        return {name: tensor.pin_memory() for name, tensor in batch.items()} if self._pin else batch
+        if self._pin:
+            batch = {name: tensor.pin_memory() for name, tensor in batch.items()}
+        return batch, tuple(pending)
+
+    def _finish(self, prepared: Prepared) -> Batch:
+        """Do on the device what was left for it; in the thread that takes the batch, whose device it is."""
+        batch, pending = prepared
+        if self._device is None:
+            return batch
+        image = batch["image"].to(self._device(), non_blocking=True)
+        for sample, change in zip(image, pending, strict=True):
+            if change is not None:
+                sample.copy_(change.on_tensor(sample))
+        return {**batch, "image": image}
 
     def _number(self, mine: int) -> int:
         """Return the number, over all processes, of this process's sample number `mine`.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,18 @@ from .patches import Crop, PatchSpec
 from .records import Record
 from .sources.base import Source
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 Arrays = dict[str, NDArray[Any]]
+
+
+class ImageChange(Protocol):
+    """Changes an image, and nothing else of a patch; see `augmentation.IntensityChange`."""
+
+    def on_tensor(self, image: Tensor) -> Tensor:
+        """Return ``(C, *patch)`` float32 on the same device."""
+        ...
 
 
 class Augmenting(Protocol):
@@ -40,6 +51,20 @@ class Augmenting(Protocol):
         """Map a crop ``(C, *source)`` to a patch ``(C, *patch)``, labels and masks in step."""
         ...
 
+    def move(
+        self,
+        params: Any,
+        image: NDArray[np.float32],
+        labels: Mapping[str, NDArray[Any]],
+        masks: Mapping[str, NDArray[Any]],
+    ) -> tuple[NDArray[np.float32], Arrays, Arrays]:
+        """Do of `apply` what moves voxels."""
+        ...
+
+    def intensities(self, params: Any) -> ImageChange:
+        """Return the rest of `apply`, which changes the image alone."""
+        ...
+
 
 @dataclass(frozen=True)
 class Patch:
@@ -53,12 +78,15 @@ class Patch:
         By target, ``(*patch)`` or ``(C, *patch)``; masks are bool, True where the labels count.
     changes
         What the augmenter drew; None without one.
+    pending
+        What is still to be done to the image; None when it is finished.
     """
 
     image: NDArray[np.float32]
     labels: Arrays
     masks: Arrays
     changes: Any = None
+    pending: ImageChange | None = None
 
 
 class PatchReader:
@@ -90,8 +118,17 @@ class PatchReader:
         self._augmenter = augmenter
         self._blank = {name: _blank(dataset, name) for name in rules.targets}
 
-    def read(self, spec: PatchSpec, random: np.random.Generator) -> Patch:
+    def read(self, spec: PatchSpec, random: np.random.Generator, *, moved_only: bool = False) -> Patch:
         """Return a patch; what is done to it is drawn from `random`.
+
+        Parameters
+        ----------
+        spec
+            Which patch.
+        random
+            The sample's own stream of random numbers.
+        moved_only
+            Leave the image's intensities to whoever reads on, as the patch's `pending`.
 
         Raises
         ------
@@ -108,8 +145,10 @@ class PatchReader:
             labels, masks = self._read_labels(record, spec.crop(size))
         image = self._read_image(record, spec.crop(size))
         if augment is not None:
-            image, labels, masks = augment.apply(changes, image, labels, masks)
-        return Patch(np.ascontiguousarray(image), labels, masks, changes)
+            change = augment.move if moved_only else augment.apply
+            image, labels, masks = change(changes, image, labels, masks)
+        pending = augment.intensities(changes) if augment is not None and moved_only else None
+        return Patch(np.ascontiguousarray(image), labels, masks, changes, pending)
 
     def _read_image(self, record: Record, crop: Crop) -> NDArray[np.float32]:
         image = record.image.read(crop.source)

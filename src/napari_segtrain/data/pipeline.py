@@ -12,7 +12,7 @@ from ..config import DataError
 from .dataset import Dataset
 from .index_rules import IndexRules
 from .normalisation import Normalisation
-from .patch_reader import Arrays, Augmenting, PatchReader
+from .patch_reader import Arrays, Augmenting, ImageChange, PatchReader
 from .patches import PatchSpec
 from .sampling import sample_stream
 
@@ -87,13 +87,32 @@ class PatchDataset:
         DataError
             When the data cannot be read, or holds NaN; names the record and the patch's position.
         """
-        epoch, number = key
+        return self.sample(*key)[0]
+
+    def sample(
+        self, epoch: int, number: int, *, moved_only: bool = False
+    ) -> tuple[Arrays, ImageChange | None]:
+        """Return a sample, and what is still to be done to its image.
+
+        Parameters
+        ----------
+        epoch, number
+            Which sample.
+        moved_only
+            Leave the image's intensities, which nothing else of a sample depends on, for later.
+
+        Raises
+        ------
+        DataError
+            When the data cannot be read, or holds NaN; names the record and the patch's position.
+        """
         random = sample_stream(self._seed, epoch, number)
         spec = self._sampler.draw(epoch, number, random)
         try:
-            patch = self._reader.read(spec, random)
+            patch = self._reader.read(spec, random, moved_only=moved_only)
             spacing = self._dataset.records[spec.record].spacing
-            return {"image": patch.image, **self._deriver(patch.labels, patch.masks, spacing)}
+            derived = self._deriver(patch.labels, patch.masks, spacing)
+            return {"image": patch.image, **derived}, patch.pending
         except (DataError, OSError) as error:
             raise DataError(f"patch of {spec}: {error}") from error
         except Exception as error:

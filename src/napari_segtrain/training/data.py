@@ -105,6 +105,7 @@ class SegtrainDataModule(pl.LightningDataModule):
         self.config = config
         self.resolved = resolved
         self.position: Callable[[], tuple[int, int]] = lambda: (0, 0)
+        self.device: Callable[[], torch.device] = lambda: torch.device(resolved.device)
         self._dataset = dataset
         self._deriver = deriver
         self._cache_dir = cache_dir
@@ -136,6 +137,7 @@ class SegtrainDataModule(pl.LightningDataModule):
                 pin=resolved.accelerator == "cuda",
                 facts=resolved.facts,
                 cache_dir=self._cache_dir,
+                device=(lambda: self.device()) if train and resolved.augment_on_gpu else None,
             )
         return self._loaders[part]
 

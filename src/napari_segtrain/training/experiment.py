@@ -132,6 +132,8 @@ class Experiment:
         config = settle(config, resolved)
         module.description = describe(config, resolved)
         data.position = lambda: (module.epochs_done, module.batches_done)
+        # Of several processes each has its own, which the trainer gives to the network.
+        data.device = lambda: next(network.parameters()).device
         if checkpoint is not None:
             restore_training_state(module, checkpoint)
             restore_rows(run, module)

@@ -54,6 +54,8 @@ class ResolvedExperiment:
         Kind of device, and the indices of GPUs.
     precision
         Number format of the network's arithmetic.
+    augment_on_gpu
+        Whether intensities of training patches are changed where the network is.
     accumulate
         Batches in one step of the optimizer.
     batches_per_epoch
@@ -74,6 +76,7 @@ class ResolvedExperiment:
     accelerator: Accelerator
     devices: tuple[int, ...]
     precision: Number
+    augment_on_gpu: bool = False
     accumulate: int = 1
     batches_per_epoch: int | None = None
     normalisation: Normalisation | None = None
@@ -125,6 +128,7 @@ class ResolvedExperiment:
             "accelerator": self.accelerator,
             "devices": list(self.devices),
             "precision": self.precision,
+            "augment_on_gpu": self.augment_on_gpu,
             "accumulate": self.accumulate,
             "batches_per_epoch": self.batches_per_epoch,
             "normalisation": None if self.normalisation is None else self.normalisation.to_dict(),
@@ -176,7 +180,8 @@ def resolve(
     heads = resolve_heads(_with_patch(config, plan), facts)
     hardware = resolve_hardware(config.tr_setup.device, inventory)
     precision, said = choose_precision(config.tr_setup.precision, hardware)
-    messages = [*hardware.messages, *said, *_rounding(config.tr_config.patch_size, plan)]
+    on_gpu, why_not = _augment_on_gpu(config, facts.ndim, hardware)
+    messages = [*hardware.messages, *said, *why_not, *_rounding(config.tr_config.patch_size, plan)]
     messages += doubtful_kinds(config, facts)
     messages += _too_late(heads, config.tr_config.num_epochs)
     wanted, steps = config.tr_config.batch_size, config.tr_config.steps_per_epoch
@@ -191,6 +196,7 @@ def resolve(
         accelerator=hardware.accelerator,
         devices=hardware.devices,
         precision=precision,
+        augment_on_gpu=on_gpu,
         accumulate=config.tr_config.accumulate,
         batches_per_epoch=None if steps is None else steps * config.tr_config.accumulate,
         messages=tuple(messages),
@@ -289,6 +295,19 @@ def automatic_batch(plan: NetworkPlan, hardware: Hardware) -> int:
     else:
         wanted = 12 if plan.ndim == 2 else 2
     return largest_batch(plan, wanted, free_memory(hardware.device))
+
+
+def _augment_on_gpu(config: ExperimentConfig, ndim: int, hardware: Hardware) -> tuple[bool, tuple[str, ...]]:
+    """Return whether patches are finished on the GPU; and why not, when that was asked for."""
+    augmentation = config.dataset_config.augmentation
+    if not augmentation.enabled or augmentation.device == "cpu":
+        return False, ()
+    if hardware.accelerator == "cuda" and ndim == 3:
+        return True, ()
+    if augmentation.device == "auto":
+        return False, ()
+    why = "2D patches are" if ndim == 2 else "without an NVIDIA GPU to train on, patches are"
+    return False, (f"dataset_config.augmentation.device is gpu, but {why} augmented by the processor",)
 
 
 def _too_late(heads: Sequence[Head], epochs: int) -> list[str]:

@@ -8,13 +8,12 @@ import torch
 
 from napari_segtrain.config import DataError, DataFacts, ExperimentConfig
 from napari_segtrain.data import loader as module
+from napari_segtrain.data.augmentation import intensity_tensors
 from napari_segtrain.data.live import labels_changed
 from napari_segtrain.data.loader import PatchLoader
 from napari_segtrain.data.normalisation import Normalisation
 from napari_segtrain.data.records import Record, Region, Split
 from napari_segtrain.targets import TargetDeriver, resolve_heads
-
-IDENTITY = Normalisation()
 
 
 class RawLabels:
@@ -58,7 +57,7 @@ def make(dataset, record, whole_region):
             part,
             config or experiment(),
             patch,
-            IDENTITY,
+            Normalisation(shift=(0.0,) * first.image.channels, scale=(1.0,) * first.image.channels),
             deriver or RawLabels(),
             batch,
             **options,
@@ -113,6 +112,56 @@ def test_batches_are_the_same_for_any_number_of_workers(make, record, shape, aug
         assert all(same(a, b) for a, b in zip(every[0], other, strict=True))
     assert len(deriver.threads) >= 3
     assert not same(every[0][0], every[0][1])
+
+
+def everything(make, *records, patch=(8, 8, 8), **options):
+    """Return the batches of a loader that changes intensities for certain."""
+    often = dict.fromkeys(("noise", "blur", "gamma", "contrast", "illumination", "missing_slices"), 0.7)
+    config = experiment(True).with_overrides(
+        {f"dataset_config.augmentation.{name}": value for name, value in often.items()}
+    )
+    loader = make(*records, config=config, patch=patch, steps=6, augment=True, **options)
+    loader.set_epoch(2)
+    batches = list(loader)
+    assert same(loader.batch(5), batches[5])
+    loader.close()
+    return batches
+
+
+def test_a_device_changes_intensities_as_the_threads_would(make, record, monkeypatch):
+    rng = np.random.default_rng(0)
+    image = rng.normal(size=(2, 12, 20, 18)).astype(np.float32)
+    labels = rng.integers(0, 2, (12, 20, 18)).astype(np.uint8)
+    records = [record(name, image, {"a": labels}, channels=True) for name in ("even", "flat")]
+    records[1].image.spacing = (4.0, 1.0, 1.0)
+    by_threads = everything(make, *records)
+    threads = set()
+    plain = intensity_tensors.change_tensor
+
+    def changed(frame, params, tensor):
+        threads.add(threading.current_thread().name)
+        return plain(frame, params, tensor)
+
+    monkeypatch.setattr(intensity_tensors, "change_tensor", changed)
+    on_device = {
+        workers: everything(make, *records, num_workers=workers, device=lambda: torch.device("cpu"))
+        for workers in (0, 2)
+    }
+    assert threads == {threading.current_thread().name}, "the device belongs to who takes the batch"
+    assert all(same(a, b) for a, b in zip(on_device[0], on_device[2], strict=True))
+    for one, other in zip(by_threads, on_device[0], strict=True):
+        assert torch.allclose(one.pop("image"), other.pop("image"), rtol=0, atol=1e-4)
+        assert same(one, other)
+
+
+def test_planes_and_unchanged_patches_never_go_to_a_device(make, record, numbered):
+    def nowhere():
+        raise AssertionError("nobody should ask")
+
+    plane = everything(make, numbered, patch=(16, 16))
+    assert all(map(same, everything(make, numbered, patch=(16, 16), device=nowhere), plane))
+    volume = record("v", np.ones((8, 8, 8), np.float32), {"a": np.ones((8, 8, 8), np.uint8)})
+    assert list(make(volume, part="val", patch=(8, 8, 8), device=nowhere))
 
 
 def test_epochs_and_seeds_differ_and_repeat(make, numbered):

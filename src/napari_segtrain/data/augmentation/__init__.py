@@ -1,6 +1,7 @@
 """Random changes of patches: image, labels and masks always in step, drawn once and then applied."""
 
 from .augmenter import Augmenter, warm_up
+from .intensity_change import IntensityChange
 from .parameters import (
     AugmentationParameters,
     Gradient,
@@ -17,6 +18,7 @@ __all__ = [
     "AugmentationParameters",
     "Augmenter",
     "Gradient",
+    "IntensityChange",
     "IntensityParameters",
     "MissingSlices",
     "Noise",

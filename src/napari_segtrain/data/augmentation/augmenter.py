@@ -13,8 +13,9 @@ from .draw import active, draw, largest_angle, largest_displacement, largest_sca
 from .exact import rearrangement
 from .frame import Frame
 from .intensity import change_volume
+from .intensity_change import IntensityChange
 from .parameters import AugmentationParameters, IntensityParameters, SpatialParameters
-from .plane import change_plane, resample_plane, toolbox
+from .plane import resample_plane, toolbox
 from .volume import resample_volume
 
 Arrays = dict[str, np.ndarray]
@@ -109,10 +110,23 @@ class Augmenter:
         ValueError
             When the spatial sizes differ.
         """
+        moved = self.move(params, image, labels, masks)
+        return self.intensities(params).on_array(moved[0]), moved[1], moved[2]
+
+    def move(
+        self,
+        params: AugmentationParameters,
+        image: np.ndarray,
+        labels: Mapping[str, np.ndarray],
+        masks: Mapping[str, np.ndarray],
+    ) -> tuple[np.ndarray, Arrays, Arrays]:
+        """Apply the first half of a draw, all that moves voxels; see `apply`."""
         source_size = self._check(image, labels, masks)
-        moved = self._move(params.spatial, source_size, image, labels, masks)
-        change = change_plane if self.frame.ndim == 2 else change_volume
-        return change(self.frame, params.intensity, moved[0]), moved[1], moved[2]
+        return self._move(params.spatial, source_size, image, labels, masks)
+
+    def intensities(self, params: AugmentationParameters) -> IntensityChange:
+        """Return the second half of a draw, which changes the image alone and follows `move`."""
+        return IntensityChange(self.frame, params.intensity)
 
     def __call__(
         self,

@@ -48,14 +48,14 @@ def change_volume(frame: Frame, params: IntensityParameters, image: np.ndarray) 
         return image
     from . import intensity_loops
 
-    bands = _bands(frame, params)
+    matrices = bands(frame, params)
     image = np.ascontiguousarray(image, np.float32)
     out = np.empty_like(image)
     measured = np.zeros(4)
     for channel in range(image.shape[0]):
         current, result = image[channel], out[channel]
-        if bands:
-            _filter(current, bands, result)
+        if matrices:
+            _filter(current, matrices, result)
             current = result
         if params.pointwise or params.missing is not None:
             intensity_loops.moments(current.reshape(-1), measured)
@@ -86,23 +86,22 @@ def _change_points(
     shift = 0.0 if params.brightness is None else for_channel(params.brightness, *channel) * std
     table = np.empty(0, np.float32)
     if params.gamma is not None:
-        unit = np.linspace(0.0, 1.0, CURVE + 1) ** for_channel(params.gamma, *channel)
-        table = (low + (high - low) * unit).astype(np.float32)
+        table = (low + (high - low) * unit_curve(for_channel(params.gamma, *channel))).astype(np.float32)
     light = _light(frame, params, (factor, mean * (1 - factor) + shift), mean, std)
     sigma, seed = 0.0, 0
     if params.noise is not None:
         sigma = for_channel(params.noise.sigma, *channel) * std
         seed = params.noise.seed + channel[0]
     steps = CURVE / (high - low)
-    noise = _noise(image.shape[2])
+    noise = noise_pool(image.shape[2])
     intensity_loops.pointwise(image, table, low, steps, light[0], light[1], light[2], noise, sigma, seed, out)
 
 
-def _filter(image: np.ndarray, bands: Bands, out: np.ndarray) -> None:
+def _filter(image: np.ndarray, matrices: Bands, out: np.ndarray) -> None:
     """Apply the banded matrices of the three axes to one channel ``(Z, Y, X)``."""
     from . import intensity_loops
 
-    (first_z, weights_z), (first_y, weights_y), (first_x, weights_x) = bands
+    (first_z, weights_z), (first_y, weights_y), (first_x, weights_x) = matrices
     intensity_loops.separable(image, first_z, weights_z, first_y, weights_y, first_x, weights_x, out)
 
 
@@ -130,12 +129,17 @@ def _pool(size: int) -> np.ndarray:
     return pool
 
 
-def _noise(row: int) -> np.ndarray:
+def unit_curve(gamma: float) -> np.ndarray:
+    """Return ``x ** gamma`` at the steps of the curve from 0 to 1, ``(CURVE + 1,)`` float64."""
+    return np.asarray(np.linspace(0.0, 1.0, CURVE + 1) ** gamma)
+
+
+def noise_pool(row: int) -> np.ndarray:
     """Return a pool of normal numbers at least twice as long as a row."""
     return _pool(POOL if 2 * row <= POOL else 2 * row)
 
 
-def _bands(frame: Frame, params: IntensityParameters) -> Bands:
+def bands(frame: Frame, params: IntensityParameters) -> Bands:
     """Return first voxel and weights for each axis; nothing when neither blur nor resolution change."""
     if params.blur is None and params.low_resolution is None:
         return []
