@@ -1,5 +1,6 @@
 """Scores of predictions: masks, objects, measured values, and reports of them."""
 
+from .confusion import ConfusionMatrix
 from .measured import ErrorSum, angle_errors, angles, angular_error, mae, value_errors
 from .objects import (
     THRESHOLDS,
@@ -23,10 +24,12 @@ from .scores import (
     score_objects,
     score_values,
 )
+from .shape import SkeletonCounts, hausdorff95, skeleton_counts
 
 __all__ = [
     "THRESHOLDS",
     "ClassScores",
+    "ConfusionMatrix",
     "DirectionScores",
     "ErrorSum",
     "MaskScores",
@@ -36,6 +39,7 @@ __all__ = [
     "OverlapCounts",
     "Report",
     "Scores",
+    "SkeletonCounts",
     "ValueScores",
     "angle_errors",
     "angles",
@@ -44,6 +48,7 @@ __all__ = [
     "class_counts",
     "dice",
     "evaluate_image",
+    "hausdorff95",
     "iou",
     "mae",
     "object_overlaps",
@@ -53,5 +58,6 @@ __all__ = [
     "score_mask",
     "score_objects",
     "score_values",
+    "skeleton_counts",
     "value_errors",
 ]
