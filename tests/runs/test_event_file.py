@@ -11,6 +11,7 @@ from napari_segtrain.runs import (
     BatchDone,
     EpochDone,
     Event,
+    EventTail,
     EventWriter,
     Paused,
     Ready,
@@ -98,3 +99,40 @@ def test_a_full_disk_loses_events_but_not_the_training(
         emit(EXAMPLES[2])
     assert [record.message.count("events cannot be written") for record in caplog.records] == [1]
     assert read_events(path) == [EXAMPLES[0], EXAMPLES[2]]
+
+
+def test_no_event_is_earlier_than_the_one_before(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    for times in ((100.0, 40.0, 101.0), (50.0, 102.0)):  # the clock is set back, also between two processes
+        with EventWriter(path) as emit:
+            for time in times:
+                emit(Paused(time=time))
+    assert [event.time for event in read_events(path)] == [100.0, 100.0, 101.0, 101.0, 102.0]
+
+
+def test_what_cannot_be_read_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("napari_segtrain.runs.event_file._PIECE", 30)  # less than a line
+    path = tmp_path / "events.jsonl"
+    with EventWriter(path) as emit:
+        emit(EXAMPLES[0])
+    with path.open("ab") as file:
+        file.write(b"\xff\n{}\n" + EXAMPLES[1].to_json().encode() + b"\n" + b'{"event": "cut')
+    tail = EventTail(path)
+    found = tail.read_all()
+    assert [event for event, _ in found] == EXAMPLES[:2]
+    assert (tail.unreadable, tail.read()) == (2, [])
+    assert [event for event, _ in EventTail(path, found[0][1]).read_all()] == EXAMPLES[1:2]
+
+
+def test_another_file_in_its_place_is_read_from_its_begin(tmp_path: Path) -> None:
+    path, kept = tmp_path / "events.jsonl", tmp_path / "kept"
+    tail = EventTail(path)
+    for event in (EXAMPLES[2], EXAMPLES[3]):
+        with EventWriter(path) as emit:
+            emit(event)
+        assert [found for found, _ in tail.read_all()] == [event]
+        path.rename(kept)
+        assert tail.read() == []
+    with EventWriter(path) as emit:
+        emit(EXAMPLES[4])
+    assert [event for event, _ in EventTail(path, 10**6).read_all()] == [EXAMPLES[4]], "shorter than before"

@@ -34,6 +34,7 @@ from napari_segtrain.runs import (
     SplitReady,
     StatusChanged,
     TargetsReady,
+    Waiting,
     Warned,
     events,
 )
@@ -57,6 +58,7 @@ EXAMPLES: list[Event] = [
     Checkpoint(path="best.ckpt", kind="best", epoch=3, monitor="val_loss", value=0.1),
     Paused(),
     Resumed(),
+    Waiting(message="A training run is already active", seconds=2.5),
     Warned(message="no GPU; the processor is used"),
     Finished(status=RunState.FAILED, reason="error", message="m", path="p", traceback="Traceback …\nline"),
     PredictProgress(fraction=1.0, seconds_left=None, record="cells"),

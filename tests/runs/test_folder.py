@@ -22,6 +22,7 @@ from napari_segtrain.runs import (
     read_events,
 )
 from napari_segtrain.runs import folder as folder_module
+from napari_segtrain.runs import info as info_module
 
 
 def test_a_new_run_is_pending_and_has_its_folders(run: RunFolder, tmp_path: Path) -> None:
@@ -71,16 +72,53 @@ def test_running_notes_the_process_and_clears_the_last_end(run: RunFolder) -> No
     assert info.started == first.started
 
 
+class Clocks:
+    """The two clocks of a process: the one that people set, and the one that only goes on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.wall, self.seconds = datetime(2026, 1, 1, tzinfo=UTC), 1000.0
+        monkeypatch.setattr(info_module, "now", lambda: self.wall)
+        monkeypatch.setattr(folder_module.time, "monotonic", lambda: self.seconds)
+
+    def pass_(self, seconds: float) -> None:
+        self.wall, self.seconds = self.wall + timedelta(seconds=seconds), self.seconds + seconds
+
+
 def test_time_adds_up_over_resumes(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = [datetime(2026, 1, 1, tzinfo=UTC)]
-    monkeypatch.setattr(folder_module, "now", lambda: clock[0])
+    clocks = Clocks(monkeypatch)
     for seconds in (100, 40):
         run.set_state(RunState.RUNNING)
-        clock[0] += timedelta(seconds=seconds)
+        clocks.pass_(seconds)
         run.set_state(RunState.INTERRUPTED, reason="stopped")
-        clock[0] += timedelta(hours=5)
+        clocks.pass_(5 * 3600)
     assert run.read_info().seconds == 140
     assert "2 min 20 s" in (run.path / "summary.txt").read_text()
+
+
+def test_a_clock_that_is_set_back_confuses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clocks = Clocks(monkeypatch)
+    run = RunFolder.create(tmp_path, "base")
+    run.update_info(created=clocks.wall.isoformat())
+    for _ in range(2):
+        clocks.wall -= timedelta(days=1)
+        run.set_state(RunState.RUNNING)
+        clocks.pass_(30)
+        clocks.wall -= timedelta(days=1)
+        run.set_state(RunState.INTERRUPTED, reason="stopped")
+        info = run.read_info()
+        assert info.created <= info.started <= info.resumed <= info.finished
+    assert info.seconds == 60
+
+
+def test_a_dead_process_did_not_run_until_it_was_found(running: RunFolder) -> None:
+    resumed = running.read_info().resumed
+    with running.open_events() as write:
+        write(Warned(message="last words"))
+    last = resumed + timedelta(seconds=20)
+    os.utime(running.events_path, (last.timestamp(),) * 2)
+    RunFolder.open(running.path).finish(RunState.INTERRUPTED, "crashed")
+    info = running.read_info()
+    assert (info.finished, info.seconds) == (last, 20)
 
 
 def test_a_retry_forgets_how_far_the_run_was(running: RunFolder) -> None:

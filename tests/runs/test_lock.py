@@ -62,6 +62,17 @@ def test_one_run_at_a_time(tmp_path: Path, kind: str) -> None:
     assert not second.held
 
 
+def test_the_holder_may_note_another_name(tmp_path: Path, kind: str) -> None:
+    with ProjectLock(tmp_path).acquire("base") as mine:
+        mine.rename("base_2")
+        holder = ProjectLock(tmp_path).holder()
+        assert holder is not None
+        assert (holder.run, holder.process.pid) == ("base_2", os.getpid())
+        with pytest.raises(RunError, match="'base_2'"):
+            ProjectLock(tmp_path).acquire("next")
+    assert ProjectLock(tmp_path).holder() is None
+
+
 def test_projects_do_not_disturb_each_other(tmp_path: Path, kind: str) -> None:
     with ProjectLock(tmp_path / "a").acquire("base"), ProjectLock(tmp_path / "b").acquire("base") as other:
         assert other.held

@@ -6,7 +6,15 @@ import pytest
 import torch
 
 from napari_segtrain import workflow
-from napari_segtrain.config import ConfigError, DataError, RunError, SegtrainError, dump_config, load_config
+from napari_segtrain.config import (
+    CancelledError,
+    ConfigError,
+    DataError,
+    RunError,
+    SegtrainError,
+    dump_config,
+    load_config,
+)
 from napari_segtrain.runs import (
     Control,
     EpochDone,
@@ -18,7 +26,11 @@ from napari_segtrain.runs import (
     RunStarted,
     RunState,
     StatusChanged,
+    Waiting,
     Warned,
+    attempts,
+    compare_runs,
+    duplicate_run,
     load_checkpoint,
     read_events,
 )
@@ -324,3 +336,111 @@ def test_a_run_on_layers_goes_on_without_the_viewer_or_with_new_layers(disc_imag
         workflow.resume(run, overrides={"tr_config.num_epochs": 4})
     longer = config.replace(tr_config=config.tr_config.replace(num_epochs=4))
     assert workflow.train(longer, data, None, resume=run).epochs == 4
+
+
+def test_a_retry_is_a_fresh_run_in_the_same_folder(disc_folder, tiny_experiment, tmp_path):
+    data, config = disc_folder(count=2), tiny_experiment()
+    whole = workflow.train(config, data, tmp_path / "P")
+    part = workflow.train(config, data, tmp_path / "P", run_name="part", stop_after=1)
+    with pytest.raises(RunError, match="completed cannot become pending"):
+        workflow.retry(whole.path)
+    with pytest.raises(DataError, match="nowhere"):
+        workflow.retry(part.path, data=tmp_path / "nowhere")
+    run = RunFolder.open(part.path)
+    assert (run.state, attempts(run)) == (RunState.INTERRUPTED, []), "the run is what it was"
+    again = workflow.retry(part.path)
+    assert (again.path, again.status, again.epochs) == (part.path, RunState.COMPLETED, 2)
+    same = zip(weights(whole.path).values(), weights(again.path).values(), strict=True)
+    assert all(torch.equal(a, b) for a, b in same)
+    assert run.read_metrics() == RunFolder.open(whole.path).read_metrics()
+    told = read_events(run.events_path)
+    assert [event.status for event in told if isinstance(event, StatusChanged)] == [
+        "pending", "running", "completed",
+    ]  # fmt: skip
+    assert len(list(run.tensorboard.glob("events*"))) == 1
+    assert (attempts(run)[0] / "checkpoints" / "last.ckpt").is_file()
+
+
+def test_a_duplicate_begins_like_a_run_of_its_own(disc_folder, tiny_experiment, tmp_path):
+    config = tiny_experiment(**{"tr_config.num_epochs": 1})
+    first = workflow.train(config, disc_folder(count=2), tmp_path / "P", overrides={"lr": 0.01}).path
+    run = duplicate_run(RunFolder.open(first), overrides={"tr_setup.seed": 3})
+    result = workflow.resume(run.path)
+    assert (result.path.name, result.status) == ("lr_0.01_seed_3", RunState.COMPLETED)
+    assert compare_runs([RunFolder.open(first), run]).settings == {"tr_setup.seed": (0, 3)}
+    assert not all(
+        torch.equal(a, b) for a, b in zip(weights(first).values(), weights(run.path).values(), strict=True)
+    )
+
+
+def test_a_run_waits_for_the_active_one_when_told_to(disc_folder, tiny_experiment, tmp_path, events):
+    other = ProjectLock(tmp_path / "P").acquire("other")
+
+    def tell(event):
+        events.append(event)
+        if isinstance(event, Waiting):
+            other.release()
+
+    config = tiny_experiment(**{"tr_config.num_epochs": 1})
+    result = workflow.train(config, disc_folder(count=2), tmp_path / "P", wait=True, emit=tell)
+    assert result.status is RunState.COMPLETED
+    assert isinstance(events[0], Waiting)
+    assert "'other' (process" in events[0].message
+
+
+def test_a_stop_while_waiting_leaves_no_run(disc_folder, tiny_experiment, tmp_path):
+    control = Control()
+    with (
+        ProjectLock(tmp_path / "P").acquire("other"),
+        pytest.raises(CancelledError, match="nothing was started"),
+    ):
+        workflow.train(
+            tiny_experiment(),
+            disc_folder(count=2),
+            tmp_path / "P",
+            wait=True,
+            emit=lambda event: control.stop(),
+            control=control,
+        )
+    assert not list((tmp_path / "P" / "runs").glob("[a-z]*"))
+
+
+def test_the_lock_names_the_folder_of_the_run(disc_folder, tiny_experiment, tmp_path):
+    RunFolder.create(tmp_path / "P", "base")
+    named = []
+
+    def look(event):
+        if isinstance(event, RunStarted):
+            named.append(ProjectLock(tmp_path / "P").holder().run)
+
+    config = tiny_experiment(**{"tr_config.num_epochs": 1})
+    path = workflow.train(config, disc_folder(count=2), tmp_path / "P", emit=look).path
+    assert named == [path.name] == ["base_2"]
+
+
+@pytest.mark.parametrize("where", ["Q/runs/other", "moved"])
+def test_a_run_with_damaged_metrics_that_was_moved_goes_on(disc_folder, tiny_experiment, tmp_path, where):
+    run = workflow.train(tiny_experiment(), disc_folder(count=2), tmp_path / "P", stop_after=1).path
+    moved = tmp_path / where
+    moved.parent.mkdir(parents=True, exist_ok=True)
+    run.rename(moved)
+    (tmp_path / "P").rename(tmp_path / "gone")
+    before = (moved / "metrics.json").read_bytes()
+    (moved / "metrics.json").write_bytes(before[:-20])
+    with pytest.raises(RunError, match=r"metrics\.json: is not valid JSON.*Resume the run: it writes"):
+        RunFolder.open(moved).read_metrics()
+    result = workflow.resume(moved)
+    assert (result.path, result.status) == (moved, RunState.COMPLETED)
+    assert [row["epoch"] for row in RunFolder.open(moved).read_metrics()] == [1, 2]
+    assert (moved / "metrics.damaged.json").read_bytes() == before[:-20]
+    assert "metrics.damaged.json" in (moved / "logs" / "training.log").read_text()
+    assert not (tmp_path / "P").exists()
+
+
+def test_a_failure_before_training_can_be_retried(disc_folder, tiny_experiment, tmp_path):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(workflow.run.Experiment, "prepare", lambda *a, **k: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            workflow.train(tiny_experiment(), disc_folder(count=2), tmp_path / "P", run_name="r")
+    assert RunFolder.open(tmp_path / "P" / "runs" / "r").state is RunState.FAILED
+    assert workflow.retry(tmp_path / "P" / "runs" / "r").status is RunState.COMPLETED

@@ -20,9 +20,10 @@ from .checkpoints import (
     prune,
     save_checkpoint,
 )
+from .compare import Comparison, compare_runs
 from .control import Block, Control, LabelChange, PreviewHint
-from .data_file import read_data, write_data
-from .event_file import EventWriter, read_events, read_events_from
+from .data_file import copy_data, read_data, write_data
+from .event_file import EventTail, EventWriter, read_events, read_events_from
 from .events import (
     AnyEvent,
     AugmentationReady,
@@ -49,31 +50,38 @@ from .events import (
     SplitReady,
     StatusChanged,
     TargetsReady,
+    Waiting,
     Warned,
     ignore,
 )
 from .find import MEBIBYTE, check_writable, find_run, list_runs, resumable_runs
 from .folder import RunFolder, runs_folder
+from .follow import follow_run
 from .info import Best, RunInfo, library_versions
-from .lock import Holder, ProjectLock, recover
+from .lifecycle import attempts, delete_run, duplicate_run, retry_run, set_back, stop_run
+from .lock import ActiveRunError, Holder, ProjectLock, recover
 from .log import log_to
 from .metrics import MetricsLog, read_metrics
 from .naming import run_name
 from .process import ProcessId
 from .states import FinishReason, RunState, check_move
 from .summary import format_seconds, split_words, summary_text
+from .table import RunRow, run_table
 from .tensorboard import TensorBoardFile
+from .waiting import lock_project
 
 __all__ = [
     "BEST",
     "LAST",
     "MEBIBYTE",
+    "ActiveRunError",
     "AnyEvent",
     "AugmentationReady",
     "BatchDone",
     "Best",
     "Block",
     "Checkpoint",
+    "Comparison",
     "Control",
     "DebugPicture",
     "Emit",
@@ -81,6 +89,7 @@ __all__ = [
     "EpochDone",
     "EpochStarted",
     "Event",
+    "EventTail",
     "EventWriter",
     "FinishReason",
     "Finished",
@@ -102,25 +111,34 @@ __all__ = [
     "Resumed",
     "RunFolder",
     "RunInfo",
+    "RunRow",
     "RunStarted",
     "RunState",
     "SplitReady",
     "StatusChanged",
     "TargetsReady",
     "TensorBoardFile",
+    "Waiting",
     "Warned",
     "atomic_writer",
+    "attempts",
     "check_move",
     "check_writable",
+    "compare_runs",
+    "copy_data",
+    "delete_run",
     "dump_json",
+    "duplicate_run",
     "find_checkpoint",
     "find_run",
+    "follow_run",
     "format_seconds",
     "give_another_name",
     "ignore",
     "library_versions",
     "list_runs",
     "load_checkpoint",
+    "lock_project",
     "log_to",
     "numbered_checkpoints",
     "numbered_name",
@@ -133,10 +151,14 @@ __all__ = [
     "read_metrics",
     "recover",
     "resumable_runs",
+    "retry_run",
     "run_name",
+    "run_table",
     "runs_folder",
     "save_checkpoint",
+    "set_back",
     "split_words",
+    "stop_run",
     "summary_text",
     "write_bytes",
     "write_data",

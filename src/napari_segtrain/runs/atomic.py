@@ -154,8 +154,15 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, dump_json(value) + "\n")
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, advice: str = "") -> Any:
     """Read a JSON file.
+
+    Parameters
+    ----------
+    path
+        The file.
+    advice
+        What to do when it is damaged, a sentence.
 
     Raises
     ------
@@ -167,7 +174,8 @@ def read_json(path: Path) -> Any:
     except OSError as error:
         raise RunError(f"{path}: cannot be read ({explain_os_error(error)})") from None
     except ValueError as error:
-        raise RunError(f"{path}: is not valid JSON ({error}); the file is damaged") from None
+        what = f"{path}: is not valid JSON ({error}); the file is damaged"
+        raise RunError(f"{what}. {advice}" if advice else what) from None
 
 
 def remove_leftovers(folder: Path) -> None:

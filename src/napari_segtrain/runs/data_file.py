@@ -41,7 +41,7 @@ def write_data(run: RunFolder, data: Any) -> None:
     old = list(run.scratch.glob(f"{COPIES}-*"))
 
     def kept(path: str) -> str:
-        if not is_shared(path, run.project):
+        if not is_shared(path, run.project) and not _is_copy(Path(path)):
             return str(Path(path).resolve())
         copy = copies / Path(path).name
         if not copy.exists():
@@ -51,6 +51,31 @@ def write_data(run: RunFolder, data: Any) -> None:
     run.write_json(_NAME, _with_paths(data, kept))
     for folder in old:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def copy_data(run: RunFolder, new: RunFolder) -> None:
+    """Let another run be trained on the data of a run; copies of layers get further names.
+
+    Where the run's data is no longer known, the new run has none, and whoever starts it says where it is.
+
+    Raises
+    ------
+    RunError
+        When the run's `data.json` is damaged, or the new one cannot be written.
+    """
+    if not (run.path / _NAME).is_file():
+        return
+    run.read_json(_NAME)
+    try:
+        data = read_data(run)
+    except RunError:
+        return
+    write_data(new, data)
+
+
+def _is_copy(path: Path) -> bool:
+    """Return whether a file is the copy of a layer that some run holds."""
+    return path.parent.name.startswith(f"{COPIES}-") and path.parent.parent.name == "scratch"
 
 
 def read_data(run: RunFolder) -> Any:

@@ -14,6 +14,10 @@ from .atomic import explain_os_error
 from .events import Event
 
 _log = logging.getLogger(__name__)
+_TAIL = 2**16
+"""Bytes at the end of a file in which its last event is looked for."""
+_PIECE = 2**20
+"""Bytes that are read at a time."""
 
 
 class EventWriter:
@@ -34,14 +38,16 @@ class EventWriter:
         self._file = path.open("ab", buffering=0)
         self._failing = False
         # A process that died in mid-line must not spoil the first line of the next one.
-        self._line_open = not _ends_with_newline(path)
+        self._line_open, self._latest = _end_of(path)
 
     def __call__(self, event: Event) -> None:
-        """Append `event`."""
-        line = event.to_json().encode("utf-8") + b"\n"
+        """Append `event`; in the file, none is earlier than the one before, wherever the clock is set."""
         with self._lock:
             if self._file.closed:
                 return
+            self._latest = max(self._latest, event.time)
+            later = event if event.time == self._latest else event.model_copy(update={"time": self._latest})
+            line = later.to_json().encode("utf-8") + b"\n"
             data = b"\n" + line if self._line_open else line
             try:
                 written = self._file.write(data)
@@ -71,13 +77,18 @@ class EventWriter:
         self.close()
 
 
-def _ends_with_newline(path: Path) -> bool:
+def _end_of(path: Path) -> tuple[bool, float]:
+    """Return whether the last line of a file lacks its end, and the time of the last event."""
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
-        if size == 0:
-            return True
-        file.seek(size - 1)
-        return file.read(1) == b"\n"
+        file.seek(max(0, size - _TAIL))
+        data = file.read()
+    for line in reversed(data.splitlines()):
+        try:
+            return not data.endswith(b"\n"), Event.from_json(line).time
+        except RunError:
+            continue
+    return bool(data) and not data.endswith(b"\n"), 0.0
 
 
 def read_events(path: Path) -> list[Event]:
@@ -86,10 +97,7 @@ def read_events(path: Path) -> list[Event]:
 
 
 def read_events_from(path: Path, offset: int) -> tuple[list[Event], int]:
-    """Read the events that were added to a file since the last look.
-
-    An unfinished last line waits for the next call. Lines that no event can be read from (of a process
-    that died in mid-line, or of a later version of the program) are passed over.
+    """Read the events that were added to a file since the last look; see `EventTail`.
 
     Parameters
     ----------
@@ -103,17 +111,68 @@ def read_events_from(path: Path, offset: int) -> tuple[list[Event], int]:
     tuple of list of Event and int
         The events, and the offset for the next call.
     """
-    try:
-        with path.open("rb") as file:
-            file.seek(offset)
-            data = file.read()
-    except FileNotFoundError:
-        return [], offset
-    complete = data[: data.rfind(b"\n") + 1]
-    events: list[Event] = []
-    for line in complete.splitlines():
+    tail = EventTail(path, offset)
+    return [event for event, _ in tail.read_all()], tail.offset
+
+
+class EventTail:
+    """The end of a file of events, read while it grows.
+
+    An unfinished last line waits for the next call. Lines that no event can be read from (of a process
+    that died in mid-line, or of a later version of the program) are passed over and counted. A file that
+    another has taken the place of is read from its begin.
+
+    Parameters
+    ----------
+    path
+        An ``events.jsonl``. A file that does not exist yet holds no events.
+    offset
+        Where to begin, in bytes.
+
+    Attributes
+    ----------
+    offset
+        Up to where the file was read, in bytes.
+    unreadable
+        Lines that were passed over.
+    """
+
+    def __init__(self, path: Path, offset: int = 0) -> None:
+        self.path = path
+        self.offset = offset
+        self.unreadable = 0
+        self._file_number: int | None = None
+
+    def read(self) -> list[tuple[Event, int]]:
+        """Return the next events, each with the offset behind it; none when there are no more yet.
+
+        Long files are returned in pieces.
+        """
         try:
-            events.append(Event.from_json(line))
-        except RunError:
-            continue
-    return events, offset + len(complete)
+            with self.path.open("rb") as file:
+                status = os.fstat(file.fileno())
+                if status.st_size < self.offset or self._file_number not in (None, status.st_ino):
+                    self.offset = 0
+                self._file_number = status.st_ino
+                file.seek(self.offset)
+                data = file.read(_PIECE)
+                data += file.readline() if len(data) == _PIECE else b""
+        except FileNotFoundError:
+            return []
+        found: list[tuple[Event, int]] = []
+        for line in data[: data.rfind(b"\n") + 1].splitlines(keepends=True):
+            self.offset += len(line)
+            try:
+                found.append((Event.from_json(line), self.offset))
+            except RunError:
+                self.unreadable += 1
+        return found
+
+    def read_all(self) -> list[tuple[Event, int]]:
+        """Return all events up to the end of the file as it is now; see `read`."""
+        found: list[tuple[Event, int]] = []
+        before = -1
+        while before != self.offset:
+            before = self.offset
+            found += self.read()
+        return found

@@ -125,6 +125,16 @@ class StatusChanged(Event):
     """Why, when there is something to say."""
 
 
+class Waiting(Event):
+    """The job waits for the end of another run of the project; announced about once a second."""
+
+    event: Literal["waiting"] = "waiting"
+    message: str
+    """``A training run is already active``, with the run and its process."""
+    seconds: float
+    """How long it has waited."""
+
+
 class RunStarted(Event):
     """A run has its folder and is about to train; data and network are known."""
 
@@ -380,7 +390,7 @@ class SplitReady(Event):
 
 
 AnyEvent = (
-    Ready | Refused | EngineDied | StatusChanged | RunStarted | EpochStarted | BatchDone | EpochDone
+    Ready | Refused | EngineDied | StatusChanged | Waiting | RunStarted | EpochStarted | BatchDone | EpochDone
     | Progress | PreviewReady | DebugPicture | LabelsApplied | Checkpoint | Paused | Resumed | Warned
     | Finished | PredictProgress | PredictDone | TargetsReady | AugmentationReady | SplitReady
 )  # fmt: skip

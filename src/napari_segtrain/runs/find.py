@@ -10,23 +10,27 @@ from pathlib import Path
 from napari_segtrain.config import RunError
 
 from .atomic import atomic_writer, explain_os_error
-from .folder import RunFolder, runs_folder
+from .folder import RUN_FILE, RunFolder, runs_folder
 
 _log = logging.getLogger(__name__)
 MEBIBYTE = 2**20
 """Bytes."""
 
 
-def list_runs(project: str | Path) -> list[RunFolder]:
-    """Return the runs of a project, oldest first; folders that are no runs are passed over."""
-    parent = runs_folder(project)
+def run_folders(project: str | Path) -> list[RunFolder]:
+    """Return the runs of a project in any order, damaged ones too; nothing is read."""
+    project, parent = Path(project), runs_folder(project)
+    if (project / RUN_FILE).is_file():
+        return [RunFolder(project)]  # moved out of its project, it is one of its own
     if not parent.is_dir():
         return []
+    return [RunFolder(path) for path in parent.iterdir() if (path / RUN_FILE).is_file()]
+
+
+def list_runs(project: str | Path) -> list[RunFolder]:
+    """Return the runs of a project, oldest first; folders that are no runs are passed over."""
     found = []
-    for path in parent.iterdir():
-        if not (path / "run.json").is_file():
-            continue
-        run = RunFolder(path)
+    for run in run_folders(project):
         try:
             found.append((run.read_info().created, run.name, run))
         except RunError as error:
@@ -58,7 +62,7 @@ def find_run(path: str | Path) -> RunFolder:
         raise RunError(f"{path}: there is nothing here; give a run folder, a checkpoint or a project")
     absolute = path.resolve()
     for folder in (absolute, *absolute.parents[:2]):
-        if (folder / "run.json").is_file():
+        if (folder / RUN_FILE).is_file():
             return RunFolder(folder)
     runs = list_runs(absolute) or (list_runs(absolute.parent) if absolute.name == "runs" else [])
     if len(runs) == 1:

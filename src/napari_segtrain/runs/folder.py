@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import re
 import shutil
+import time
 import uuid
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,14 +19,19 @@ from .atomic import explain_os_error, plain, read_json, remove_leftovers, write_
 from .checkpoints import LAST
 from .event_file import EventWriter
 from .events import Finished, StatusChanged
-from .info import RunInfo, library_versions, now
+from .info import RunInfo, begun, ended, now
 from .metrics import MetricsLog, Row, read_metrics
 from .states import ENDED, RunState, check_move
 from .summary import summary_text
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_SUBFOLDERS = ("checkpoints", "logs", "plots", "evaluation", "scratch")
+SUBFOLDERS = ("checkpoints", "logs", "plots", "evaluation", "scratch")
 _Read = TypeVar("_Read")
+_ADVICE = (
+    "Restore it from a copy, or train again with the config.yaml beside it; checkpoints predict without it"
+)
+RUN_FILE = "run.json"
+"""The file that makes a folder a run."""
 COPIES = "layers"
 """How folders in a run's scratch begin that hold what it was trained on."""
 
@@ -51,6 +56,7 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._metrics: MetricsLog | None = None
+        self._since: float | None = None  # on the clock that nobody sets
 
     def __repr__(self) -> str:
         return f"RunFolder({str(self.path)!r})"
@@ -86,7 +92,7 @@ class RunFolder:
         parent = runs_folder(project)
         try:
             path = _make_unused(parent, name)
-            for subfolder in _SUBFOLDERS:
+            for subfolder in SUBFOLDERS:
                 (path / subfolder).mkdir()
         except OSError as error:
             raise RunError(
@@ -107,14 +113,15 @@ class RunFolder:
             When `path` is not a run folder; see `find_run` for other ways to name a run.
         """
         path = Path(path)
-        if not (path / "run.json").is_file():
+        if not (path / RUN_FILE).is_file():
             raise RunError(f"{path}: is not a run folder; a run folder holds a run.json")
         return cls(path)
 
     @property
     def project(self) -> Path:
-        """The project that holds the run."""
-        return self.path.parent.parent
+        """The project that holds the run; a run that was moved out of one is a project of its own."""
+        folder = self.path.absolute().parent
+        return folder.parent if folder.name == runs_folder("").name else self.path
 
     @property
     def name(self) -> str:
@@ -171,13 +178,15 @@ class RunFolder:
         RunError
             When it is missing or damaged.
         """
-        file = self.path / "run.json"
+        file = self.path / RUN_FILE
         try:
-            return RunInfo.model_validate(read_json(file))
+            return RunInfo.model_validate(read_json(file, _ADVICE))
         except ValidationError as error:
             fault = error.errors()[0]
             where = ".".join(map(str, fault["loc"]))
-            raise RunError(f"{file}: {where}: {fault['msg']}; the file was changed by hand?") from None
+            raise RunError(
+                f"{file}: {where}: {fault['msg']}; the file was changed by hand? {_ADVICE}"
+            ) from None
 
     def update_info(self, **changes: Any) -> RunInfo:
         """Change keys of `run.json`, atomically, and return the whole.
@@ -201,7 +210,7 @@ class RunFolder:
         return info
 
     def _write_info(self, info: RunInfo) -> None:
-        write_json(self.path / "run.json", info)
+        write_json(self.path / RUN_FILE, info)
 
     @property
     def state(self) -> RunState:
@@ -209,7 +218,13 @@ class RunFolder:
         return self.read_info().status
 
     def set_state(
-        self, state: RunState, *, reason: str | None = None, message: str = "", extend: bool = False
+        self,
+        state: RunState,
+        *,
+        reason: str | None = None,
+        message: str = "",
+        extend: bool = False,
+        at: datetime | None = None,
     ) -> StatusChanged:
         """Move the run to another state; the file is written before this returns.
 
@@ -227,6 +242,8 @@ class RunFolder:
             What happened, for the user.
         extend
             Allow a completed run to run again, because it was given more epochs.
+        at
+            When it ended, if that was not now.
 
         Returns
         -------
@@ -245,12 +262,14 @@ class RunFolder:
         if state in ENDED:
             if reason is None:
                 raise ValueError(f"a run cannot become {state} without a finish reason")
-            info = _ended(info, state, reason, message)
+            spent = None if self._since is None else time.monotonic() - self._since
+            info, self._since = ended(info, state, reason, message, spent=spent, at=at), None
         elif state is RunState.RUNNING:
-            info = _running(info)
+            info, self._since = begun(info), time.monotonic()
             remove_leftovers(self.path)
         else:
-            info = RunInfo(id=info.id, name=info.name, created=info.created, num_epochs=info.num_epochs)
+            kept = {key: getattr(info, key) for key in ("id", "name", "created", "changed", "num_epochs")}
+            info = RunInfo(**kept)
         self._write_info(info)
         write_text(self.path / "summary.txt", summary_text(info))
         if state in ENDED:
@@ -287,7 +306,7 @@ class RunFolder:
         """
         if self.state is RunState.PENDING:
             self.set_state(RunState.RUNNING)
-        changed = self.set_state(state, reason=reason, message=message)
+        changed = self.set_state(state, reason=reason, message=message, at=self._last_sign_of_life())
         finished = Finished.model_validate(
             {"status": state, "reason": reason, "message": message, "path": str(self.path)}
         )
@@ -298,6 +317,13 @@ class RunFolder:
         except OSError as error:
             raise RunError(f"{self.events_path}: cannot be written ({explain_os_error(error)})") from error
         return finished
+
+    def _last_sign_of_life(self) -> datetime | None:
+        """Return when the run last announced something: a process may have been dead for days."""
+        try:
+            return datetime.fromtimestamp(self.events_path.stat().st_mtime, UTC).replace(microsecond=0)
+        except OSError:
+            return None
 
     def add_warning(self, message: str) -> None:
         """Keep what the user was told in `run.json` and `summary.txt`; the same words once.
@@ -355,6 +381,12 @@ class RunFolder:
         if self._metrics is None:
             self._metrics = MetricsLog(self.path / "metrics.json")
         return self._metrics
+
+    def set_metrics_aside(self) -> Path:
+        """Rename a damaged `metrics.json`, so that a new one can be begun, and return its new place."""
+        path = self.path / "metrics.json"
+        self._metrics = None
+        return path.replace(path.with_name("metrics.damaged.json"))
 
     def read_metrics(self) -> list[Row]:
         """Read the rows in `metrics.json`, as any process may; errors as `read_metrics`."""
@@ -430,29 +462,3 @@ def _make_unused(parent: Path, name: str) -> Path:
             number += 1
         else:
             return path
-
-
-def _running(info: RunInfo) -> RunInfo:
-    return info.replace(
-        status=RunState.RUNNING,
-        started=info.started or now(),
-        resumed=now(),
-        finished=None,
-        finish_reason=None,
-        message="",
-        host=platform.node(),
-        pid=os.getpid(),
-        versions=library_versions(),
-    )
-
-
-def _ended(info: RunInfo, state: RunState, reason: str, message: str) -> RunInfo:
-    finished = now()
-    active = (finished - info.resumed).total_seconds() if info.resumed else 0.0
-    return info.replace(
-        status=state,
-        finished=finished,
-        seconds=info.seconds + max(0.0, active),
-        finish_reason=str(reason),
-        message=message,
-    )

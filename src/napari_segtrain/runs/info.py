@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 from pydantic import AwareDatetime, Field
 
@@ -31,7 +33,9 @@ class RunInfo(Config):
     id: str
     """Unique among all runs anywhere."""
     name: str
-    """Name of the run folder."""
+    """Name that the run folder was made with."""
+    changed: dict[str, Any] = Field(default_factory=dict)
+    """Settings that were given beside a file or the defaults, by dotted name; they name the run."""
     status: RunState = RunState.PENDING
     created: AwareDatetime
     started: AwareDatetime | None = None
@@ -74,6 +78,54 @@ class RunInfo(Config):
 def now() -> datetime:
     """Return the time, in UTC, to the second."""
     return datetime.now(UTC).replace(microsecond=0)
+
+
+def begun(info: RunInfo) -> RunInfo:
+    """Return the contents once this process runs the run; how it had ended is forgotten."""
+    resumed = _latest(now(), info.created, info.finished)
+    return info.replace(
+        status=RunState.RUNNING,
+        started=info.started or resumed,
+        resumed=resumed,
+        finished=None,
+        finish_reason=None,
+        message="",
+        host=platform.node(),
+        pid=os.getpid(),
+        versions=library_versions(),
+    )
+
+
+def ended(
+    info: RunInfo, state: RunState, reason: str, message: str, *, spent: float | None, at: datetime | None
+) -> RunInfo:
+    """Return the contents once the run has ended.
+
+    Parameters
+    ----------
+    info
+        The contents while it ran.
+    state, reason, message
+        How it ended.
+    spent
+        Seconds it ran since it last began; by the two times when None.
+    at
+        When it ended; now when None. Never before it began, wherever somebody sets the clock meanwhile.
+    """
+    finished = _latest(at or now(), info.resumed)
+    if spent is None:
+        spent = (finished - info.resumed).total_seconds() if info.resumed else 0.0
+    return info.replace(
+        status=state,
+        finished=finished,
+        seconds=info.seconds + spent,
+        finish_reason=str(reason),
+        message=message,
+    )
+
+
+def _latest(first: datetime, *others: datetime | None) -> datetime:
+    return max(first, *(other for other in others if other is not None))
 
 
 def library_versions() -> dict[str, str]:

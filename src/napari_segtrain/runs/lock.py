@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from napari_segtrain.config import Config, RunError
 
-from .atomic import explain_os_error
+from .atomic import explain_os_error, write_bytes
 from .find import list_runs
 from .folder import RunFolder, runs_folder
 from .process import ProcessId
@@ -38,6 +38,20 @@ class Holder(Config):
     process: ProcessId
     run: str
     """Name of the active run."""
+
+
+class ActiveRunError(RunError):
+    """``A training run is already active`` in the project.
+
+    Attributes
+    ----------
+    holder
+        Who holds it; None where that cannot be known.
+    """
+
+    def __init__(self, message: str, holder: Holder | None) -> None:
+        super().__init__(message)
+        self.holder = holder
 
 
 class _TakenError(Exception):
@@ -81,18 +95,19 @@ class ProjectLock:
 
         Raises
         ------
+        ActiveRunError
+            ``A training run is already active``, with the run and its process.
         RunError
-            ``A training run is already active``, with the run and its process; or when the lock file
-            cannot be written.
+            When the lock file cannot be written.
         """
         with self._guard:
             if self.held:
-                raise RunError(self._refusal(self.holder()))
+                raise self._refused()
             try:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 self._take(Holder(process=ProcessId.here(), run=run))
             except _TakenError:
-                raise RunError(self._refusal(self.holder())) from None
+                raise self._refused() from None
             except OSError as error:
                 self._let_go()
                 raise RunError(
@@ -101,6 +116,25 @@ class ProjectLock:
                 ) from error
         _interrupt_orphans(self.project)
         return self
+
+    def rename(self, run: str) -> None:
+        """Note another name of the active run: that of its folder, once it has one.
+
+        Raises
+        ------
+        RunError
+            When the lock file cannot be written.
+        """
+        text = Holder(process=ProcessId.here(), run=run).model_dump_json().encode("utf-8")
+        with self._guard:
+            try:
+                if self._substitute is not None:
+                    write_bytes(self._substitute, text)
+                elif self._file is not None:
+                    self._file.truncate(0)
+                    self._file.write(text)
+            except OSError as error:
+                raise RunError(f"{self.path}: cannot be written ({explain_os_error(error)})") from error
 
     def release(self) -> None:
         """Give the lock back; does nothing when it is not held."""
@@ -187,6 +221,10 @@ class ProjectLock:
         if self._file is not None:
             self._file.close()
             self._file = None
+
+    def _refused(self) -> ActiveRunError:
+        holder = self.holder()
+        return ActiveRunError(self._refusal(holder), None if holder is _UNKNOWN else holder)
 
     def _refusal(self, holder: Holder | None) -> str:
         if holder is None or holder is _UNKNOWN:

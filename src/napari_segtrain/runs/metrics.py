@@ -13,6 +13,8 @@ from .atomic import plain, read_json, write_json
 Row = dict[str, Any]
 """``{"epoch": 1, "train_loss": …, "val_loss": …}``; numbers, or None where there is no finite one."""
 
+_ADVICE = "Resume the run: it writes the file again, from what its checkpoint knows"
+
 
 class MetricsLog:
     """The rows of a run, in memory and in its file.
@@ -87,7 +89,9 @@ def read_metrics(path: Path) -> list[Row]:
     """
     if not path.exists():
         return []
-    rows = read_json(path)
+    rows = read_json(path, _ADVICE)
     if not isinstance(rows, list) or not all(isinstance(row, dict) and "epoch" in row for row in rows):
-        raise RunError(f"{path}: is not a list of rows with an epoch each; the file was changed by hand?")
+        raise RunError(
+            f"{path}: is not a list of rows with an epoch each; the file was changed by hand? {_ADVICE}"
+        )
     return rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,8 @@ from .schedules import Journey
 
 if TYPE_CHECKING:
     from napari_segtrain.data import Dataset
+
+logger = logging.getLogger(__name__)
 
 _SCORES_AN_EPOCH = 10
 """Batches of an epoch that are scored while training; more would cost time and tell little."""
@@ -147,6 +150,10 @@ def describe(config: ExperimentConfig, resolved: ResolvedExperiment) -> dict[str
 
 def restore_rows(run: RunFolder, module: SegmentationModule) -> None:
     """Make `metrics.json` say what the checkpoint says: a crash may have come between the two."""
+    try:
+        run.read_metrics()
+    except RunError as error:
+        logger.warning("%s. It is %s now", error, run.set_metrics_aside().name)
     run.metrics.truncate(len(module.rows))
     for row in module.rows[len(run.metrics.rows) :]:
         run.append_metrics(row)

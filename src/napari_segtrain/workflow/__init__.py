@@ -12,7 +12,7 @@ from .augmentation_preview import (
 from .demo import DemoResult, demo
 from .prediction import Written, load_predictor, predict, predict_files, predict_layer
 from .review import Review, complete_targets, review
-from .run import RunFailedError, RunResult, resume, train
+from .run import RunFailedError, RunResult, resume, retry, train
 from .scoring import Evaluation, evaluate
 from .split_preview import preview_split
 from .target_preview import (
@@ -46,6 +46,7 @@ __all__ = [
     "preview_targets",
     "resolve",
     "resume",
+    "retry",
     "review",
     "share_augmentation_preview",
     "share_target_preview",

@@ -33,12 +33,16 @@ from napari_segtrain.runs import (
     RunFolder,
     RunState,
     Warned,
+    check_move,
     check_writable,
     find_run,
     ignore,
     load_checkpoint,
+    lock_project,
     log_to,
     read_data,
+    recover,
+    set_back,
     write_data,
 )
 from napari_segtrain.runs import run_name as name_of
@@ -113,6 +117,7 @@ def train(
     resume: str | Path | None = None,
     stop_after: int | None = None,
     preview: bool = False,
+    wait: bool = False,
     emit: Emit = ignore,
     control: Control | None = None,
 ) -> RunResult:
@@ -139,6 +144,8 @@ def train(
         Interrupt the run after the epoch with this number.
     preview
         Predict the images now and then, and announce it with `PreviewReady`.
+    wait
+        Wait for the end of a run that is active in the project, instead of refusing; `Waiting` says so.
     emit
         Told every event, from any thread.
     control
@@ -150,6 +157,8 @@ def train(
         When configuration, data or project cannot work; nothing has been computed.
     RunFailedError
         When the run failed after it had begun.
+    CancelledError
+        When a stop was asked for while waiting.
 
     Examples
     --------
@@ -166,7 +175,7 @@ def train(
     config = as_experiment(config)
     control = control if control is not None else Control()
     if resume is not None:
-        return _go_on(config, find_run(resume), data, stop_after, preview, emit, control)
+        return _go_on(config, find_run(resume), data, stop_after, preview, emit, control, wait=wait)
     if data is None or project is None:
         raise RunError("a new run needs data and a project folder; give both, or a run to resume")
     check_writable(project)
@@ -175,8 +184,11 @@ def train(
     reviewed.checked()
     check_writable(project, reviewed.disk_space)
     name = run_name or config.tr_setup.run_name or name_of(overrides or {})
-    with ProjectLock(project).acquire(name):
+    with lock_project(ProjectLock(project), name, wait=wait, control=control, emit=emit) as lock:
         run = RunFolder.create(project, name)
+        lock.rename(run.name)
+        run.update_info(changed=dict(overrides or {}))
+        run.write_config(reviewed.config)
         where = _where(data, dataset)
         return _execute(run, reviewed, dataset, where, False, stop_after, preview, emit, control)
 
@@ -188,10 +200,13 @@ def resume(
     overrides: Mapping[str, Any] | None = None,
     stop_after: int | None = None,
     preview: bool = False,
+    wait: bool = False,
     emit: Emit = ignore,
     control: Control | None = None,
 ) -> RunResult:
     """Go on with a run that was interrupted, failed, or is to get more epochs; see `train`.
+
+    A pending run begins.
 
     Parameters
     ----------
@@ -201,13 +216,45 @@ def resume(
         Where the data is now; by default where it was.
     overrides
         Settings to change, by dotted name, such as ``{"tr_config.num_epochs": 100}``.
-    stop_after, preview, emit, control
+    stop_after, preview, wait, emit, control
         See `train`.
     """
     folder = find_run(run)
     config = folder.read_config().with_overrides(overrides or {})
     control = control if control is not None else Control()
-    return _go_on(config, folder, data, stop_after, preview, emit, control)
+    return _go_on(config, folder, data, stop_after, preview, emit, control, wait=wait)
+
+
+def retry(
+    run: str | Path,
+    *,
+    data: DataSpec | None = None,
+    stop_after: int | None = None,
+    preview: bool = False,
+    wait: bool = False,
+    emit: Emit = ignore,
+    control: Control | None = None,
+) -> RunResult:
+    """Train a run that failed or was interrupted from its begin, in the same folder; see `train`.
+
+    Checkpoints, metrics, events, logs and pictures of the attempt before are moved to ``attempts/1``, ….
+
+    Parameters
+    ----------
+    run
+        The run folder.
+    data
+        Where the data is now; by default where it was.
+    stop_after, preview, wait, emit, control
+        See `train`.
+    """
+    folder = find_run(run)
+    recover(folder.project)
+    check_move(folder.state, RunState.PENDING)
+    control = control if control is not None else Control()
+    return _go_on(
+        folder.read_config(), folder, data, stop_after, preview, emit, control, wait=wait, afresh=True
+    )
 
 
 def _go_on(
@@ -218,12 +265,17 @@ def _go_on(
     preview: bool,
     emit: Emit,
     control: Control,
+    *,
+    wait: bool,
+    afresh: bool = False,
 ) -> RunResult:
-    with ProjectLock(run.project).acquire(run.name):
+    with lock_project(ProjectLock(run.project), run.name, wait=wait, control=control, emit=emit):
         dataset = open_data(read_data(run) if data is None else data, config)
         reviewed = review(config, dataset)
         reviewed.report.raise_for_errors()
         where = None if data is None else _where(data, dataset)
+        if afresh:
+            run = set_back(run)
         has_checkpoint = (run.checkpoints / LAST).is_file()
         if has_checkpoint:
             _check_continuation(reviewed.config, run, dataset)
