@@ -4,7 +4,7 @@ python benchmarks/patch_index.py [edge]      # edge of the volume in voxels, 102
 
 1.2 % of the volume is labelled; patches of 128³ every 64 voxels; Zarr's own decoding of every stored chunk,
 one after the other, is the measure. Wanted: at most 1.3 times that, 300 MiB, and 20 ms for a stroke of 10⁴
-voxels.
+voxels. On a busy machine read the processor times: Zarr's many threads get more of it than two.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from .written import WrittenChunks
 BLOCK_VOXELS = 2**21
 """Label voxels that are read at a time, where chunks are not larger."""
 READ_BYTES = 2**23
-"""Of neighbouring chunks that were written, so much is read in one call."""
+"""Of neighbouring chunks that were written, so much is read in one call, where that is faster."""
 
 
 class RegionIndex:
@@ -102,7 +102,8 @@ class RegionIndex:
         stop = [s.stop + o for s, o in zip(box, self.region.start, strict=True)]
         stored = iter_blocks(start, stop, source.chunks, BLOCK_VOXELS)
         if sparse:
-            stored, empty = WrittenChunks(source).divide(stored, READ_BYTES // source.dtype.itemsize)
+            limit = READ_BYTES // source.dtype.itemsize if getattr(source, "joined_reads", False) else 0
+            stored, empty = WrittenChunks(source).divide(stored, limit)
             for target in targets:
                 self._count_zeros(source, target, empty)
         # A block is decoded while the one before it is counted; a single one is not worth a thread.

@@ -63,6 +63,11 @@ class ArraySource:
         return f"<ArraySource {self.name!r} {self.channels} x {self.shape} {self.dtype}>"
 
     @property
+    def joined_reads(self) -> bool:
+        """Whether several chunks are read faster by one call than one after the other."""
+        return self._stored.joined_reads
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What the user should know about how the array is read."""
         channel = self._layout.channel

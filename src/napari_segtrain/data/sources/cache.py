@@ -113,12 +113,37 @@ def fetch_chunks(
     stamp
         Takes the index of a chunk and returns what changes whenever the chunk is written again.
     """
+
+    def kept(cell: tuple[int, ...], box: Regions) -> NDArray[Any]:
+        full_key = (key, cell, stamp(cell) if stamp is not None else None)
+        return shared_cache().get(full_key, partial(_decoded, fetch, box))
+
+    return assemble(index, chunks, shape, dtype, kept)
+
+
+def assemble(
+    index: Regions,
+    chunks: tuple[int, ...],
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    load: Callable[[tuple[int, ...], Regions], NDArray[Any]],
+) -> NDArray[Any]:
+    """Return a part of a chunked array, put together from the chunks that it touches.
+
+    Parameters
+    ----------
+    index
+        One slice an axis, inside `shape`, without steps.
+    chunks, shape, dtype
+        Of the array.
+    load
+        Takes the index of a chunk and the slices of the array that it fills, and returns these voxels.
+    """
     out = np.empty([s.stop - s.start for s in index], dtype)
     cells = [range(s.start // c, -(-s.stop // c)) for s, c in zip(index, chunks, strict=True)]
     for cell in itertools.product(*cells):
         box = tuple(slice(i * c, min((i + 1) * c, n)) for i, c, n in zip(cell, chunks, shape, strict=True))
-        full_key = (key, cell, stamp(cell) if stamp is not None else None)
-        block = shared_cache().get(full_key, partial(_decoded, fetch, box))
+        block = load(cell, box)
         inside = [slice(max(s.start, b.start), min(s.stop, b.stop)) for s, b in zip(index, box, strict=True)]
         take = tuple(slice(i.start - b.start, i.stop - b.start) for i, b in zip(inside, box, strict=True))
         put = tuple(slice(i.start - s.start, i.stop - s.start) for i, s in zip(inside, index, strict=True))

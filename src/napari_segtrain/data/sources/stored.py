@@ -67,6 +67,8 @@ class Stored:
     written
         Returns the boxes of the chunks that were ever written, None when the format does not know; all
         other voxels are zero.
+    joined_reads
+        Whether several chunks are read faster by one call than one after the other.
     path
         File or folder on this machine that holds the voxels, None when there is none.
     notes
@@ -82,6 +84,7 @@ class Stored:
     steps: Mapping[str, float] = field(default_factory=dict)
     unit: str = "pixel"
     written: Callable[[], list[Regions] | None] | None = None
+    joined_reads: bool = False
     path: Path | None = None
     notes: tuple[str, ...] = ()
 

@@ -14,6 +14,7 @@ from ...config import DataError
 from .base import Regions
 from .cache import fetch_chunks
 from .stored import OpenOptions, Stored, check_level, unit_name, usable_step
+from .zarr_chunks import chunk_files
 
 _keys = itertools.count()
 
@@ -124,8 +125,10 @@ def _stored(
     if axes is None:
         axes = _named_dimensions(array)
 
-    fetch: Callable[[Regions], Any] = array.get_basic_selection  # as indexing, without its guesses
     folder = _folder(array)
+    decoding = chunk_files(array, folder)
+    fetch: Callable[[Regions], Any]
+    fetch = array.get_basic_selection if decoding is None else decoding.read  # as indexing, without guesses
     # A painted stroke must be seen: labels are kept only where it shows that a chunk was written again.
     stamp = partial(_stamp, array, folder) if options.labels and folder is not None else None
     if options.cache and (stamp is not None or not options.labels):
@@ -139,7 +142,9 @@ def _stored(
             stamp=stamp,
         )
     written = partial(_written_boxes, array)
-    return Stored(name, shape, array.dtype, fetch, axes, chunks, steps, unit, written, folder)
+    return Stored(
+        name, shape, array.dtype, fetch, axes, chunks, steps, unit, written, decoding is None, folder
+    )
 
 
 def _stamp(array: Any, folder: Path, cell: tuple[int, ...]) -> tuple[int, ...] | None:
