@@ -33,9 +33,12 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
 def test_train_hands_its_values_to_the_workflow(calls: list[tuple[object, ...]]) -> None:
     config = ExperimentConfig().with_overrides({"tr_config.batch_size": 3})
     control = Control()
-    command = Train(config=config.to_dict(), data={"layers": []}, project="p", run_name="x", resume="r")
+    command = Train(
+        config=config.to_dict(), data={"layers": []}, project="p", run_name="x", resume="r", wait=True
+    )
     jobs.WORKFLOW_JOBS.train(command, ignore, control)
-    kwargs = {"run_name": "x", "resume": "r", "preview": True, "emit": ignore, "control": control}
+    kwargs = {"run_name": "x", "resume": "r", "wait": True}
+    kwargs |= {"preview": True, "emit": ignore, "control": control}
     assert calls == [(config, {"layers": []}, "p", kwargs)]
 
 

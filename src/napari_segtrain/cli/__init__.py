@@ -13,6 +13,7 @@ from .data_commands import check, doctor, plan
 from .demo_command import demo
 from .predict_commands import evaluate, predict
 from .preview_commands import preview_augmentation, preview_targets
+from .run_commands import compare, delete, duplicate, follow, retry, runs, stop
 from .train_command import train
 
 app = typer.Typer(
@@ -27,6 +28,13 @@ for command, summary in (
     (train, "Train a network on labelled images."),
     (predict, "Predict images, folders, Zarr stores of any size."),
     (evaluate, "Score a run on a part of its data."),
+    (runs, "List the runs of a project."),
+    (follow, "Print what a run announces, until it ends."),
+    (compare, "Show in what runs differ, and their results."),
+    (retry, "Train a failed run from its begin."),
+    (duplicate, "Make a new run with another's settings."),
+    (stop, "Ask a running run to stop."),
+    (delete, "Delete a run; asks first."),
     (plan, "Show the network, its memory and time."),
     (preview_targets, "Show what the network would be taught, as files."),
     (preview_augmentation, "Show what augmentation makes of a patch, as files."),

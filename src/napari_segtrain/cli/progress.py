@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 from collections.abc import Iterator
@@ -34,10 +35,19 @@ class TerminalProgress:
     """Shows a job's events; itself an `Emit`.
 
     On a terminal a bar moves; elsewhere (a file, a pipe) one line an epoch is written.
+
+    Parameters
+    ----------
+    console
+        Where to.
+    status
+        Show the states of the run too, for those who did not start it.
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, *, status: bool = False) -> None:
         self._console = console
+        self._status = status
+        self._waiting = -math.inf
         self._lock = threading.Lock()
         self._pictured = False  # later pictures take the place of the first
         self._bar = Progress(
@@ -65,6 +75,10 @@ class TerminalProgress:
                 self._move(event.fraction, event.seconds_left, event.text)
             elif isinstance(event, events.PredictProgress):
                 self._move(event.fraction, event.seconds_left, f"Predicting {event.record or ''}".strip())
+            elif isinstance(event, events.Waiting):
+                self._wait(event)
+            elif isinstance(event, events.StatusChanged) and self._status:
+                print_lines(self._console, [": ".join(filter(None, (event.status.value, event.message)))])
             elif isinstance(event, events.RunStarted):
                 print_lines(self._console, [f"Run {event.path}"])
             elif isinstance(event, events.EpochDone):
@@ -74,6 +88,15 @@ class TerminalProgress:
                 print_lines(self._console, [f"Picture {event.path}"])
             elif isinstance(event, events.Warned):
                 print_titled(self._console, "Note", "yellow", [event.message])
+
+    def _wait(self, event: events.Waiting) -> None:
+        """Say for whom, and for how long: at once, then every minute, and on a terminal all the time."""
+        waited = describe_seconds(event.seconds)
+        if event.seconds >= self._waiting + 60.0:
+            self._waiting = event.seconds
+            words = f"Waiting for {waited}" if event.seconds >= 60.0 else "Waiting"
+            print_lines(self._console, [f"{words}. {event.message}"])
+        self._bar.update(self._task, completed=0.0, description=f"Waiting for {waited}", left="")
 
     def _move(self, fraction: float, seconds: float | None, text: str) -> None:
         left = describe_seconds(seconds)

@@ -62,6 +62,9 @@ def train(
     resume: Annotated[
         Path | None, typer.Option("--resume", help="Run folder that is continued where it stopped.")
     ] = None,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait for the end of the project's active run, do not refuse.")
+    ] = False,
 ) -> None:
     """Train a network on labelled images."""
     values: dict[str, Any] = {**locals(), "patch_size": sizes(patch_size, "--patch-size")}
@@ -79,15 +82,15 @@ def train(
         if output is not None and not resume.resolve().is_relative_to(output.resolve()):
             raise ConfigError(f"--resume {resume} is no run of the project {output}: leave out -o")
         with _flags_that_fit():
-            result = _resume(resume, input, overrides, stop_after, console)
-        _finish(result, console)
+            result = _resume(resume, input, overrides, stop_after, wait, console)
+        finish(result, console)
         return
     config = load_config(config_path) if config_path is not None else ExperimentConfig()
     config = config.with_overrides(overrides, "command line")
     origin = origin_of(config_path, bool(overrides or loss))
     with _flags_that_fit():
-        result = _start(config, origin, overrides, loss, input, output, stop_after, console)
-    _finish(result, console)
+        result = _start(config, origin, overrides, loss, input, output, stop_after, wait, console)
+    finish(result, console)
 
 
 @contextmanager
@@ -112,6 +115,7 @@ def _start(
     data: Path | None,
     project: Path | None,
     stop_after: int | None,
+    wait: bool,
     console: Console,
 ) -> Any:
     from napari_segtrain import workflow
@@ -134,13 +138,19 @@ def _start(
             overrides={**overrides, **({"loss": ",".join(loss)} if loss else {})},
             origin=origin,
             stop_after=stop_after,
+            wait=wait,
             emit=progress,
             control=control,
         )
 
 
 def _resume(
-    run: Path, data: Path | None, overrides: dict[str, Any], stop_after: int | None, console: Console
+    run: Path,
+    data: Path | None,
+    overrides: dict[str, Any],
+    stop_after: int | None,
+    wait: bool,
+    console: Console,
 ) -> Any:
     from napari_segtrain import workflow
     from napari_segtrain.runs.control import Control
@@ -154,12 +164,13 @@ def _resume(
             data=None if data is None else str(data),
             overrides=overrides,
             stop_after=stop_after,
+            wait=wait,
             emit=progress,
             control=control,
         )
 
 
-def _finish(result: Any, console: Console) -> None:
+def finish(result: Any, console: Console) -> None:
     """Say how the run ended, and exit with the code that belongs to it."""
     lines = [f"{result.status.value}: {result.path}", result.message]
     print_lines(console, [line for line in lines if line])

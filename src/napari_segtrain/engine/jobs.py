@@ -84,6 +84,7 @@ def _train(command: Train, emit: Emit, control: Control) -> None:
             command.project,
             run_name=command.run_name,
             resume=command.resume,
+            wait=command.wait,
             preview=True,
             emit=emit,
             control=control,

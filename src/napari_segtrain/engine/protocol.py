@@ -48,7 +48,9 @@ class Train(Command):
     run_name: str | None = None
     """Name of the new run; chosen from the configuration when None."""
     resume: str | None = None
-    """Folder or checkpoint of the run to go on with, instead of a new one."""
+    """Folder or checkpoint of the run to go on with, instead of a new one. A pending run begins."""
+    wait: bool = False
+    """Wait for the end of a run that is active in the project, instead of being refused."""
 
 
 class Predict(Command):

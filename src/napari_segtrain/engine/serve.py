@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 
-from napari_segtrain.config import SegtrainError
+from napari_segtrain.config import CancelledError, SegtrainError
 from napari_segtrain.runs.control import Control
 from napari_segtrain.runs.events import Event, Finished, Ready, Refused
 from napari_segtrain.runs.info import library_versions
@@ -207,6 +207,8 @@ class Server:
                 self._jobs.preview_augmentation(command, emit, control)
             else:
                 self._jobs.preview_split(command, emit, control)
+        except CancelledError as error:
+            return _ended(command.job, control).replace(message=str(error))
         except SegtrainError as error:
             failed = _failed(command.job, str(error)).replace(fitting=getattr(error, "fitting", None))
         except (Exception, SystemExit) as error:

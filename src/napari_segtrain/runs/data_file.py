@@ -12,7 +12,6 @@ from napari_segtrain.config import RunError
 
 from .atomic import explain_os_error
 from .folder import COPIES, RunFolder
-from .scratch import is_shared
 
 _NAME = "data.json"
 _STORED = ("memmap", "zarr", "file")
@@ -37,6 +36,8 @@ def write_data(run: RunFolder, data: Any) -> None:
     RunError
         When the disk is full or not writable.
     """
+    from .scratch import is_shared  # needs NumPy, which a list of runs can do without
+
     copies = run.scratch / f"{COPIES}-{uuid.uuid4().hex[:8]}"
     old = list(run.scratch.glob(f"{COPIES}-*"))
 

@@ -1,0 +1,213 @@
+"""``segtrain runs``, ``follow``, ``compare``, ``retry``, ``duplicate``, ``stop`` and ``delete``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from napari_segtrain.config import RunError
+from napari_segtrain.runs.compare import compare_runs
+from napari_segtrain.runs.find import find_run
+from napari_segtrain.runs.folder import RunFolder, runs_folder
+from napari_segtrain.runs.info import RunInfo
+from napari_segtrain.runs.states import RunState
+from napari_segtrain.runs.summary import format_seconds
+from napari_segtrain.runs.table import RunRow, run_table
+
+from .options import assignments
+
+EXIT_CODES = {RunState.COMPLETED: 0, RunState.FAILED: 2, RunState.INTERRUPTED: 130}
+"""Exit code of a command that saw the end of a run."""
+
+Run = Annotated[Path, typer.Argument(help="Run folder.")]
+Wait = Annotated[
+    bool,
+    typer.Option("--wait", help="Wait for the end of the active run of the project, instead of refusing."),
+]
+DataNow = Annotated[
+    Path | None, typer.Option("-i", "--input", help="Data folder, when it was moved since training.")
+]
+
+
+def runs(
+    project: Annotated[Path, typer.Argument(help="Project folder.")],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print what run.json says of each, as JSON.")
+    ] = False,
+) -> None:
+    """List the runs of a project: state, epochs, best value, time, start."""
+    if not project.is_dir():
+        raise RunError(f"{project}: there is no such folder; give a project, the folder that holds runs/")
+    if project.name == runs_folder("").name and not runs_folder(project).is_dir():
+        project = project.resolve().parent
+    rows = run_table(project)
+    if as_json:
+        values = [{"path": str(row.run.path), "fault": row.fault, **_plain(row.info)} for row in rows]
+        typer.echo(json.dumps(values, indent=2))
+        return
+    if not rows:
+        typer.echo(f"{project}: no runs yet")
+        return
+    lines = [_cells(row, datetime.now(UTC)) for row in rows]
+    typer.echo("\n".join(aligned([("name", "state", "epoch", "best", "time", "started"), *lines])))
+    for row in rows:
+        if row.fault:
+            typer.echo(f"Note: {row.fault}", err=True)
+
+
+def _plain(info: RunInfo | None) -> dict[str, Any]:
+    return {} if info is None else json.loads(info.model_dump_json())
+
+
+def _cells(row: RunRow, now: datetime) -> tuple[str, ...]:
+    info = row.info
+    if info is None:
+        return row.name, "damaged", "", "", "", ""
+    seconds = info.seconds
+    if info.status is RunState.RUNNING and info.resumed is not None:
+        seconds += max(0.0, (now - info.resumed).total_seconds())
+    return (
+        row.name,
+        info.status.value,
+        f"{info.epoch}/{info.num_epochs}" if info.num_epochs else str(info.epoch),
+        f"{info.best.monitor} {number(info.best.value)}" if info.best else "",
+        format_seconds(seconds) if seconds else "",
+        f"{info.started.astimezone():%Y-%m-%d %H:%M}" if info.started else "",
+    )
+
+
+def follow(run: Annotated[Path, typer.Argument(help="Run folder, or a project with a single run.")]) -> None:
+    """Print what a run has announced and what it announces, until it ends; Ctrl-C leaves it alone.
+
+    Exit codes are those of the training: 0 completed, 2 failed, 130 interrupted.
+    """
+    from napari_segtrain.runs.event_file import EventTail
+    from napari_segtrain.runs.events import Finished
+    from napari_segtrain.runs.follow import follow_file
+
+    from .progress import TerminalProgress
+    from .terminal import make_console, print_lines, print_titled
+
+    folder = find_run(run)
+    console = make_console()
+    tail = EventTail(folder.events_path)
+    end: Finished | None = None
+    with TerminalProgress(console, status=True) as show:
+        for found in follow_file(folder, tail):
+            if found is not None:
+                show(found[0])
+                end = found[0] if isinstance(found[0], Finished) else None
+    if tail.unreadable:
+        words = f"{folder.events_path}: {tail.unreadable} lines are damaged and left out"
+        print_titled(console, "Note", "yellow", [words])
+    if end is not None:
+        print_lines(console, [f"{end.status.value}: {folder.path}", *([end.message] if end.message else [])])
+        sys.exit(EXIT_CODES[RunState(end.status)])
+
+
+def compare(runs: Annotated[list[Path], typer.Argument(help="Two or more run folders.")]) -> None:
+    """Show in which settings runs differ, and their results side by side."""
+    found = compare_runs([find_run(run) for run in runs])
+    for title, table in (("setting", found.settings), ("result", found.metrics)):
+        if title == "setting" and not table:
+            typer.echo("The settings are the same.\n")
+            continue
+        lines = [(name, *map(_text, values)) for name, values in table.items()]
+        typer.echo("\n".join([*aligned([(title, *found.names), *lines]), ""]))
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return number(value)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def number(value: float | None) -> str:
+    """Return a number with as many digits as tell runs apart."""
+    return "undefined" if value is None else f"{value:.6g}"
+
+
+def aligned(rows: list[tuple[str, ...]]) -> list[str]:
+    """Return a line for each row, its columns below each other."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
+def retry(
+    run: Run,
+    input: DataNow = None,
+    wait: Wait = False,
+) -> None:
+    """Train a failed or interrupted run from its begin, in the same folder.
+
+    What the attempt before had written is moved to attempts/ in the run folder. To go on where the run
+    stopped instead: segtrain train --resume RUN.
+    """
+    from napari_segtrain import workflow
+    from napari_segtrain.runs.control import Control
+
+    from .progress import TerminalProgress, stop_on_signal
+    from .terminal import make_console
+    from .train_command import finish
+
+    console = make_console()
+    control = Control()
+    with stop_on_signal(control), TerminalProgress(console) as progress:
+        result = workflow.retry(
+            run, data=None if input is None else str(input), wait=wait, emit=progress, control=control
+        )
+    finish(result, console)
+
+
+def duplicate(
+    run: Run,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A setting to change: section.key=value; may be given again."),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="Name of the new run; by default after what differs.")
+    ] = None,
+) -> None:
+    """Make a new, pending run with the settings and the data of another."""
+    from napari_segtrain.runs.lifecycle import duplicate_run
+
+    new = duplicate_run(find_run(run), name=name, overrides=assignments(set_))
+    where = "" if (new.path / "data.json").is_file() else " -i DATA"
+    typer.echo(f"pending: {new.path}\nbegin it with: segtrain train --resume {new.path}{where}")
+
+
+def stop(run: Run) -> None:
+    """Ask a running run to stop after the batch it is in, with a checkpoint."""
+    from napari_segtrain.runs.lifecycle import stop_run
+
+    folder = find_run(run)
+    stop_run(folder)
+    typer.echo(f"{folder.path} was asked to stop; segtrain follow {folder.path} shows its end")
+
+
+def delete(
+    run: Run,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Delete a run with its checkpoints, predictions excepted; asks first."""
+    from napari_segtrain.runs.lifecycle import delete_run
+
+    folder = RunFolder.open(run)  # a path that only leads to a run is not enough to delete it
+    if not yes:
+        size = sum(path.stat().st_size for path in folder.path.rglob("*") if path.is_file())
+        if not typer.confirm(f"Delete {folder.path} ({size / 2**20:.1f} MiB)? There is no way back"):
+            typer.echo("nothing was deleted")
+            sys.exit(1)
+    delete_run(folder)
+    typer.echo(f"deleted: {folder.path}")
