@@ -1,6 +1,11 @@
 """Fixtures that several rooms use: small synthetic data sets and experiments that train in seconds."""
 
+import os
 import signal
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # The workers share the processor; set before torch reads it, and for the processes that tests start.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import hypothesis
 import numpy as np

@@ -389,7 +389,7 @@ def test_a_trainer_of_a_run_has_the_callbacks_of_a_run(make_experiment) -> None:
     trainer = build_trainer(made.run.path, config)
     kinds = [type(callback) for callback in trainer.callbacks]
     assert {RowWriter, CheckpointCallback, EarlyStop, ControlCallback} <= set(kinds)
-    assert kinds.index(RowWriter) < kinds.index(CheckpointCallback) < kinds.index(ControlCallback)
+    assert kinds.index(CheckpointCallback) < kinds.index(RowWriter) < kinds.index(ControlCallback)
     assert trainer.max_epochs == 2
     assert trainer.check_val_every_n_epoch == 2
     assert Path(trainer.default_root_dir) == made.run.path

@@ -41,6 +41,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if not item.path.is_relative_to(HERE):
             continue
+        item.add_marker(pytest.mark.xdist_group("widgets"))  # one viewer serves them all
         for message in THIRD_PARTY:
             item.add_marker(pytest.mark.filterwarnings(f"ignore:{re.escape(message)}:DeprecationWarning"))
         if item.get_closest_marker("gui") and not screen:

@@ -63,6 +63,21 @@ def test_a_folder_becomes_a_finished_run(disc_folder, tiny_experiment, tmp_path,
     assert json.loads((result.path / "data.json").read_text()) == str(tmp_path / "data")
 
 
+def test_the_same_seed_gives_the_same_weights_whatever_was_there_before(
+    disc_folder, tiny_experiment, tmp_path
+):
+    """The second run finds a cache of the first and needs no imports; the third replays a run's folder."""
+    config, data = tiny_experiment(**{"model_config.dropout": 0.3}), disc_folder(count=2)
+    first = workflow.train(config, data, tmp_path / "P").path
+    torch.randn(3)
+    second = workflow.train(config, data, tmp_path / "P").path
+    replayed = workflow.train(first / "config.yaml", data, tmp_path / "Q").path
+    for other in (second, replayed):
+        torch.testing.assert_close(weights(first), weights(other), rtol=0, atol=0)
+    another = workflow.train(config.with_overrides({"tr_setup.seed": 1}), data, tmp_path / "Q").path
+    assert not torch.equal(*(next(iter(weights(run).values())) for run in (first, another)))
+
+
 def test_an_experiment_is_a_value_a_dictionary_or_a_file(disc_folder, tiny_experiment, tmp_path):
     data, config = disc_folder(count=2), tiny_experiment(**{"tr_config.num_epochs": 1})
     file = tmp_path / "experiment.yaml"

@@ -39,7 +39,7 @@ from .data import SegtrainDataModule
 from .fit import FitResult, memory_explained, result_of, run_loop, smaller_size
 from .memory import free_memory
 from .module import SegmentationModule
-from .randomness import seed_everything
+from .randomness import random_states, seed_everything
 from .resolve import ResolvedExperiment, resolve, settle
 from .trainer import build_callbacks, build_trainer
 
@@ -137,6 +137,10 @@ class Experiment:
         if checkpoint is not None:
             restore_training_state(module, checkpoint)
             restore_rows(run, module)
+        else:
+            # How much is drawn up to the first batch differs: by imports, by indices found in a cache.
+            seed_everything(config.tr_setup.seed)
+            module.pending_random_states = random_states()
         control = control if control is not None else Control()
         experiment = cls(config, resolved, run, module, data, emit, control)
         experiment._write(data, dataset)

@@ -75,14 +75,15 @@ def build_callbacks(
 ) -> list[pl.Callback]:
     """Return the callbacks of a training, in the order in which they have to act.
 
-    Of an epoch's end: its losses are judged, its row is written, then its checkpoints, then followers
-    hear of it; then limits and requests decide whether there is a next one.
+    Of an epoch's end: its losses are judged, its checkpoints are written, then its row (a process that is
+    killed in between leaves no row that no checkpoint knows), then followers hear of it; then limits and
+    requests decide whether there is a next one.
     """
     tr = config.tr_config
     control = control if control is not None else Control()
     ending = ending if ending is not None else Ending()
     checkpoints = CheckpointCallback(run, config.tr_setup.model_name, tr.keep_checkpoints, emit)
-    callbacks: list[pl.Callback] = [NanGuard(), RowWriter(run), checkpoints, Announcer(emit, tr.num_epochs)]
+    callbacks: list[pl.Callback] = [NanGuard(), checkpoints, RowWriter(run), Announcer(emit, tr.num_epochs)]
     curves = TensorBoardCallback(run.tensorboard) if tensorboard else None
     if curves is not None:
         callbacks.append(curves)

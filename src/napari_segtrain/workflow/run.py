@@ -332,14 +332,15 @@ def _execute(
             write(event)
             emit(event)
 
+        if where is not None:
+            # Before the run is marked as running, so that from then on it can be resumed at any instant.
+            write_data(run, where)
         begun = run.set_state(RunState.RUNNING, extend=extend)
         log_start(run, dataset, resumed)
         tell(begun)
         if reviewed.report.warnings:
             tell(Warned(message=list_sentences(reviewed.report.warnings, "notes on the data")))
         try:
-            if where is not None:
-                write_data(run, where)
             experiment = Experiment.prepare(config, dataset, run, tell, control, resume=resumed)
             shown = LivePreview(experiment, dataset, tell, control) if preview else None
             result = experiment.fit(control, preview=shown, stop_after=stop_after)
