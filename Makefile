@@ -9,7 +9,7 @@ demo: setup
 	@$(bin)/segtrain demo $(if $(DISPLAY)$(WAYLAND_DISPLAY),--view)
 
 test: setup lint
-	@tools/with-display.sh $(bin)/python -m pytest
+	@tools/with-display.sh $(bin)/python -m pytest -n 2 --dist loadgroup
 
 lint: setup
 	@$(bin)/ruff format --check .
