@@ -146,6 +146,35 @@ def test_a_disk_that_fills_while_training(run, small, disc_folder, tmp_path, mon
     assert run("train", "--resume", folder)[0] == 0
 
 
+def test_a_disk_that_is_full_for_a_while_costs_a_checkpoint_and_no_training(
+    run, small, disc_folder, tmp_path, monkeypatch
+):
+    """Nothing can be written at the end of the second epoch; the best is what is on the disk."""
+    from napari_segtrain.runs import load_checkpoint
+
+    save, seen = __import__("torch").save, []
+
+    def save_some(value, file, *rest, **options):
+        if value["epoch"] == 2:
+            seen.append(next((tmp_path / "P" / "runs").glob("[a-z]*/checkpoints/last.ckpt")))
+            assert load_checkpoint(seen[0])["epoch"] == 1
+            full_disk()
+        return save(value, file, *rest, **options)
+
+    monkeypatch.setattr("torch.save", save_some)
+    arguments = ["train", "-i", disc_folder(count=2), "-o", tmp_path / "P", "--config-path", small]
+    code, out, err = run(*arguments, "--num-epochs", 3)
+    assert code == 0
+    assert "No space left on device" in out + err
+    assert "The training goes on, and the next epoch tries again" in out + err
+    made = RunFolder.open(seen[0].parents[1])
+    info = made.read_info()
+    assert (info.status, info.epoch, len(made.read_metrics())) == (RunState.COMPLETED, 3, 3)
+    assert any("No space left" in warning for warning in info.warnings)
+    assert load_checkpoint(made.checkpoints / "last.ckpt")["epoch"] == 3
+    assert load_checkpoint(made.checkpoints / "best.ckpt")["epoch"] == info.best.epoch
+
+
 def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_checkpoint(
     run, small, disc_folder, tmp_path, monkeypatch
 ):

@@ -3,6 +3,7 @@
 from .atomic import (
     atomic_writer,
     dump_json,
+    explain_os_error,
     give_another_name,
     plain,
     read_json,
@@ -129,6 +130,7 @@ __all__ = [
     "delete_run",
     "dump_json",
     "duplicate_run",
+    "explain_os_error",
     "find_checkpoint",
     "find_run",
     "follow_run",

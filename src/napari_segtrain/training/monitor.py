@@ -37,10 +37,12 @@ class Monitor:
         self.best_epoch = 0
         self.waited = 0
         self.improved = False
+        self._before: dict[str, Any] = self.state_dict()
 
     def update(self, row: Mapping[str, Any]) -> None:
         """Look at the row of an epoch; one without the value, or without a number, changes nothing."""
         value = row.get(self.name)
+        self._before = self.state_dict()
         self.improved = False
         if value is None:
             return
@@ -54,6 +56,12 @@ class Monitor:
             self.best, self.best_epoch, self.waited, self.improved = number, int(row["epoch"]), 0, True
         else:
             self.waited += 1
+
+    def take_back(self) -> None:
+        """Forget that the latest row was the best one: its weights could not be kept."""
+        if self.improved:
+            self.load_state_dict(self._before)
+            self.improved = False
 
     def state_dict(self) -> dict[str, Any]:
         """Return what `load_state_dict` goes on from."""

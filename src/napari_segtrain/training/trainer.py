@@ -83,7 +83,8 @@ def build_callbacks(
     control = control if control is not None else Control()
     ending = ending if ending is not None else Ending()
     checkpoints = CheckpointCallback(run, config.tr_setup.model_name, tr.keep_checkpoints, emit)
-    callbacks: list[pl.Callback] = [NanGuard(), checkpoints, RowWriter(run), Announcer(emit, tr.num_epochs)]
+    rows, announcer = RowWriter(run, emit), Announcer(emit, tr.num_epochs)
+    callbacks: list[pl.Callback] = [NanGuard(), checkpoints, rows, announcer]
     curves = TensorBoardCallback(run.tensorboard) if tensorboard else None
     if curves is not None:
         callbacks.append(curves)

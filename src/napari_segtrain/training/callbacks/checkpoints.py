@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 import lightning.pytorch as pl
 from lightning.fabric.plugins import CheckpointIO
 
+from napari_segtrain.config import RunError
 from napari_segtrain.runs import (
     BEST,
     LAST,
     Checkpoint,
     Emit,
     RunFolder,
+    Warned,
+    explain_os_error,
     give_another_name,
     ignore,
     load_checkpoint,
@@ -26,11 +31,31 @@ from ..module import SegmentationModule
 
 
 class RunCheckpointIO(CheckpointIO):
-    """Lets Lightning write and read checkpoints as the runs' room does: whole, and without code in them."""
+    """Lets Lightning write and read checkpoints as the runs' room does: whole, and without code in them.
+
+    Attributes
+    ----------
+    tolerant
+        Whether a checkpoint that cannot be written is noted in `failure` and not raised, so that all
+        processes of a training get on.
+    failure
+        Why the latest checkpoint was not written; None when it was.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tolerant = False
+        self.failure: RunError | None = None
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Write a checkpoint atomically."""
-        save_checkpoint(Path(path), checkpoint)
+        self.failure = None
+        try:
+            save_checkpoint(Path(path), checkpoint)
+        except RunError as error:
+            if not self.tolerant:
+                raise
+            self.failure = error
 
     def load_checkpoint(
         self, path: Any, map_location: Any = None, weights_only: bool | None = None
@@ -73,25 +98,59 @@ class CheckpointCallback(pl.Callback):
         return self.run.checkpoints / LAST
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: SegmentationModule) -> None:  # type: ignore[override]
-        """Write the checkpoints of the epoch that has just ended."""
+        """Write the checkpoints of the epoch that has just ended.
+
+        A full disk does not end a training that has epochs to come: it is warned of, the older
+        checkpoints stay, and the next epoch tries again.
+        """
         pl_module.finish_epoch()
-        self.save(trainer, pl_module)
-        if not trainer.is_global_zero:
+        more = pl_module.epochs_done < (trainer.max_epochs or 0)
+        try:
+            with self._tolerant(trainer, more):
+                self.save(trainer, pl_module)
+            if trainer.is_global_zero:
+                self._name(pl_module)
+        except (RunError, OSError) as error:
+            if not more:
+                raise
+            # What is on the disk as the best stays the best to beat.
+            pl_module.monitor.take_back()
+            why = explain_os_error(error) if isinstance(error, OSError) else str(error)
+            self.emit(Warned(message=f"{why}. The training goes on, and the next epoch tries again"))
+
+    @contextmanager
+    def _tolerant(self, trainer: pl.Trainer, tolerant: bool) -> Iterator[None]:
+        """Let all processes pass a checkpoint that cannot be written, then raise what was in the way."""
+        io = trainer.strategy.checkpoint_io
+        if not isinstance(io, RunCheckpointIO):
+            yield
             return
-        epoch, folder = pl_module.epochs_done, self.run.checkpoints
+        io.tolerant = tolerant
+        try:
+            yield
+        finally:
+            io.tolerant = False
+        if io.failure is not None:
+            raise io.failure
+
+    def _name(self, module: SegmentationModule) -> None:
+        """Keep the newest checkpoint under the number of its epoch, and as the best where it is."""
+        folder = self.run.checkpoints
         if self.keep:
-            numbered = folder / numbered_name(self.model_name, epoch)
+            numbered = folder / numbered_name(self.model_name, module.epochs_done)
             give_another_name(self.last, numbered)
-            self._tell(numbered, "numbered", pl_module)
+            self._tell(numbered, "numbered", module)
             prune(folder, self.model_name, self.keep)
-        if pl_module.monitor.improved:
+        if module.monitor.improved:
             give_another_name(self.last, folder / BEST)
-            self._tell(folder / BEST, "best", pl_module)
+            self._tell(folder / BEST, "best", module)
 
     def save(self, trainer: pl.Trainer, module: SegmentationModule) -> None:
         """Write ``last.ckpt`` with everything as it is now."""
         trainer.save_checkpoint(self.last)
-        if trainer.is_global_zero:
+        io = trainer.strategy.checkpoint_io
+        written = not (isinstance(io, RunCheckpointIO) and io.failure)
+        if trainer.is_global_zero and written:
             self._tell(self.last, "last", module)
 
     def _tell(
