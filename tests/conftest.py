@@ -77,6 +77,7 @@ def tiny_experiment():
                 "num_epochs": 2,
                 "steps_per_epoch": 2,
                 "val_steps": 1,
+                "evaluate_after": "none",
                 "optimizer": {"name": "AdamW", "lr": 0.01},
             },
             "model_config": {"base_features": 4, "blocks_per_stage": [1, 1, 1], "max_poolings": 2},

@@ -90,6 +90,7 @@ def test_every_key_is_read_by_something(reads, disc_folder, disc_image, tiny_exp
     tasks = {kind.__name__: kind(source_target="cells").to_dict() for kind in classes(AuxiliaryTask)}
     targets = {"cells": {"kind": "binary"}, "nuclei": {"kind": "instances", "labels": "cells"}}
     data = {"dataset_config.targets": targets, "dataset_config.augmentation.shear": 0.1}
+    data["tr_config.evaluate_after"] = "held_out"
     config = tiny_experiment(**data, auxiliary_tasks=tasks)
     use_the_program(config, disc_folder(count=2), tmp_path / "P")
     use_alternatives(disc_image)

@@ -11,6 +11,7 @@ SMALL = {
         "num_epochs": 1,
         "steps_per_epoch": 1,
         "val_steps": 1,
+        "evaluate_after": "none",
     },
     "model_config": {"base_features": 4, "blocks_per_stage": [1, 1], "max_poolings": 1},
     "inference_config": {"overlap": 0.0},

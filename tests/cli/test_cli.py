@@ -16,21 +16,40 @@ def test_train_evaluate_predict_from_the_run_folder_alone(run, small, disc_folde
     data, project = disc_folder(count=3), tmp_path / "P"
     split = {part: [{"image": f"im{i}"}] for i, part in enumerate(("train", "val", "test"))}
     (data / "split.json").write_text(json.dumps(split))
-    code, out, _ = run("train", "-i", data, "-o", project, "--config-path", small, "--lr", "0.01")
+    held_out = "--set", "tr_config.evaluate_after=held_out"
+    code, out, _ = run("train", "-i", data, "-o", project, "--config-path", small, "--lr", "0.01", *held_out)
     assert code == 0
     folder = project / "runs" / "lr_0.01"
     assert f"completed: {folder}" in out
     assert "Epoch 1/1" in out
+    assert [f"Scores on {part} (1 image)  cells  dice 0." in out for part in ("train", "val", "test")] == [
+        False,
+        True,
+        True,
+    ]
+    assert f"report: {folder / 'report.html'}" in out
     assert out.count(f"Picture {folder / 'plots' / 'segtrain_debug.png'}") == 1
     assert (folder / "plots" / "segtrain_debug.png").is_file()
     assert RunFolder.open(folder).read_config().tr_config.optimizer.lr == 0.01
 
-    code, out, _ = run("evaluate", folder, "--split", "test")
+    (folder / "report.html").unlink()
+    moved = data.rename(tmp_path / "moved")
+    code, _, err = run("evaluate", folder, "--split", "test")
+    assert (code, "Traceback" in err) == (2, False)
+    code, out, _ = run("evaluate", folder, "--split", "test", "-i", moved, "--which", "last")
     assert code == 0
+    assert json.loads((folder / "evaluation" / "index.json").read_text())["test"]["checkpoint"] == "last.ckpt"
+    assert f"report: {folder / 'report.html'}" in out
+    assert "last.ckpt, epoch 1" in (folder / "report.html").read_text()
+    data = moved.rename(data)
     scores = json.loads((folder / "evaluation" / "test.json").read_text())
     assert set(scores["cells"]) >= {"dice", "iou"}
     assert list(scores["cells"]["images"]) == ["im2"]
     assert "cells" in out
+    (folder / "report.html").unlink()
+    code, out, _ = run("report", folder)
+    assert (code, out.strip()) == (0, str(folder / "report.html"))
+    assert (folder / "report.html").is_file()
 
     code, out, _ = run("predict", folder, "-i", data, "-o", tmp_path / "out")
     assert code == 0
@@ -220,6 +239,7 @@ COMMANDS = [
     "train",
     "predict",
     "evaluate",
+    "report",
     "runs",
     "follow",
     "compare",

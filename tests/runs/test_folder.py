@@ -218,13 +218,15 @@ def test_the_summary_says_what_became_of_the_run(running: RunFolder) -> None:
         epoch=3, num_epochs=50, device="cuda:0", parameters=5_700_000, split={"train": 40, "val": 1},
         images={"train": 4, "val": 2, "test": 1},
         best=Best(epoch=2, monitor="val_loss", value=0.25), final_metrics={"val_nuclei_dice": None},
+        scores={"test/nuclei/dice": 0.875},
     )  # fmt: skip
     running.set_state(RunState.FAILED, reason="nan_loss", message="first line\nsecond line")
     text = (running.path / "summary.txt").read_text()
     for part in (
         "base", "failed (nan loss)", "3/50", "val_loss 0.25 at epoch 2", "cuda:0", "5,700,000",
         "train 40 patches an epoch from 4 images, val 1 patch from 2 images, test 1 image",
-        "val_nuclei_dice: undefined", "message:    first line\n            second line",
+        "val_nuclei_dice: undefined", "test/nuclei/dice: 0.875",
+        "message:    first line\n            second line",
     ):  # fmt: skip
         assert part in text
 

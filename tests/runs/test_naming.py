@@ -30,7 +30,15 @@ BATCH = "tr_config.batch_size"
         ({"network.deep_supervision": True, "network.se": False}, "deep_supervision_on_se_off"),
         ({"tr_config.max_time": None}, "max_time_none"),
         ({"targets.a.weight": 2, "targets.b.weight": 3}, "a_weight_2_b_weight_3"),
-        ({"tr_setup.device": "cpu", "tr_setup.num_workers": 2, "tr_setup.run_name": "x"}, "base"),
+        (
+            {
+                "tr_setup.device": "cpu",
+                "tr_config.evaluate_after": "none",
+                "tr_setup.num_workers": 2,
+                "tr_setup.run_name": "x",
+            },
+            "base",
+        ),
         ({"config_path": "a.yaml", "where": Path("x/y"), "cache_dir": "z"}, "base"),
     ],
 )

@@ -11,7 +11,7 @@ from napari_segtrain.config import CancelledError, SegtrainError
 
 from .data_commands import check, doctor, plan
 from .demo_command import demo
-from .predict_commands import evaluate, predict
+from .predict_commands import evaluate, predict, report
 from .preview_commands import preview_augmentation, preview_targets
 from .run_commands import compare, delete, duplicate, follow, retry, runs, stop
 from .train_command import train
@@ -28,6 +28,7 @@ for command, summary in (
     (train, "Train a network on labelled images."),
     (predict, "Predict images, folders, Zarr stores of any size."),
     (evaluate, "Score a run on a part of its data."),
+    (report, "Write the report.html of a run."),
     (runs, "List the runs of a project."),
     (follow, "Print what a run announces, until it ends."),
     (compare, "Show in what runs differ, and their results."),

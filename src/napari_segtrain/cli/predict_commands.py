@@ -1,4 +1,4 @@
-"""``segtrain predict`` and ``segtrain evaluate``."""
+"""``segtrain predict``, ``segtrain evaluate`` and ``segtrain report``."""
 
 from __future__ import annotations
 
@@ -97,7 +97,9 @@ def predict(
 def evaluate(
     run: Annotated[Path, typer.Argument(help="Run folder.")],
     split: Annotated[str, typer.Option("--split", help="Part of the data: train, val or test.")] = "test",
-    checkpoint: Annotated[str | None, run_flag("inference_config.checkpoint", "--checkpoint")] = None,
+    checkpoint: Annotated[
+        str | None, run_flag("inference_config.checkpoint", "--checkpoint", "--which")
+    ] = None,
     input: Annotated[
         Path | None, typer.Option("-i", "--input", help="Data folder, when it was moved since training.")
     ] = None,
@@ -110,7 +112,7 @@ def evaluate(
     min_size: Annotated[int | None, run_flag("inference_config.min_size", "--min-size")] = None,
     device: Annotated[str, flag("tr_setup.device", "--device")] = "auto",
 ) -> None:
-    """Score a run on a part of its data; writes evaluation/<split>.json and prints a table.
+    """Score a run on a part of its data; prints a table, writes evaluation/ and report.html.
 
     Settings that are not given are those of the run.
     """
@@ -125,7 +127,7 @@ def evaluate(
     control = Control()
     overrides = given(PREDICT_KEYS, locals())
     with stop_on_signal(control), TerminalProgress(console) as progress:
-        report = workflow.evaluate(
+        found = workflow.evaluate(
             run,
             cast(Literal["train", "val", "test"], split),
             data=None if input is None else str(input),
@@ -134,4 +136,17 @@ def evaluate(
             emit=progress,
             control=control,
         )
-    print_lines(console, [report.table(), f"written to {report.path}"])
+    report = workflow.write_report(run)
+    print_lines(console, [found.table(), f"written to {found.path}", f"report: {report}"])
+
+
+def report(
+    run: Annotated[Path, typer.Argument(help="Run folder, of a run in any state.")],
+) -> None:
+    """Write the report.html of a run from what is in its folder, and print where it is.
+
+    Trainings and evaluations write it too; this is for a run whose process was killed, or that still runs.
+    """
+    from napari_segtrain import workflow
+
+    print_lines(make_console(), [str(workflow.write_report(run))])

@@ -86,6 +86,8 @@ class TerminalProgress:
             elif isinstance(event, events.DebugPicture) and not self._pictured:
                 self._pictured = True
                 print_lines(self._console, [f"Picture {event.path}"])
+            elif isinstance(event, events.Scored):
+                print_lines(self._console, _score_lines(event))
             elif isinstance(event, events.Warned):
                 print_titled(self._console, "Note", "yellow", [event.message])
 
@@ -113,6 +115,18 @@ def _epoch_line(event: events.EpochDone) -> str:
     }
     values = "  ".join(f"{key} {value:.4f}" for key, value in shown.items())
     return f"Epoch {event.epoch}/{event.num_epochs}  {values}"
+
+
+def _score_lines(event: events.Scored) -> list[str]:
+    """Return a line an output: its scores on a part of the data."""
+    looked = f"{event.images} image{'' if event.images == 1 else 's'}"
+    if event.share < 1:
+        looked += f", {event.share:.0%} of the voxels"
+    return [
+        f"Scores on {event.split} ({looked})  {name}  "
+        + "  ".join(f"{score} {value:.4f}" for score, value in scores.items() if value is not None)
+        for name, scores in event.scores.items()
+    ]
 
 
 def _is_score(key: str) -> bool:

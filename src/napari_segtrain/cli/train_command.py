@@ -172,7 +172,9 @@ def _resume(
 
 def finish(result: Any, console: Console) -> None:
     """Say how the run ended, and exit with the code that belongs to it."""
+    report = result.path / "report.html"
     lines = [f"{result.status.value}: {result.path}", result.message]
+    lines += [f"report: {report}"] if report.is_file() else []
     print_lines(console, [line for line in lines if line])
     codes = {"completed": 0, "interrupted": 130}
     sys.exit(codes.get(result.status.value, 1))

@@ -107,6 +107,21 @@ class TrConfig(Config):
         ge=0,
         le=1000,
     )
+    evaluate_after: Literal["all", "held_out", "none"] = key(
+        "all",
+        "Scores at the end",
+        "What is scored with the best weights when the training is completed: all parts of the split (train, "
+        "val, test), those held out (val, test), or none. The scores are in the run's report.html and "
+        "evaluation/; segtrain evaluate writes them at any time.",
+    )
+    evaluate_patches: int | None = key(
+        256,
+        "Scored at most",
+        "Of each part, as many voxels as so many patches have are scored at the end, evenly spread where "
+        "there are more; the report says which share it was. Empty: all.",
+        unit="patches",
+        ge=1,
+    )
     loss_on_label_only: bool = key(
         False,
         "Loss on labels only",

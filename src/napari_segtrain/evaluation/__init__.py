@@ -1,6 +1,8 @@
 """Scores of predictions: masks, objects, measured values, and reports of them."""
 
 from .confusion import ConfusionMatrix
+from .figures import draw_confusions
+from .index import INDEX, read_index
 from .measured import ErrorSum, angle_errors, angles, angular_error, mae, value_errors
 from .objects import (
     THRESHOLDS,
@@ -10,7 +12,8 @@ from .objects import (
     object_overlaps,
 )
 from .overlap import OverlapCounts, class_counts, dice, iou, overlap_counts
-from .report import Report, evaluate_image
+from .page import REPORT, write_page
+from .report import MAIN_SCORES, SEPARATING, Report, evaluate_image
 from .scores import (
     ClassScores,
     DirectionScores,
@@ -27,6 +30,10 @@ from .scores import (
 from .shape import SkeletonCounts, hausdorff95, skeleton_counts
 
 __all__ = [
+    "INDEX",
+    "MAIN_SCORES",
+    "REPORT",
+    "SEPARATING",
     "THRESHOLDS",
     "ClassScores",
     "ConfusionMatrix",
@@ -47,12 +54,14 @@ __all__ = [
     "average_precision",
     "class_counts",
     "dice",
+    "draw_confusions",
     "evaluate_image",
     "hausdorff95",
     "iou",
     "mae",
     "object_overlaps",
     "overlap_counts",
+    "read_index",
     "score_classes",
     "score_directions",
     "score_mask",
@@ -60,4 +69,5 @@ __all__ = [
     "score_values",
     "skeleton_counts",
     "value_errors",
+    "write_page",
 ]

@@ -18,7 +18,7 @@ from .confusion import ConfusionMatrix
 from .overlap import Array
 from .scores import Scores, score_classes, score_directions, score_mask, score_objects, score_values
 
-PARTS = ("boundary", "centre_distance")
+SEPARATING = ("boundary", "centre_distance")
 """Encodings that only serve to separate the objects of an instance target; the objects are scored."""
 
 AVERAGED = ("dice", "iou", "cldice")
@@ -26,6 +26,20 @@ AVERAGED = ("dice", "iou", "cldice")
 
 UNPOOLED = "hd95"
 """How scores begin that have no sense for several images counted together."""
+
+MAIN_SCORES = (
+    "dice",
+    "iou",
+    "hd95",
+    "cldice",
+    "ap50",
+    "map",
+    "f1",
+    "accuracy",
+    "mae",
+    "angular_error",
+)
+"""Scores that tables show, where they are defined."""
 
 _COUNTS = ("voxels", "objects", "predicted_objects")
 
@@ -69,7 +83,7 @@ def evaluate_image(
     objects = instances or {}
     for head in heads:
         name = head.name
-        if head.encoding in PARTS or name not in truth or name not in prediction:
+        if head.encoding in SEPARATING or name not in truth or name not in prediction:
             continue
         valid = np.asarray(truth[f"{name}_mask"][0], np.bool_)
         true, predicted = truth[name], prediction[name]
@@ -129,8 +143,7 @@ class Report:
     def table(self, width: int = 110) -> str:
         """Return the summary as a table of text, one row an output."""
         rows = self.to_dict()
-        names = ("dice", "iou", "hd95", "cldice", "ap50", "map", "f1", "accuracy", "mae", "angular_error")
-        shown = [name for name in names if any(row.get(name) is not None for row in rows.values())]
+        shown = [name for name in MAIN_SCORES if any(row.get(name) is not None for row in rows.values())]
         table = Table("target", *(n.replace("_", " ") for n in shown), "images", box=SIMPLE, highlight=False)
         for name, row in rows.items():
             cells = (_text(row.get(score)) for score in shown)

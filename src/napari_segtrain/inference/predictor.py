@@ -163,6 +163,11 @@ class Predictor:
         )
         return cls(trained, torch.device(device))
 
+    @property
+    def source(self) -> Mapping[str, Any]:
+        """Where the weights come from: ``path``, ``run``, ``epoch``, ``timestamp``; empty without a file."""
+        return self._source
+
     def tile_size(self) -> tuple[int, ...]:
         """Return the size of tiles: as configured, rounded up to what the network takes, or the patch's."""
         wanted = self.inference.tile_size

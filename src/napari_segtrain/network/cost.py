@@ -81,6 +81,7 @@ def _prod(values: tuple[int, ...]) -> int:
     return product
 
 
+@lru_cache(maxsize=16)
 def count_flops(plan: NetworkPlan, batch_size: int = 1) -> int:
     """Return the floating-point operations of one forward pass."""
     network, x = _meta(plan, batch_size)

@@ -289,6 +289,22 @@ class Warned(Event):
     """What it is and what to do, for the user."""
 
 
+class Scored(Event):
+    """A part of the data is scored with the best weights; everything found is in the run's ``evaluation``."""
+
+    event: Literal["scored"] = "scored"
+    split: Literal["train", "val", "test"]
+    """The part."""
+    scores: dict[str, dict[str, Number]]
+    """The main scores by name, by output."""
+    images: int
+    """How many images were looked at."""
+    share: float = 1.0
+    """Share of the part's voxels that was looked at."""
+    path: str = ""
+    """The file with all scores."""
+
+
 class Finished(Event):
     """The end of a job; every job has exactly one, and it is its last event."""
 
@@ -392,7 +408,7 @@ class SplitReady(Event):
 AnyEvent = (
     Ready | Refused | EngineDied | StatusChanged | Waiting | RunStarted | EpochStarted | BatchDone | EpochDone
     | Progress | PreviewReady | DebugPicture | LabelsApplied | Checkpoint | Paused | Resumed | Warned
-    | Finished | PredictProgress | PredictDone | TargetsReady | AugmentationReady | SplitReady
+    | Scored | Finished | PredictProgress | PredictDone | TargetsReady | AugmentationReady | SplitReady
 )  # fmt: skip
 
 _ADAPTER: TypeAdapter[AnyEvent] = TypeAdapter(Annotated[AnyEvent, Discriminator("event")])

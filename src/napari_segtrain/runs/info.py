@@ -64,7 +64,9 @@ class RunInfo(Config):
     warnings: tuple[str, ...] = ()
     """What the user was told while it ran, each once."""
     final_metrics: dict[str, Number] = Field(default_factory=dict)
-    """The metrics of the last completed epoch, or of the evaluation after training."""
+    """The metrics of the last completed epoch."""
+    scores: dict[str, Number] = Field(default_factory=dict)
+    """What evaluations found, the latest of each part, by ``"<part>/<output>/<score>"``."""
     device: str | None = None
     """Where it computes."""
     parameters: int | None = None

@@ -14,6 +14,7 @@ _LABELS = {"batch_size": "batch", "num_epochs": "epochs"}
 _FIRST = ("batch", "epochs", "lr")
 _WITHOUT = frozenset(
     {"device", "num_workers", "workers", "run_name", "resume", "project", "data", "input", "output", "format"}
+    | {"evaluate_after", "evaluate_patches"}
 )
 _PATH_ENDINGS = ("_path", "_dir", "_folder", "_file")
 
@@ -25,7 +26,8 @@ def run_name(overrides: Mapping[str, Any]) -> str:
     ----------
     overrides
         Changed settings by their dotted YAML names (``"tr_config.optimizer.lr"``) or by their flags
-        (``"batch-size"``), in any order. Device, workers, paths and the run's own name stay out.
+        (``"batch-size"``), in any order. Device, workers, paths, the run's own name, and what is
+        scored at the end stay out: they change nothing of what is learned.
 
     Returns
     -------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from .info import RunInfo
 from .states import RunState
@@ -26,13 +27,17 @@ def summary_text(info: RunInfo) -> str:
     if info.message:
         lines.append(("message", _indented(info.message)))
     lines += [("warning", _indented(warning)) for warning in info.warnings]
-    scores = [name for name in info.final_metrics if name != "epoch" and not _TERM.search(name)]
-    width = max((len(name) for name in scores), default=0) + 1
-    return "".join(
-        [f"{label + ':':<11} {text}\n" for label, text in lines]
-        + ["\n" if scores else ""]
-        + [f"{name + ':':<{width}} {_number(info.final_metrics[name])}\n" for name in scores]
-    )
+    metrics = {
+        name: v for name, v in info.final_metrics.items() if name != "epoch" and not _TERM.search(name)
+    }
+    blocks = ["".join(f"{label + ':':<11} {text}\n" for label, text in lines)]
+    blocks += [_table(values) for values in (metrics, info.scores) if values]
+    return "\n".join(blocks)
+
+
+def _table(values: Mapping[str, float | int | None]) -> str:
+    width = max(map(len, values)) + 1
+    return "".join(f"{name + ':':<{width}} {_number(value)}\n" for name, value in values.items())
 
 
 def split_words(info: RunInfo) -> str:

@@ -3,6 +3,7 @@
 from .building import planned_split, resolve_again
 from .callbacks import Preview
 from .data import SegtrainDataModule
+from .debug_picture import DebugPatch, ShownHead, render
 from .ema import AveragedWeights
 from .errors import NonFiniteLossError, OutOfMemoryError, StopRequested
 from .experiment import NEEDED, Experiment
@@ -39,6 +40,7 @@ __all__ = [
     "NEEDED",
     "AveragedWeights",
     "Batch",
+    "DebugPatch",
     "Experiment",
     "FitResult",
     "Gradients",
@@ -53,6 +55,7 @@ __all__ = [
     "ResolvedExperiment",
     "SegmentationModule",
     "SegtrainDataModule",
+    "ShownHead",
     "StepInfo",
     "StepOrderError",
     "StopRequested",
@@ -71,6 +74,7 @@ __all__ = [
     "planned_split",
     "prepare_batch",
     "refuse_too_large",
+    "render",
     "resolve",
     "resolve_again",
     "seed_everything",

@@ -13,7 +13,7 @@ from .demo import DemoResult, demo
 from .prediction import Written, load_predictor, predict, predict_files, predict_layer
 from .review import Review, complete_targets, review
 from .run import RunFailedError, RunResult, resume, retry, train
-from .scoring import Evaluation, evaluate
+from .scoring import Evaluation, evaluate, write_report
 from .split_preview import preview_split
 from .target_preview import (
     DerivedTarget,
@@ -52,5 +52,6 @@ __all__ = [
     "share_target_preview",
     "train",
     "write_augmentation_preview",
+    "write_report",
     "write_target_preview",
 ]

@@ -21,7 +21,7 @@ from napari_segtrain.runs import AugmentationReady, PreviewHint
 from napari_segtrain.runs.scratch import Scratch
 from napari_segtrain.training import ResolvedExperiment, planned_split, resolve
 
-from .run import DataSpec
+from .run_data import DataSpec
 from .target_preview import index_of, labelled_record, looked_at, open_labelled, whole
 
 MOST = 64

@@ -15,6 +15,7 @@ from napari_segtrain.runs import (
     RunInfo,
     RunStarted,
     RunState,
+    Scored,
     StatusChanged,
     Warned,
     split_words,
@@ -52,6 +53,10 @@ def log_event(run: RunFolder, event: Event) -> None:
         row = {name: value for name, value in event.row.items() if name != "epoch" and value is not None}
         values = [f"{name} {value:.6g}" for name, value in row.items()]
         logger.info("epoch %d/%d: %s", event.epoch, event.num_epochs, ", ".join(values))
+    elif isinstance(event, Scored):
+        for name, scores in event.scores.items():
+            values = [f"{score} {value:.6g}" for score, value in scores.items() if value is not None]
+            logger.info("scores on %s: %s: %s", event.split, name, ", ".join(values))
     elif isinstance(event, Warned):
         logger.warning(event.message)
     elif isinstance(event, StatusChanged):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import warnings
 from collections.abc import Mapping
@@ -19,7 +18,8 @@ from napari_segtrain.config import (
     as_experiment,
     list_sentences,
 )
-from napari_segtrain.data import PARTS, SPLIT_FILE, Dataset, Split, open_dataset
+from napari_segtrain.data import PARTS, SPLIT_FILE, Dataset, Split
+from napari_segtrain.evaluation import REPORT, write_page
 from napari_segtrain.runs import (
     LAST,
     Best,
@@ -48,14 +48,13 @@ from napari_segtrain.runs import (
 from napari_segtrain.runs import run_name as name_of
 from napari_segtrain.training import NEEDED, Experiment, FitResult, resolve_again
 
+from .after_training import score_run
 from .chronicle import log_event, log_start
 from .preview import LivePreview
 from .review import Review, review
+from .run_data import DataSpec, open_data, where_it_is
 
 logger = logging.getLogger(__name__)
-
-DataSpec = str | Path | Mapping[str, Any] | Dataset
-"""A folder, ``{"layers": […]}``, or a data set that is open already."""
 
 
 class RunFailedError(TrainingError):
@@ -189,7 +188,7 @@ def train(
         lock.rename(run.name)
         run.update_info(changed=dict(overrides or {}))
         run.write_config(reviewed.config)
-        where = _where(data, dataset)
+        where = where_it_is(data, dataset)
         return _execute(run, reviewed, dataset, where, False, stop_after, preview, emit, control)
 
 
@@ -273,7 +272,7 @@ def _go_on(
         dataset = open_data(read_data(run) if data is None else data, config)
         reviewed = review(config, dataset)
         reviewed.report.raise_for_errors()
-        where = None if data is None else _where(data, dataset)
+        where = None if data is None else where_it_is(data, dataset)
         if afresh:
             run = set_back(run)
         has_checkpoint = (run.checkpoints / LAST).is_file()
@@ -290,23 +289,6 @@ def _check_continuation(config: ExperimentConfig, run: RunFolder, dataset: Datas
         split = run.read_as(SPLIT_FILE, Split.from_dict)
         dataset.require([region for part in PARTS for region in split.part(part)])
     resolve_again(config, load_checkpoint(run.checkpoints / LAST, required=NEEDED))
-
-
-def open_data(data: DataSpec, config: ExperimentConfig) -> Dataset:
-    """Return the data set, opened with the configuration unless it is open already."""
-    return data if isinstance(data, Dataset) else open_dataset(data, config.dataset_config)
-
-
-def _where(data: DataSpec, dataset: Dataset) -> Any:
-    """Return where the data is, as plain values; None when it is only in this process' memory."""
-    if isinstance(data, Mapping):
-        try:
-            return json.loads(json.dumps(data))
-        except TypeError:
-            return None
-    folder = Path(dataset.origin)
-    # A folder may be given from anywhere, and the run is opened from somewhere else.
-    return str(folder.resolve()) if folder.exists() else None
 
 
 def _execute(
@@ -358,6 +340,10 @@ def _execute(
             logger.exception("the run failed")
             _end(run, tell, RunState.FAILED, FinishReason.ERROR, f"{type(error).__name__}: {error}")
             raise
+        if result.status is RunState.COMPLETED:
+            device = experiment.resolved.device
+            del experiment, shown  # the network of the training makes room for the one that is scored
+            score_run(run, dataset, device, tell, control)
         message = _last_words(run, result)
         _end(run, tell, result.status, result.reason, message, result)
     return RunResult(
@@ -390,6 +376,14 @@ def _last_words(run: RunFolder, result: FitResult) -> str:
     return ""
 
 
+def _write_report(run: RunFolder) -> None:
+    """Write the page of the run; what goes wrong with it is no fault of the run."""
+    try:
+        write_page(run)
+    except Exception:
+        logger.exception("%s cannot be written", REPORT)
+
+
 def _end(
     run: RunFolder,
     tell: Emit,
@@ -409,6 +403,7 @@ def _end(
         if state is not RunState.FAILED:
             raise
         logger.error("the end of the run cannot be written down: %s", error)
+    _write_report(run)
     ended = {"status": state, "reason": reason, "message": message, "path": str(run.path), "fitting": fitting}
     tell(Finished.model_validate(ended))
 

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
-
-import numpy as np
-import numpy.typing as npt
+from typing import Any
 
 from napari_segtrain.config import ExperimentConfig, RunError
-from napari_segtrain.data import PARTS, SPLIT_FILE, Dataset, Record, Region, Split
-from napari_segtrain.evaluation import Report, Scores, evaluate_image
-from napari_segtrain.inference import (
-    MemorySink,
-    Outcome,
-    PredictionCancelledError,
-    Predictor,
-    instance_parts,
-    separate_instances,
-)
+from napari_segtrain.data import PARTS, SPLIT_FILE, Dataset, Part, Region, Split
+from napari_segtrain.evaluation import Report, write_page
+from napari_segtrain.inference import Predictor
 from napari_segtrain.runs import (
     Control,
     Emit,
@@ -30,17 +23,18 @@ from napari_segtrain.runs import (
     find_run,
     ignore,
     read_data,
-    write_json,
 )
-from napari_segtrain.targets import label_masks, resolve_targets
 from napari_segtrain.training import ResolvedExperiment
 
+from .extremes import Extremes
 from .prediction import load_predictor
 from .review import complete_targets
-from .run import DataSpec, open_data
-from .truth import read_labels, region_deriver
+from .run_data import DataSpec, open_data
+from .score_files import write_scores
+from .scorer import Scorer
 
-Part = Literal["train", "val", "test"]
+Progress = Callable[[float, float | None, str], None]
+"""Told the finished share, the seconds that are left, and the image."""
 
 
 @dataclass(frozen=True)
@@ -50,13 +44,16 @@ class Evaluation:
     Attributes
     ----------
     path
-        ``evaluation/<split>.json`` in the run folder.
+        ``evaluation/<split>.json`` in the run folder; everything else that was written lies beside it.
     report
         What was found.
+    share
+        Share of the part's voxels that was looked at.
     """
 
     path: Path
     report: Report
+    share: float = 1.0
 
     @property
     def scores(self) -> dict[str, dict[str, Any]]:
@@ -122,19 +119,12 @@ def evaluate(
     predictor = load_predictor(run if Path(run).is_file() else folder.path, overrides, device)
     for message in predictor.messages:
         emit(Warned(message=message))
-    scorer = _Scorer(predictor, _resolved(folder), complete_targets(config, dataset))
-    report = Report()
-    for number, region in enumerate(regions):
-        emit(PredictProgress(fraction=number / len(regions), record=region.record))
-        report.add(region.record, scorer.score(dataset.records[region.record], region, control))
-    path = folder.evaluation / f"{split}.json"
-    write_json(path, report.to_dict())
-    emit(PredictProgress(fraction=1.0))
-    return Evaluation(path, report)
 
+    def tell(fraction: float, seconds: float | None, image: str) -> None:
+        emit(PredictProgress(fraction=fraction, seconds_left=seconds, record=image or None))
 
-def _resolved(folder: RunFolder) -> ResolvedExperiment:
-    return folder.read_as("resolved.json", ResolvedExperiment.from_dict)
+    scoring = Scoring(folder, dataset, config, predictor, control)
+    return scoring.score(split, regions, tell)
 
 
 def _regions(folder: RunFolder, dataset: Dataset, split: Part) -> tuple[Region, ...]:
@@ -150,63 +140,134 @@ def _regions(folder: RunFolder, dataset: Dataset, split: Part) -> tuple[Region, 
     return regions
 
 
-class _Scorer:
-    """Predicts a region of an image and compares it with its labels."""
+def write_report(run: str | Path) -> Path:
+    """Write ``report.html`` into a run folder, from whatever is there, and return its path.
 
-    def __init__(self, predictor: Predictor, resolved: ResolvedExperiment, config: ExperimentConfig) -> None:
+    Parameters
+    ----------
+    run
+        The run folder, or a checkpoint in it; of a run in any state.
+
+    Raises
+    ------
+    RunError
+        When there is no run, or the page cannot be written.
+    """
+    return write_page(find_run(run))
+
+
+class Scoring:
+    """Scores parts of a run's data with one network, and writes what it finds into the run folder.
+
+    Parameters
+    ----------
+    folder
+        The run.
+    dataset
+        Its images.
+    config
+        Its experiment.
+    predictor
+        Its network; settings are changed to what scoring needs.
+    control
+        A stop ends it.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        dataset: Dataset,
+        config: ExperimentConfig,
+        predictor: Predictor,
+        control: Control,
+    ) -> None:
+        self._folder = folder
+        self._dataset = dataset
         self._predictor = predictor
-        self._threshold = predictor.inference.threshold
-        # The parts of instance targets are asked for by name: the objects are made from them here.
-        names = tuple(head.name for head in predictor.heads)
-        changes = {"output": "probabilities", "instances": False, "targets": names}
-        self._separation = predictor.inference
-        predictor.inference = predictor.inference.replace(**changes)
-        self._targets = resolve_targets(config, resolved.facts)
-        self._deriver = region_deriver(config, resolved, predictor.heads)
-        self._parts = instance_parts(predictor.heads)
+        self._control = control
+        resolved = folder.read_as("resolved.json", ResolvedExperiment.from_dict)
+        self._scorer = Scorer(predictor, resolved, complete_targets(config, dataset))
+        self._patch = resolved.patch_size
 
-    def score(self, record: Record, region: Region, control: Control) -> dict[str, Scores]:
-        """Return the scores of each output in a region of a record."""
-        sink = MemorySink()
-        outcome = self._predictor.predict_source(
-            record.image,
-            sink,
-            region=region.slices,
-            cancel=lambda: not control.wait_while_paused(),
-        ).outcome
-        if outcome is Outcome.CANCELLED:
-            raise PredictionCancelledError("the evaluation was stopped; there are no scores")
-        labels, masks = read_labels(record, region)
-        cut = region.shape != record.shape
-        truth = self._deriver(labels, masks, record.spacing)
-        objects = {
-            name: (self._true_objects(name, labels[name], cut), self._objects(name, sink.arrays))
-            for name in self._parts
-            if name in labels
+    def score(
+        self, split: Part, regions: Sequence[Region], tell: Progress, most_patches: int | None = None
+    ) -> Evaluation:
+        """Score the regions of a part.
+
+        Parameters
+        ----------
+        split
+            The part.
+        regions
+            All of it.
+        tell
+            Told how far it is.
+        most_patches
+            Look at no more voxels than so many patches have, evenly spread; None is all of them.
+
+        Raises
+        ------
+        PredictionCancelledError
+            When it was stopped; nothing is written.
+        """
+        chosen = spread(regions, self._patch, most_patches)
+        report, extremes = Report(), Extremes(self._scorer, self._patch)
+        total, done, start = _voxels(chosen), 0, time.monotonic()
+        for region in chosen:
+            size, record = math.prod(region.shape), self._dataset.records[region.record]
+
+            def inside(share: float, seconds: float | None) -> None:
+                fraction = min((done + share * size) / total, 1.0)  # noqa: B023 - called in this turn only
+                spent = time.monotonic() - start
+                tell(fraction, spent / fraction - spent if fraction else None, region.record)  # noqa: B023
+
+            inside(0.0, None)
+            scored = self._scorer.score(record, region, self._control, inside)
+            report.add(region.record, scored.scores)
+            extremes.add(record, region, scored)
+            done += size
+        share = total / _voxels(regions)
+        about = {
+            "checkpoint": Path(self._predictor.source["path"]).name,
+            "epoch": self._predictor.source["epoch"],
+            "share": share,
+            "images": len({region.record for region in chosen}),
+            "of_images": len({region.record for region in regions}),
+            "data": self._dataset.origin,
+            "settings": self._predictor.inference.to_dict(),
         }
-        return evaluate_image(
-            self._predictor.heads, truth, sink.arrays, objects, self._threshold, self._predictor.values
-        )
+        spacing = next(iter(self._dataset.records.values())).spacing
+        path = write_scores(self._folder, split, report, extremes, about, spacing)
+        tell(1.0, None, "")
+        return Evaluation(path, report, share)
 
-    def _objects(self, name: str, arrays: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.int32]:
-        parts = self._parts[name]
-        return separate_instances(
-            arrays[parts.foreground][0],
-            None if parts.boundary is None else arrays[parts.boundary][0],
-            None if parts.distance is None else arrays[parts.distance][0],
-            self._separation,
-        )
 
-    def _true_objects(self, name: str, labels: npt.NDArray[Any], cut: bool) -> npt.NDArray[Any]:
-        """Return the painted objects; of one that a cut left in several pieces, each is an object."""
-        foreground, _ = label_masks(labels, self._targets[name])
-        numbers: npt.NDArray[Any] = np.where(foreground, labels, 0)
-        if not cut:
-            return numbers
-        import cc3d
+def spread(regions: Sequence[Region], patch: tuple[int, ...], most_patches: int | None) -> tuple[Region, ...]:
+    """Return regions, or pieces of them, that are evenly spread and have no more voxels than allowed.
 
-        _, compact = np.unique(numbers, return_inverse=True)
-        compact = compact.reshape(labels.shape).astype(np.uint32)
-        connectivity = 8 if labels.ndim == 2 else 26
-        found: npt.NDArray[Any] = cc3d.connected_components(compact, connectivity=connectivity)
-        return found
+    Only where there are too many voxels are regions cut: those larger than a sixteenth of what is allowed,
+    into pieces of whole patches. At least one piece is returned.
+    """
+    if most_patches is None or _voxels(regions) <= most_patches * math.prod(patch):
+        return tuple(regions)
+    limit = most_patches * math.prod(patch)
+    edges = list(patch)
+    while math.prod(edges) * 2 ** len(edges) <= limit // 16:
+        edges = [2 * edge for edge in edges]
+    pieces = [piece for region in regions for piece in _cut(region, edges)]
+    count = max(1, int(len(pieces) * limit / _voxels(regions)))
+    return tuple(pieces[i * len(pieces) // count] for i in range(count))
+
+
+def _cut(region: Region, edges: Sequence[int]) -> list[Region]:
+    """Cut a region into boxes; what is left at an end belongs to the last one."""
+    boxes: list[tuple[tuple[int, ...], tuple[int, ...]]] = [((), ())]
+    for first, last, edge in zip(region.start, region.stop, edges, strict=True):
+        count = max(1, (last - first) // edge)
+        bounds = [first + n * edge for n in range(count)] + [last]
+        boxes = [((*start, a), (*stop, b)) for start, stop in boxes for a, b in itertools.pairwise(bounds)]
+    return [Region(region.record, start, stop) for start, stop in boxes]
+
+
+def _voxels(regions: Sequence[Region]) -> int:
+    return sum(math.prod(region.shape) for region in regions)

@@ -7,7 +7,7 @@ from napari_segtrain.data import describe_split
 from napari_segtrain.runs import SplitReady
 from napari_segtrain.training import planned_split, resolve
 
-from .run import DataSpec
+from .run_data import DataSpec
 from .target_preview import open_labelled
 
 

@@ -20,7 +20,7 @@ from napari_segtrain.training import ResolvedExperiment, resolve
 
 from .preview import image_layers
 from .review import complete_targets
-from .run import DataSpec, open_data
+from .run_data import DataSpec, open_data
 from .truth import read_labels, region_deriver
 
 MOST_VOXELS = 2**24
