@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -322,24 +323,10 @@ def _execute(
         tell(begun)
         if reviewed.report.warnings:
             tell(Warned(message=list_sentences(reviewed.report.warnings, "notes on the data")))
-        try:
+        with _failures_told(run, tell):
             experiment = Experiment.prepare(config, dataset, run, tell, control, resume=resumed)
             shown = LivePreview(experiment, dataset, tell, control) if preview else None
             result = experiment.fit(control, preview=shown, stop_after=stop_after)
-        except SegtrainError as error:
-            logger.exception("the run failed")
-            reason = str(getattr(error, "reason", FinishReason.ERROR))
-            fitting = getattr(error, "fitting", None)
-            _end(run, tell, RunState.FAILED, reason, str(error), fitting=fitting)
-            raise RunFailedError(str(error), run.path, fitting) from error
-        except KeyboardInterrupt:
-            message = f"go on with: segtrain train --resume {run.path}"
-            _end(run, tell, RunState.INTERRUPTED, FinishReason.STOPPED, message)
-            raise
-        except Exception as error:
-            logger.exception("the run failed")
-            _end(run, tell, RunState.FAILED, FinishReason.ERROR, f"{type(error).__name__}: {error}")
-            raise
         if result.status is RunState.COMPLETED:
             device = experiment.resolved.device
             del experiment, shown  # the network of the training makes room for the one that is scored
@@ -355,6 +342,27 @@ def _execute(
         metrics=result.rows[-1] if result.rows else {},
         message=message,
     )
+
+
+@contextmanager
+def _failures_told(run: RunFolder, tell: Emit) -> Iterator[None]:
+    """End the run as failed, or interrupted, when the block raises; the exception goes on."""
+    try:
+        yield
+    except SegtrainError as error:
+        logger.exception("the run failed")
+        reason = str(getattr(error, "reason", FinishReason.ERROR))
+        fitting = getattr(error, "fitting", None)
+        _end(run, tell, RunState.FAILED, reason, str(error), fitting=fitting)
+        raise RunFailedError(str(error), run.path, fitting) from error
+    except KeyboardInterrupt:
+        message = f"go on with: segtrain train --resume {run.path}"
+        _end(run, tell, RunState.INTERRUPTED, FinishReason.STOPPED, message)
+        raise
+    except Exception as error:
+        logger.exception("the run failed")
+        _end(run, tell, RunState.FAILED, FinishReason.ERROR, f"{type(error).__name__}: {error}")
+        raise
 
 
 def _note(run: RunFolder, warning: str) -> None:
