@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -103,11 +104,28 @@ def test_single_overflows_of_fp16_are_left_to_the_scaler(make_experiment) -> Non
 # -------------------------------------------------------------------------------- stop and pause
 
 
+def when(true: Callable[[], object], act: Callable[[], object]) -> threading.Thread:
+    """Return a started thread that acts as soon as something is true."""
+
+    def wait() -> None:
+        while not true():
+            time.sleep(0.02)
+        act()
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    return thread
+
+
 def test_pause_waits_and_goes_on(make_experiment) -> None:
     made = make_experiment()
     made.control.pause()
-    timer = threading.Timer(1.0, made.control.resume)
-    timer.start()
+
+    def go_on() -> None:
+        time.sleep(0.5)
+        made.control.resume()
+
+    timer = when(lambda: made.of(Paused), go_on)
     start = time.monotonic()
     result = made.fit()
     wall = time.monotonic() - start
@@ -123,8 +141,7 @@ def test_pause_waits_and_goes_on(make_experiment) -> None:
 
 def test_stop_from_another_thread_ends_soon_and_saves(make_experiment) -> None:
     made = make_experiment(tr_config__num_epochs=100_000)
-    timer = threading.Timer(0.5, made.control.stop)
-    timer.start()
+    timer = when(made.run.read_metrics, made.control.stop)
     start = time.monotonic()
     result = made.fit()
     timer.join()
@@ -137,8 +154,7 @@ def test_stop_from_another_thread_ends_soon_and_saves(make_experiment) -> None:
 def test_stop_during_a_pause_ends(make_experiment) -> None:
     made = make_experiment()
     made.control.pause()
-    timer = threading.Timer(0.2, made.control.stop)
-    timer.start()
+    timer = when(lambda: made.of(Paused), made.control.stop)
     assert made.fit().reason == FinishReason.STOPPED
     timer.join()
     assert made.of(Resumed) == []
@@ -148,8 +164,7 @@ def test_stop_during_a_pause_ends(make_experiment) -> None:
 def test_signals_ask_to_stop_with_a_checkpoint(make_experiment, number: signal.Signals) -> None:
     made = make_experiment(tr_config__num_epochs=100_000)
     before = signal.getsignal(number)
-    timer = threading.Timer(0.5, os.kill, (os.getpid(), number))
-    timer.start()
+    timer = when(made.run.read_metrics, lambda: os.kill(os.getpid(), number))
     result = made.fit()
     timer.join()
     assert (result.status, result.reason) == (RunState.INTERRUPTED, FinishReason.STOPPED)
@@ -209,17 +224,14 @@ def test_previews_see_the_predicting_weights_and_change_nothing(make_experiment)
 
 
 def test_a_preview_that_fails_is_reported_and_given_up(make_experiment) -> None:
-    made = make_experiment(tr_config__num_epochs=200)
+    made = make_experiment(tr_config__num_epochs=10)
     calls: list[int] = []
 
     def preview(module: Any, epoch: int, step: int) -> None:
         calls.append(step)
         raise ValueError("no such layer")
 
-    timer = threading.Timer(1.5, made.control.stop)
-    timer.start()
     made.fit(preview=preview)
-    timer.join()
     assert 1 <= len(calls) <= 3
     assert "no such layer" in made.of(Warned)[0].message
 
@@ -232,11 +244,9 @@ def test_previews_take_no_more_than_their_share_of_the_time(make_experiment) -> 
         calls.append(time.monotonic())
         time.sleep(0.1)
 
-    timer = threading.Timer(1.5, made.control.stop)
-    timer.start()
+    timer = when(lambda: len(calls) >= 3, made.control.stop)
     made.fit(preview=preview)
     timer.join()
-    assert len(calls) >= 2
     assert all(later - earlier >= 0.99 for earlier, later in pairwise(calls))
 
 
