@@ -49,6 +49,18 @@ def test_a_wrong_configuration_is_the_users_error(calls: list[tuple[object, ...]
     assert calls == []
 
 
+@pytest.mark.parametrize(
+    "setup", [{"devices": 2}, {"num_nodes": 2}, {"strategy": "ddp"}, {"device": "cuda:0,cuda:1"}]
+)
+def test_several_devices_never_train_from_napari(
+    calls: list[tuple[object, ...]], setup: dict[str, object]
+) -> None:
+    command = Train(config={"tr_setup": setup}, data="d", project="p")
+    with pytest.raises(ConfigError, match="never from inside napari"):
+        jobs.WORKFLOW_JOBS.train(command, ignore, Control())
+    assert calls == []
+
+
 def test_predict_hands_its_values_to_the_workflow(calls: list[tuple[object, ...]]) -> None:
     control = Control()
     command = Predict(model="m", data="d", output="o", targets=("a",), start=(0,), stop=(4,), instances=True)

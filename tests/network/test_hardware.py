@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -15,6 +17,48 @@ APPLE = Inventory(mps=True, why_no_gpu="there is no NVIDIA GPU")
 
 def test_two_gpus_are_spread_over_with_ddp() -> None:
     assert resolve_hardware(["gpu:0", "gpu:1"], TWO) == Hardware("cuda", (0, 1), "ddp")
+
+
+@pytest.mark.parametrize(
+    ("names", "have", "asked", "accelerator", "devices"),
+    [
+        ("auto", TWO, {"count": 2}, "cuda", (0, 1)),
+        ("cuda", TWO, {"strategy": "ddp"}, "cuda", (0, 1)),
+        ("gpu:1,gpu:0", TWO, {}, "cuda", (0, 1)),
+        ("gpu:1", TWO, {"strategy": "ddp"}, "cuda", (1,)),
+        ("cpu", TWO, {"count": 3}, "cpu", (0, 1, 2)),
+        ("auto", NONE, {"count": 2, "strategy": "ddp"}, "cpu", (0, 1)),
+        ("gpu", NONE, {"strategy": "ddp"}, "cpu", (0,)),
+    ],
+)
+def test_so_many_devices_train_together(
+    names: str, have: Inventory, asked: dict[str, Any], accelerator: str, devices: tuple[int, ...]
+) -> None:
+    found = resolve_hardware(names, have, **asked)
+    assert (found.accelerator, found.devices) == (accelerator, devices)
+    assert found.strategy == ("ddp" if len(devices) > 1 else "auto")
+
+
+@pytest.mark.parametrize(
+    ("names", "have", "asked", "words"),
+    [
+        ("auto", TWO, {"count": 3}, "this machine has 2 GPUs"),
+        ("gpu:0", TWO, {"count": 2}, "device names 1"),
+        ("cpu", TWO, {"strategy": "ddp"}, "how many processes"),
+        ("mps", APPLE, {"count": 2}, "trains alone"),
+    ],
+)
+def test_devices_that_are_not_there_are_refused(
+    names: str, have: Inventory, asked: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ConfigError, match=words):
+        resolve_hardware(names, have, **asked)
+
+
+def test_every_node_has_its_devices() -> None:
+    found = resolve_hardware("cuda", TWO, count=2, num_nodes=3)
+    assert (found.processes, found.strategy) == (6, "ddp")
+    assert found.device_of(1) == torch.device("cuda", 1)
 
 
 def test_gpu_and_processor_drops_the_processor_with_a_message() -> None:

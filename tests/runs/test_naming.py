@@ -39,6 +39,7 @@ BATCH = "tr_config.batch_size"
             },
             "base",
         ),
+        ({"tr_setup.devices": 2, "tr_setup.num_nodes": 3, "tr_setup.strategy": "ddp"}, "base"),
         ({"config_path": "a.yaml", "where": Path("x/y"), "cache_dir": "z"}, "base"),
     ],
 )

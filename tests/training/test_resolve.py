@@ -59,8 +59,20 @@ def test_settings_that_are_given_are_kept(tiny_config) -> None:
     assert (resolved.batch_size, resolved.accumulate, resolved.num_workers) == (5, 3, 2)
     assert (resolved.steps_per_epoch, resolved.batches_per_epoch) == (7, 21)
     assert resolved.effective_batch == 15
+    assert resolved.batch_in_words == "5 × 3 accumulated = 15 patches a step"
     assert resolved.device == "cpu"
     assert resolved.parameters > 0
+
+
+def test_the_effective_batch_counts_the_devices_of_all_nodes(tiny_config) -> None:
+    config = tiny_config(2, tr_setup__devices=2, tr_setup__num_nodes=3)
+    resolved = resolve(config, facts(2), NO_GPU)
+    assert resolved.effective_batch == 12
+    assert resolved.batch_in_words == "2 × 6 processes = 12 patches a step"
+    assert ResolvedExperiment.from_dict(resolved.to_dict()).effective_batch == 12
+    on_gpus = resolved.replace(accelerator="cuda", num_nodes=1)
+    assert on_gpus.batch_in_words == "2 × 2 devices = 4 patches a step"
+    assert on_gpus.where == "cuda:0, cuda:1"
 
 
 @pytest.mark.parametrize("ndim", [2, 3])

@@ -73,7 +73,7 @@ def plan(
     lines = (
         f"patch size      {','.join(map(str, made.patch_size))}",
         f"spacing         {','.join(f'{s:g}' for s in made.spacing)}",
-        f"batch size      {resolved.batch_size}",
+        f"batch size      {resolved.batch_in_words}",
         f"input channels  {made.in_channels}",
         f"outputs         {outputs}",
         f"decoders        {len(made.decoders)} ({config.network.decoders})",

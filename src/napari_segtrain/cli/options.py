@@ -26,6 +26,9 @@ TRAIN_KEYS = {
     "model_name": "tr_setup.model_name",
     "run_name": "tr_setup.run_name",
     "device": "tr_setup.device",
+    "devices": "tr_setup.devices",
+    "num_nodes": "tr_setup.num_nodes",
+    "strategy": "tr_setup.strategy",
     "num_workers": "tr_setup.num_workers",
 }
 """Flag of ``segtrain train`` to the key it overrides."""

@@ -80,7 +80,7 @@ class TerminalProgress:
             elif isinstance(event, events.StatusChanged) and self._status:
                 print_lines(self._console, [": ".join(filter(None, (event.status.value, event.message)))])
             elif isinstance(event, events.RunStarted):
-                print_lines(self._console, [f"Run {event.path}"])
+                print_lines(self._console, [f"Run {event.path}", f"{event.device}: {event.batch}"])
             elif isinstance(event, events.EpochDone):
                 print_lines(self._console, [_epoch_line(event)])
             elif isinstance(event, events.DebugPicture) and not self._pictured:

@@ -55,6 +55,9 @@ def train(
     model_name: Annotated[str | None, flag("tr_setup.model_name", "--model-name")] = None,
     run_name: Annotated[str | None, flag("tr_setup.run_name", "--run-name")] = None,
     device: Annotated[str | None, flag("tr_setup.device", "--device")] = None,
+    devices: Annotated[int | None, flag("tr_setup.devices", "--devices")] = None,
+    num_nodes: Annotated[int | None, flag("tr_setup.num_nodes", "--num-nodes")] = None,
+    strategy: Annotated[str | None, flag("tr_setup.strategy", "--strategy")] = None,
     num_workers: Annotated[int | None, flag("tr_setup.num_workers", "--num-workers")] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Any other key: section.key=value; may be given again.")
@@ -172,6 +175,8 @@ def _resume(
 
 def finish(result: Any, console: Console) -> None:
     """Say how the run ended, and exit with the code that belongs to it."""
+    if not result.leads:
+        sys.exit()
     report = result.path / "report.html"
     lines = [f"{result.status.value}: {result.path}", result.message]
     lines += [f"report: {report}"] if report.is_file() else []

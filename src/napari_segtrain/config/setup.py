@@ -13,6 +13,9 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Switch = Literal["auto", "on", "off"]
 
 
+_DEVICE = r"(auto|cpu|mps|(cuda|gpu)(:\d+)?)"
+
+
 class TrSetup(Config):
     """Name, randomness, hardware."""
 
@@ -41,9 +44,32 @@ class TrSetup(Config):
         "auto",
         "Device",
         "Where to compute: auto takes the first GPU, else the processor. A device that is absent "
-        "is replaced by the processor, with a message.",
-        pattern=r"^(auto|cpu|mps|(cuda|gpu)(:\d+)?)$",
+        "is replaced by the processor, with a message. Several, such as cuda:0,cuda:1, train together.",
+        pattern=rf"^{_DEVICE}( *, *{_DEVICE})*$",
         level="common",
+    )
+    devices: int | None = key(
+        None,
+        "Devices",
+        "How many GPUs of this machine (of each node) train together: a process each, with its own batch. "
+        "With device cpu so many processes share the processor. Empty: as many as device names.",
+        unit="devices",
+        ge=1,
+        le=1024,
+    )
+    num_nodes: int = key(
+        1,
+        "Nodes",
+        "Machines that train together. Each runs the same command, started by SLURM, torchrun or by hand.",
+        unit="nodes",
+        ge=1,
+        le=10_000,
+    )
+    strategy: Literal["auto", "ddp"] = key(
+        "auto",
+        "Strategy",
+        "ddp: every GPU of this machine trains, each in a process of its own, unless devices or device say "
+        "which. auto: ddp where several devices are asked for.",
     )
     precision: Precision = key(
         "auto",

@@ -29,6 +29,10 @@ Batch = dict[str, torch.Tensor]
 Prepared = tuple[Batch, tuple[ImageChange | None, ...]]
 """A batch, and what is still to be done to the image of each of its samples."""
 
+STAND_IN = "image_mask"
+"""Key of a batch that only stands in for one, where a grid does not divide by the processes: nothing in it
+is labelled, and it counts as no patch. No target can have this name."""
+
 LEAST_STEPS, MOST_STEPS = 10, 250
 """Batches of a training epoch when nobody says how many."""
 MOST_VAL_STEPS = 50
@@ -80,7 +84,8 @@ class PatchLoader:
         Asked for the device on which intensities of 3D patches are changed, by the thread that takes a
         batch; its image is there already then. None: the threads that prepare batches change them.
     rank, world_size
-        Number of this process, and how many share an epoch; each takes its part of every batch.
+        Number of this process, and how many share an epoch. Together they go through the samples that one
+        process with batches `world_size` times as large goes through, step by step.
 
     Raises
     ------
@@ -149,6 +154,11 @@ class PatchLoader:
         """Number of patches in an epoch of this process."""
         return self._samples
 
+    @property
+    def all_samples(self) -> int:
+        """Number of patches in an epoch of all processes together."""
+        return self._of
+
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch, from 0, that the next iteration goes through."""
         self.epoch = epoch
@@ -200,11 +210,14 @@ class PatchLoader:
     def _make(self, epoch: int, step: int) -> Prepared:
         first = step * self.batch_size
         numbers = range(first, min(first + self.batch_size, self._samples))
+        beyond = self._number(numbers[-1]) >= self._of
+        if beyond and len(numbers) > 1:
+            numbers, beyond = numbers[:-1], False
         arrays: dict[str, np.ndarray] = {}
         pending = []
         for place, number in enumerate(numbers):
             sample, change = self.dataset.sample(
-                epoch, self._number(number), moved_only=self._device is not None
+                epoch, self._number(number) % self._of, moved_only=self._device is not None
             )
             pending.append(change)
             for name, array in sample.items():
@@ -212,6 +225,8 @@ class PatchLoader:
                     arrays[name] = np.empty((len(numbers), *array.shape), array.dtype)
                 arrays[name][place] = array
         batch = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        if beyond:
+            _stand_in(batch)
         if self._pin:
             batch = {name: tensor.pin_memory() for name, tensor in batch.items()}
         return batch, tuple(pending)
@@ -231,10 +246,18 @@ class PatchLoader:
         """Return the number, over all processes, of this process's sample number `mine`.
 
         Step by step the processes together go through the samples in order. Where a grid does not divide
-        by them, the first patches come again, so that all processes make as many steps.
+        by them, some of the last numbers are beyond its end.
         """
         rank, world_size = self._share
-        return (mine * world_size + rank) % self._of
+        return mine * world_size + rank
+
+
+def _stand_in(batch: Batch) -> None:
+    """Make a batch one that only stands in for one."""
+    for name in batch:
+        if name.endswith("_mask"):
+            batch[name].zero_()
+    batch[STAND_IN] = torch.ones(1, dtype=torch.bool)
 
 
 def _index(

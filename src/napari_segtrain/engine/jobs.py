@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 
-from napari_segtrain.config import ExperimentConfig
+from napari_segtrain.config import ConfigError, ExperimentConfig
 from napari_segtrain.runs.control import Control
 from napari_segtrain.runs.events import Emit
 
@@ -76,10 +76,18 @@ def _warm_up() -> None:
 
 
 def _train(command: Train, emit: Emit, control: Control) -> None:
+    config = ExperimentConfig.parse(command.config)
+    setup = config.tr_setup
+    if (setup.devices or 1) * setup.num_nodes > 1 or setup.strategy == "ddp" or "," in setup.device:
+        raise ConfigError(
+            "tr_setup: several devices train together from the command line only, never from inside napari: "
+            "use segtrain train --devices N, or leave devices, num_nodes and strategy at their defaults and "
+            "name one device"
+        )
     workflow = import_module("napari_segtrain.workflow")
     try:
         workflow.train(
-            ExperimentConfig.parse(command.config),
+            config,
             command.data,
             command.project,
             run_name=command.run_name,

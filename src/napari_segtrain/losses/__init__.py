@@ -12,6 +12,7 @@ from .table import LOSSES, check_loss, create, describe_losses, loss_names, loss
 
 if TYPE_CHECKING:
     from .base import Loss
+    from .joint import joint_batches
     from .multitask import HeadLike, LossResult, MultiTaskLoss, check_heads
 
 _LAZY = {
@@ -20,6 +21,7 @@ _LAZY = {
     "LossResult": "multitask",
     "MultiTaskLoss": "multitask",
     "check_heads": "multitask",
+    "joint_batches": "joint",
 }
 
 
@@ -42,6 +44,7 @@ __all__ = [
     "check_loss",
     "create",
     "describe_losses",
+    "joint_batches",
     "loss_names",
     "loss_settings",
 ]

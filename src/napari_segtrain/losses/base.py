@@ -9,6 +9,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from .joint import fraction_over_processes
+
 
 class Loss(nn.Module, ABC):
     """A scalar that says how far a prediction is from its target where the target is known.
@@ -114,8 +116,9 @@ def masked_mean(values: Tensor, known: Tensor) -> Tensor:
 
     `known` may hold weights; the sum of weights then divides. Without any the result is 0.
     """
-    total = (values * known).sum()
-    return total / _at_least_one_voxel(known.sum() * values.shape[1])
+    total, weight = (values * known).sum(), known.sum() * values.shape[1]
+    total, weight = fraction_over_processes(total, weight)
+    return total / _at_least_one_voxel(weight)
 
 
 def _at_least_one_voxel(weight: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..config import ConfigError, LossConfig
 from .base import Loss
+from .joint import over_processes
 from .supervision import coarser, level_weights
 from .table import check_loss, create
 
@@ -214,7 +215,9 @@ class MultiTaskLoss(nn.Module):
             total = head.weight * loss if total is None else total + head.weight * loss
         if total is None:
             raise ValueError("there is no head to compute a loss for")
-        return LossResult(total, parts, {head.name: batch[f"{head.name}_mask"].any() for head in self.heads})
+        seen = torch.stack([batch[f"{head.name}_mask"].any() for head in self.heads])
+        seen = over_processes(seen.float()) > 0
+        return LossResult(total, parts, dict(zip(self._by_name, seen, strict=True)))
 
     def _source_levels(
         self, head: HeadLike, terms: Sequence[Loss], predictions: Mapping[str, Tensor | Sequence[Tensor]]
@@ -242,7 +245,7 @@ class MultiTaskLoss(nn.Module):
             if config.start_epoch <= epoch
         ]
         # Without a term the head still takes part in the graph, as data-parallel training asks for.
-        total = levels[0].sum() * 0.0 if not active else None
+        total = torch.stack([raw.sum() for raw in levels]).sum() * 0.0 if not active else None
         target, mask = batch[head.name], batch[f"{head.name}_mask"]
         for index, (raw, weight) in enumerate(zip(levels, level_weights(len(levels)), strict=True)):
             if not active:

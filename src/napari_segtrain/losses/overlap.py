@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from .base import Loss, probabilities, require
+from .joint import fraction_over_processes, over_processes
 
 
 def overlap_loss(score: Tensor, labelled: Tensor, include_background: bool) -> Tensor:
@@ -25,14 +26,15 @@ def overlap_loss(score: Tensor, labelled: Tensor, include_background: bool) -> T
     if score.shape[1] > 1 and not include_background:
         score = score[:, 1:]
     counts = (labelled > 0).to(score.dtype)
-    total = ((1 - score) * counts).sum()
-    return total / (counts.sum() * score.shape[1]).clamp_min(1)
+    total, weight = ((1 - score) * counts).sum(), counts.sum() * score.shape[1]
+    total, weight = fraction_over_processes(total, weight)
+    return total / weight.clamp_min(1)
 
 
 def sums(values: Tensor, batch_dice: bool) -> Tensor:
     """Sum ``(B, C, *spatial)`` over space, and over the batch with `batch_dice`: ``(B or 1, C)``."""
     axes = tuple(range(2, values.dim()))
-    return values.sum(dim=(0, *axes)).unsqueeze(0) if batch_dice else values.sum(dim=axes)
+    return over_processes(values.sum(dim=(0, *axes))).unsqueeze(0) if batch_dice else values.sum(dim=axes)
 
 
 def dice_score(

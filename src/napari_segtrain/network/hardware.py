@@ -79,35 +79,62 @@ class Hardware:
     accelerator
         Kind of device.
     devices
-        Indices of the GPUs; ``(0,)`` stands for the processor and for the Apple GPU.
+        Indices of the GPUs of a machine; on the processor and the Apple GPU, numbers of the processes.
     strategy
-        How Lightning spreads the work: ``"auto"`` on one device, ``"ddp"`` on several.
+        How Lightning spreads the work: ``"auto"`` in one process, ``"ddp"`` over several.
     messages
         What the user should know of the choice, a sentence each.
+    num_nodes
+        Machines that train together, each with as many devices.
     """
 
     accelerator: Accelerator
     devices: tuple[int, ...]
     strategy: Literal["auto", "ddp"]
     messages: tuple[str, ...] = ()
+    num_nodes: int = 1
+
+    @property
+    def processes(self) -> int:
+        """Processes that train together, one a device."""
+        return len(self.devices) * self.num_nodes
 
     @property
     def device(self) -> torch.device:
         """The first device."""
+        return self.device_of(0)
+
+    def device_of(self, local_rank: int) -> torch.device:
+        """Return the device of a machine's process with this number."""
         if self.accelerator == "cuda":
-            return torch.device("cuda", self.devices[0])
+            return torch.device("cuda", self.devices[local_rank])
         return torch.device(self.accelerator)
 
 
-def resolve_hardware(devices: str | Sequence[str], inventory: Inventory | None = None) -> Hardware:
+def resolve_hardware(
+    devices: str | Sequence[str],
+    inventory: Inventory | None = None,
+    *,
+    count: int | None = None,
+    num_nodes: int = 1,
+    strategy: Literal["auto", "ddp"] = "auto",
+) -> Hardware:
     """Turn the wanted devices into those that are there.
 
     Parameters
     ----------
     devices
-        Names such as ``["gpu:0", "gpu:1"]``; ``auto`` is the first GPU, else the processor.
+        Names such as ``["gpu:0", "gpu:1"]`` or ``"gpu:0,gpu:1"``; ``auto`` is the first GPU, else the
+        processor.
     inventory
         What the machine has; by default torch is asked.
+    count
+        How many devices train together: the first so many GPUs, or so many processes on the processor.
+        None: as many as are named.
+    num_nodes
+        Machines that train together.
+    strategy
+        ``"ddp"`` takes all GPUs when neither `count` nor a number in `devices` says which.
 
     Returns
     -------
@@ -117,9 +144,9 @@ def resolve_hardware(devices: str | Sequence[str], inventory: Inventory | None =
     Raises
     ------
     ConfigError
-        When `devices` is empty or a name is not a device.
+        When `devices` is empty, a name is not a device, or there are not `count` of them.
     """
-    names = [devices] if isinstance(devices, str) else list(devices)
+    names = devices.split(",") if isinstance(devices, str) else list(devices)
     if not names:
         raise ConfigError("No device selected: choose auto, cpu, mps, cuda or cuda:<number>")
     have = inventory if inventory is not None else Inventory.of_this_machine()
@@ -140,14 +167,48 @@ def resolve_hardware(devices: str | Sequence[str], inventory: Inventory | None =
     if gpus:
         if "cpu" in words:
             messages.append("the processor is left out: GPUs and the processor do not train together")
-        return Hardware("cuda", tuple(sorted(gpus)), "ddp" if len(gpus) > 1 else "auto", tuple(messages))
+        chosen = _several(names, gpus, have, count, strategy)
+        return Hardware("cuda", chosen, _strategy(len(chosen) * num_nodes), tuple(messages), num_nodes)
     if "mps" in words:
         if have.mps:
+            if (count or 1) * num_nodes > 1:
+                raise ConfigError("tr_setup.devices: an Apple GPU trains alone; leave devices and nodes at 1")
             return Hardware("mps", (0,), "auto", tuple(messages))
         messages.append(f"mps was asked for, but {have.why_no_mps}; the processor computes instead")
     elif messages and have.gpus:
         messages.append("the processor computes instead")
-    return Hardware("cpu", (0,), "auto", tuple(messages))
+    if strategy == "ddp" and count is None and num_nodes == 1 and not messages:
+        raise ConfigError(
+            "tr_setup.strategy ddp: on the processor, say how many processes train together (--devices 2), "
+            "or leave strategy at auto"
+        )
+    processes = tuple(range(count or 1))
+    return Hardware("cpu", processes, _strategy(len(processes) * num_nodes), tuple(messages), num_nodes)
+
+
+def _strategy(processes: int) -> Literal["auto", "ddp"]:
+    return "ddp" if processes > 1 else "auto"
+
+
+def _several(
+    names: Sequence[str], gpus: Sequence[int], have: Inventory, count: int | None, strategy: str
+) -> tuple[int, ...]:
+    """Return the GPUs that are meant: those with a number, or the first `count`."""
+    if any(":" in name for name in names):
+        if count is not None and count != len(gpus):
+            raise ConfigError(
+                f"tr_setup.devices: {count} devices are asked for, but device names {len(gpus)} that "
+                f"{'is' if len(gpus) == 1 else 'are'} there ({', '.join(names)}): leave one of the two out"
+            )
+        return tuple(sorted(gpus))
+    wanted = count or (have.gpus if strategy == "ddp" else 1)
+    if wanted > have.gpus:
+        raise ConfigError(
+            f"tr_setup.devices: {wanted} devices are asked for, but this machine has {have.gpus} "
+            f"GPU{'' if have.gpus == 1 else 's'}: give at most that many (each node has its own), or "
+            "--device cpu"
+        )
+    return tuple(range(wanted))
 
 
 def _parse(name: str, have: Inventory) -> tuple[str, int]:

@@ -153,6 +153,8 @@ class RunStarted(Event):
     """Optimizer steps in one epoch."""
     device: str = ""
     """Where it computes, such as ``"cpu"`` or ``"cuda:0"``."""
+    batch: str = ""
+    """Patches in one step of the optimizer, and what makes their number, in words."""
     parameters: int | None = None
     """Trainable numbers in the network."""
     heads: tuple[str, ...] = ()

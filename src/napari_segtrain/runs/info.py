@@ -69,6 +69,8 @@ class RunInfo(Config):
     """What evaluations found, the latest of each part, by ``"<part>/<output>/<score>"``."""
     device: str | None = None
     """Where it computes."""
+    batch: str | None = None
+    """Patches in one step of the optimizer, and what makes their number, in words."""
     parameters: int | None = None
     """Trainable numbers in the network."""
     split: dict[str, int] = Field(default_factory=dict)

@@ -13,7 +13,8 @@ _LONGEST = 80
 _LABELS = {"batch_size": "batch", "num_epochs": "epochs"}
 _FIRST = ("batch", "epochs", "lr")
 _WITHOUT = frozenset(
-    {"device", "num_workers", "workers", "run_name", "resume", "project", "data", "input", "output", "format"}
+    {"device", "devices", "num_nodes", "strategy", "num_workers", "workers", "run_name", "resume", "project"}
+    | {"data", "input", "output", "format"}
     | {"evaluate_after", "evaluate_patches"}
 )
 _PATH_ENDINGS = ("_path", "_dir", "_folder", "_file")

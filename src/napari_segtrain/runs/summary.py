@@ -20,6 +20,7 @@ def summary_text(info: RunInfo) -> str:
         ("epoch", f"{info.epoch}/{info.num_epochs}" if info.num_epochs else str(info.epoch)),
         ("best", _best(info)),
         ("device", info.device or "not chosen yet"),
+        ("batch", info.batch or "not chosen yet"),
         ("parameters", f"{info.parameters:,}" if info.parameters is not None else "no network yet"),
         ("split", split_words(info) or "no split yet"),
         ("time", format_seconds(info.seconds)),

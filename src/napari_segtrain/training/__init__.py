@@ -25,6 +25,7 @@ from .steps import (
     prepare_batch,
     zero_gradients,
 )
+from .team import ALONE, Team, connect
 from .trainer import build_callbacks, build_trainer
 from .values import (
     Batch,
@@ -37,6 +38,7 @@ from .values import (
 )
 
 __all__ = [
+    "ALONE",
     "NEEDED",
     "AveragedWeights",
     "Batch",
@@ -60,12 +62,14 @@ __all__ = [
     "StepOrderError",
     "StopRequested",
     "Stopwatch",
+    "Team",
     "backward_pass",
     "build_callbacks",
     "build_metrics",
     "build_optimizer",
     "build_trainer",
     "calculate_loss",
+    "connect",
     "define_model",
     "forward_pass",
     "initialize_optimizer",

@@ -25,6 +25,7 @@ from .module import SegmentationModule
 from .monitor import Monitor
 from .resolve import ResolvedExperiment, resolve
 from .schedules import Journey
+from .team import ALONE, Team
 
 if TYPE_CHECKING:
     from napari_segtrain.data import Dataset
@@ -61,7 +62,8 @@ def data_of(
     resolved: ResolvedExperiment,
     splits: Split | Sequence[Split],
     split_index: int,
-    cache_dir: Path,
+    cache_dir: Path | None,
+    team: Team = ALONE,
 ) -> SegtrainDataModule:
     """Fit the normalisation where that is still to be done, and build the loaders."""
     split = splits if isinstance(splits, Split) else splits[split_index]
@@ -70,7 +72,14 @@ def data_of(
         resolved = resolved.replace(normalisation=fitted)
     deriver = TargetDeriver(config, resolved.heads, resolved.facts)
     data = SegtrainDataModule(
-        dataset, splits, config, resolved, deriver, split_index=split_index, cache_dir=cache_dir
+        dataset,
+        splits,
+        config,
+        resolved,
+        deriver,
+        split_index=split_index,
+        cache_dir=cache_dir,
+        team=team,
     )
     batches = len(data.loader("train"))
     if data.validates:
@@ -94,12 +103,12 @@ def planned_split(config: ExperimentConfig, dataset: Dataset, resolved: Resolved
 
 
 def network_of(
-    config: ExperimentConfig, resolved: ResolvedExperiment
+    config: ExperimentConfig, resolved: ResolvedExperiment, team: Team = ALONE
 ) -> tuple[MultiTaskUNet, ResolvedExperiment]:
     """Build the network on its device, compiled where that pays or where it was before."""
     # Whatever the data used of the random state, the weights follow from the seed alone.
     torch.manual_seed(config.tr_setup.seed)
-    network = build_network(resolved.plan).to(resolved.device)
+    network = build_network(resolved.plan).to(resolved.hardware.device_of(team.local_rank))
     switch = config.tr_setup.compile
     if resolved.compiled is not None and switch == "auto":
         switch = "on" if resolved.compiled else "off"
@@ -111,7 +120,12 @@ def network_of(
 
 
 def module_of(
-    config: ExperimentConfig, resolved: ResolvedExperiment, network: MultiTaskUNet, *, validates: bool
+    config: ExperimentConfig,
+    resolved: ResolvedExperiment,
+    network: MultiTaskUNet,
+    *,
+    validates: bool,
+    team: Team = ALONE,
 ) -> SegmentationModule:
     """Build the module with losses and optimizer, on the network's device."""
     tr = config.tr_config
@@ -121,7 +135,7 @@ def module_of(
     loss = MultiTaskLoss(resolved.heads, resolved.facts.spacing)
     return SegmentationModule(
         network,
-        loss.to(resolved.device),
+        loss.to(resolved.hardware.device_of(team.local_rank)),
         resolved.heads,
         tr.optimizer,
         tr.scheduler,
@@ -132,6 +146,7 @@ def module_of(
         ema_decay=tr.ema_decay,
         score_every=max(1, (resolved.batches_per_epoch or 1) // _SCORES_AN_EPOCH),
         monitor=Monitor(monitor, tr.mode),
+        team=team,
     )
 
 

@@ -17,6 +17,7 @@ from .monitor import Monitor
 from .randomness import random_states
 from .schedules import Journey
 from .tally import LossTally
+from .team import Team
 from .values import Optimization
 
 HISTORIES = ("train_loss", "val_loss", "train_accuracy", "val_accuracy")
@@ -32,6 +33,7 @@ class InTraining(Protocol):
     journey: Journey
     monitor: Monitor
     train_tally: LossTally
+    team: Team
     rows: list[dict[str, float | int | None]]
     epochs_done: int
     batches_done: int
@@ -57,6 +59,7 @@ def training_state(module: InTraining) -> dict[str, Any]:
     """
     step = module.optimization
     ema = module.ema
+    states = module.team.gather(random_states())
     return {
         "model": dict(module.network.state_dict()) if ema is None else ema.weights(),
         "optimizer": step.optimizer.state_dict(),
@@ -73,7 +76,8 @@ def training_state(module: InTraining) -> dict[str, Any]:
         "journey": module.journey.state_dict(),
         "rows": [dict(row) for row in module.rows],
         "histories": {name: [row.get(name) for row in module.rows] for name in HISTORIES},
-        "random_states": random_states(),
+        "random_states": states[0],
+        "random_states_of_others": states[1:],
         "timestamp": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
@@ -109,13 +113,20 @@ def restore_training_state(module: InTraining, checkpoint: Mapping[str, Any]) ->
         module.epochs_done = int(checkpoint["epoch"])
         module.batches_done = int(checkpoint["batch"])
         module.last_rate = float(checkpoint["learning_rate"])
-        module.pending_random_states = checkpoint["random_states"]
+        module.pending_random_states = _own_random_states(module.team, checkpoint)
     except KeyError as error:
         raise RunError(
             f"the checkpoint lacks {error}, so that training cannot go on from it; it can still predict"
         ) from None
     except RuntimeError as error:
         raise RunError(f"the checkpoint does not fit the network: {error}") from None
+
+
+def _own_random_states(team: Team, checkpoint: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the random state of this process; None for one that was not there when it was written."""
+    states = [checkpoint["random_states"], *checkpoint.get("random_states_of_others", ())]
+    found: Mapping[str, Any] | None = states[team.rank] if team.rank < len(states) else None
+    return found
 
 
 def _restore_optimization(module: InTraining, checkpoint: Mapping[str, Any]) -> None:

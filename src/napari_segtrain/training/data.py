@@ -18,6 +18,7 @@ from napari_segtrain.runs import LabelChange
 from napari_segtrain.targets import TargetDeriver
 
 from .resolve import ResolvedExperiment
+from .team import ALONE, Team
 
 if TYPE_CHECKING:
     from napari_segtrain.data import Dataset
@@ -74,6 +75,8 @@ class SegtrainDataModule(pl.LightningDataModule):
         Which of the splits.
     cache_dir
         Keeps patch indices for the next time; None for not.
+    team
+        The processes that share every batch.
 
     Raises
     ------
@@ -91,6 +94,7 @@ class SegtrainDataModule(pl.LightningDataModule):
         *,
         split_index: int = 0,
         cache_dir: Path | None = None,
+        team: Team = ALONE,
     ) -> None:
         super().__init__()
         self.splits = (splits,) if isinstance(splits, Split) else tuple(splits)
@@ -109,6 +113,7 @@ class SegtrainDataModule(pl.LightningDataModule):
         self._dataset = dataset
         self._deriver = deriver
         self._cache_dir = cache_dir
+        self._team = team
         self._loaders: dict[Part, PatchLoader] = {}
 
     def loader(self, part: Part) -> PatchLoader:
@@ -138,6 +143,8 @@ class SegtrainDataModule(pl.LightningDataModule):
                 facts=resolved.facts,
                 cache_dir=self._cache_dir,
                 device=(lambda: self.device()) if train and resolved.augment_on_gpu else None,
+                rank=self._team.rank,
+                world_size=self._team.size,
             )
         return self._loaders[part]
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import lightning.pytorch as pl
 import torch
 
 from napari_segtrain.config import ExperimentConfig
 from napari_segtrain.data.records import PARTS, Split
-from napari_segtrain.network.hardware import Hardware
 from napari_segtrain.runs import (
     LAST,
     Control,
@@ -41,6 +40,7 @@ from .memory import free_memory
 from .module import SegmentationModule
 from .randomness import random_states, seed_everything
 from .resolve import ResolvedExperiment, resolve, settle
+from .team import ALONE, Team
 from .trainer import build_callbacks, build_trainer
 
 if TYPE_CHECKING:
@@ -70,6 +70,10 @@ class Experiment:
         Where events go.
     control
         Requests to stop, to pause, to take painted labels.
+    team
+        The processes that train it together.
+    resumed_from
+        The checkpoint that it goes on from; None for a new run.
     """
 
     config: ExperimentConfig
@@ -79,6 +83,8 @@ class Experiment:
     data: SegtrainDataModule
     emit: Emit
     control: Control
+    team: Team = ALONE
+    resumed_from: Path | None = None
 
     @classmethod
     def prepare(
@@ -92,6 +98,7 @@ class Experiment:
         resume: bool | Path = False,
         splits: Split | Sequence[Split] | None = None,
         split_index: int = 0,
+        team: Team = ALONE,
     ) -> Self:
         """Build everything in its order: seed, data, loaders, network, optimizer, losses, resume.
 
@@ -111,13 +118,15 @@ class Experiment:
             True goes on from the run's last checkpoint, a path from that one.
         splits, split_index
             One split or several, and which of them; by default the run's own, else a new one.
+        team
+            The processes that train it together, of which this one leads; the others `join` it.
 
         Raises
         ------
         SegtrainError
             When configuration, data or checkpoint cannot work as they are.
         """
-        checkpoint = None
+        checkpoint = where = None
         if resume:
             where = resume if isinstance(resume, Path) else run.checkpoints / LAST
             checkpoint = load_checkpoint(where, required=NEEDED)
@@ -125,10 +134,10 @@ class Experiment:
         resolved = resolve(config, dataset) if checkpoint is None else resolve_again(config, checkpoint)
         if splits is None:
             splits = choose_splits(config, dataset, run, resolved, resumed=checkpoint is not None)
-        data = data_of(config, dataset, resolved, splits, split_index, run.project / "cache")
+        data = data_of(config, dataset, resolved, splits, split_index, run.project / "cache", team)
         with memory_explained(config, data.resolved):
             network, resolved = network_of(config, data.resolved)
-            module = module_of(config, resolved, network, validates=data.validates)
+            module = module_of(config, resolved, network, validates=data.validates, team=team)
         config = settle(config, resolved)
         module.description = describe(config, resolved)
         data.position = lambda: (module.epochs_done, module.batches_done)
@@ -142,20 +151,64 @@ class Experiment:
             seed_everything(config.tr_setup.seed)
             module.pending_random_states = random_states()
         control = control if control is not None else Control()
-        experiment = cls(config, resolved, run, module, data, emit, control)
+        experiment = cls(config, resolved, run, module, data, emit, control, team, where)
         experiment._write(data, dataset)
         return experiment
+
+    def shared(self) -> dict[str, Any]:
+        """Return what the other processes need to `join`, as plain values and a checkpoint."""
+        source = self.resumed_from
+        return {
+            "config": self.config.to_dict(),
+            "resolved": self.resolved.to_dict(),
+            "split": self.data.split.to_dict(),
+            "run": str(self.run.path),
+            "checkpoint": None if source is None else load_checkpoint(source, required=NEEDED),
+        }
+
+    @classmethod
+    def join(cls, shared: Mapping[str, Any], dataset: Dataset, team: Team) -> Self:
+        """Build the same in another process than the one that leads; nothing is written or reported.
+
+        Parameters
+        ----------
+        shared
+            What the leader's `shared` returned.
+        dataset
+            The same images and labels.
+        team
+            The processes, of which this one does not lead.
+        """
+        config = ExperimentConfig.parse(shared["config"])
+        resolved = ResolvedExperiment.from_dict(shared["resolved"])
+        run = RunFolder(Path(shared["run"]))
+        seed_everything(config.tr_setup.seed)
+        # The leader has indexed the patches already.
+        cache = run.project / "cache"
+        splits = Split.from_dict(shared["split"])
+        data = data_of(config, dataset, resolved, splits, 0, cache if cache.is_dir() else None, team)
+        with memory_explained(config, resolved):
+            network, resolved = network_of(config, resolved, team)
+            module = module_of(config, resolved, network, validates=data.validates, team=team)
+        data.position = lambda: (module.epochs_done, module.batches_done)
+        data.device = lambda: next(network.parameters()).device
+        # The weights began the same everywhere; what is random in the network from here on is not the same.
+        seed_everything(team.own_seed(config.tr_setup.seed))
+        if shared["checkpoint"] is not None:
+            restore_training_state(module, shared["checkpoint"])
+        return cls(config, resolved, run, module, data, ignore, Control(), team)
 
     def _write(self, data: SegtrainDataModule, dataset: Dataset) -> None:
         """Write what the run starts from, and say what the user should know."""
         self.run.write_config(self.config)
         self.run.write_json("resolved.json", self.resolved.to_dict())
         self.run.write_json("split.json", data.split.to_dict())
-        sizes = {part: data.loader(part).samples for part in ("train", "val") if data.split.part(part)}
+        sizes = {part: data.loader(part).all_samples for part in ("train", "val") if data.split.part(part)}
         named = {part: {region.record for region in data.split.part(part)} for part in PARTS}
         self.run.update_info(
             num_epochs=self.config.tr_config.num_epochs,
-            device=self.resolved.device,
+            device=self.resolved.where,
+            batch=self.resolved.batch_in_words,
             parameters=self.resolved.parameters,
             split=sizes,
             images={part: len(records) for part, records in named.items() if records},
@@ -218,8 +271,10 @@ class Experiment:
             stop_after=stop_after,
             ending=ending,
             tensorboard=tensorboard,
+            leads=self.team.leads,
         )
-        self._announce()
+        if self.team.leads:
+            self._announce()
         self.module.network.train()
         try:
             with memory_explained(self.config, self.resolved):
@@ -229,12 +284,11 @@ class Experiment:
         return result_of(self.run, self.module, reason)
 
     def _trainer(self, callbacks: Sequence[pl.Callback]) -> pl.Trainer:
-        resolved = self.resolved
-        strategy: Literal["auto", "ddp"] = "ddp" if len(resolved.devices) > 1 else "auto"
         return build_trainer(
             self.run,
             self.config,
-            hardware=Hardware(resolved.accelerator, resolved.devices, strategy),
+            hardware=self.resolved.hardware,
+            team=self.team,
             callbacks=callbacks,
             epochs_done=self.module.epochs_done,
             validates=self.data.validates,
@@ -253,7 +307,8 @@ class Experiment:
                 num_epochs=self.config.tr_config.num_epochs,
                 first_epoch=self.module.epochs_done + 1,
                 steps_per_epoch=resolved.steps_per_epoch,
-                device=resolved.device,
+                device=resolved.where,
+                batch=resolved.batch_in_words,
                 parameters=resolved.parameters,
                 heads=tuple(head.name for head in resolved.heads),
                 smaller=smaller_size(self.config, resolved, room) if killable else None,

@@ -71,8 +71,9 @@ def run_loop(
     SegtrainError
         When the training fails in a way that the user can change.
     """
-    if control.stopped:
-        return control.stop_reason
+    (stopped,) = module.team.agree(control.stopped)
+    if stopped:
+        return control.stop_reason or FinishReason.STOPPED
     with quiet_lightning(), stop_on_signals(control) as signals:
         trainer.callbacks.extend(signals)  # type: ignore[attr-defined]
         module.journey.stopwatch.start()

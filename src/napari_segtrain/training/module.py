@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch.strategies import ParallelStrategy
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
 from napari_segtrain.config import Optimizer, Schedule
+from napari_segtrain.losses import joint_batches
 from napari_segtrain.network.hardware import Number
 
 from .checkpoint import restore_training_state, training_state
@@ -30,6 +32,7 @@ from .steps import (
     zero_gradients,
 )
 from .tally import TOTAL, LossTally
+from .team import ALONE, Team
 from .values import Batch, Gradients, LossValue, Prediction, StepInfo
 
 Row = dict[str, float | int | None]
@@ -61,6 +64,9 @@ class SegmentationModule(pl.LightningModule):
         Batches between two that count for the scores of training.
     monitor
         Follows the value that decides which epoch is best.
+    team
+        The processes that train it together. Each has a part of every batch; losses, scores and the
+        gradient are those of the whole batch, and so are the weights the same everywhere.
 
     Attributes
     ----------
@@ -97,8 +103,10 @@ class SegmentationModule(pl.LightningModule):
         ema_decay: float = 0.0,
         score_every: int = 1,
         monitor: Monitor | None = None,
+        team: Team = ALONE,
     ) -> None:
         super().__init__()
+        self.team = team
         self.automatic_optimization = False
         self.network = network
         self.loss = loss
@@ -148,6 +156,7 @@ class SegmentationModule(pl.LightningModule):
         """
         if not batch:
             return
+        self.journey.stopwatch.agree(self.team)
         position = batch_idx % self.accumulate
         group = self._group_size(batch_idx - position)
         prepared = prepare_batch(batch, batch_idx, self.device)
@@ -156,14 +165,16 @@ class SegmentationModule(pl.LightningModule):
         # A compiler works for a minute or so: the first results, and the first preview, do not wait for it.
         run = self.network.forward if self.epochs_done == 0 else None
         prediction = forward_pass(self.network, prepared, self.precision, run=run)
-        loss = calculate_loss(prediction, prepared, self.loss, self.epochs_done)
-        self._gradients = backward_pass(
-            self.optimization,
-            loss,
-            accumulate=position > 0,
-            divide_by=group,
-            backward=self.manual_backward,
-        )
+        with joint_batches(not self.team.alone):
+            loss = calculate_loss(prediction, prepared, self.loss, self.epochs_done)
+        with nullcontext() if position == group - 1 else self._without_exchange():
+            self._gradients = backward_pass(
+                self.optimization,
+                loss,
+                accumulate=position > 0,
+                divide_by=group,
+                backward=self.manual_backward,
+            )
         if position == group - 1:
             self.optimization, self.last_step = optimizer_step(
                 self.optimization, self._gradients, gradient_clip=self.gradient_clip
@@ -172,6 +183,11 @@ class SegmentationModule(pl.LightningModule):
             if self.ema is not None:
                 self.ema.update()
         self._note(loss, prediction, prepared)
+
+    def _without_exchange(self) -> AbstractContextManager[Any]:
+        """Keep the gradients of a batch in this process: they are exchanged with those of the step's last."""
+        strategy = self.trainer.strategy
+        return strategy.block_backward_sync() if isinstance(strategy, ParallelStrategy) else nullcontext()
 
     def _group_size(self, first: int) -> int:
         """Return how many batches share a step with batch `first`: fewer at the end of an epoch."""
@@ -191,12 +207,14 @@ class SegmentationModule(pl.LightningModule):
         """Give the epoch's row to Lightning's own callbacks, such as its early stopping."""
         row = self.finish_epoch()
         values = {name: float(v) for name, v in row.items() if name != "epoch" and v is not None}
-        self.log_dict(values, on_step=False, on_epoch=True)
+        self.log_dict(values, on_step=False, on_epoch=True, sync_dist=not self.team.alone)
 
     def finish_epoch(self) -> Row:
         """Return the row of the epoch that has just ended; more calls return the same row."""
         if self.train_tally.empty:
             return self.rows[-1] if self.rows else {}
+        for tally in () if self.team.alone else (self.train_tally, self.val_tally):
+            tally.share(self.team)
         row: Row = {"epoch": self.epochs_done + 1}
         row.update(_losses("train_", self.train_tally))
         row.update(compute_scores(self.train_metrics))
@@ -205,6 +223,8 @@ class SegmentationModule(pl.LightningModule):
             row.update(_losses("val_", self.val_tally))
             row.update(compute_scores(self.val_metrics))
         row["learning_rate"] = self.last_rate
+        # What follows from the row, such as an early stop, has to be the same everywhere to the last bit.
+        row = self.team.follow(row)
         self.train_tally.reset()
         self.val_tally.reset()
         self.rows.append(row)
@@ -236,7 +256,8 @@ class SegmentationModule(pl.LightningModule):
         prepared = prepare_batch(batch, batch_idx, self.device)
         # The compiler would translate the network a second time for this mode, for a few batches.
         prediction = forward_pass(self.network, prepared, self.precision, run=self.network.forward)
-        loss = calculate_loss(prediction, prepared, self.loss, self.epochs_done)
+        with joint_batches(not self.team.alone):
+            loss = calculate_loss(prediction, prepared, self.loss, self.epochs_done)
         self.val_tally.add(loss, prepared.size)
         self.val_metrics.update(prediction.outputs, prepared.tensors)
         return prediction.outputs
@@ -275,18 +296,19 @@ class SegmentationModule(pl.LightningModule):
     # ------------------------------------------------------------------------------- plumbing
 
     def metric_states(self) -> dict[str, dict[str, Tensor]]:
-        """Return what the scores of training have counted so far in this epoch."""
+        """Return what the scores of training have counted so far in this epoch, over all processes."""
         return {
-            name: {key: value.detach().cpu() for key, value in metric.metric_state.items()}
+            name: {key: self.team.total(value.detach().cpu()) for key, value in metric.metric_state.items()}
             for name, metric in _members(self.train_metrics)
             if metric.update_called
         }
 
     def load_metric_states(self, states: Mapping[str, Mapping[str, Tensor]]) -> None:
-        """Go on from what `metric_states` returned."""
+        """Go on from what `metric_states` returned; the leader has it all, the others count from 0."""
         for name, metric in _members(self.train_metrics):
             for key, value in states.get(name, {}).items():
-                setattr(metric, key, value.to(self.device))
+                counted = value if self.team.leads else torch.zeros_like(value)
+                setattr(metric, key, counted.to(self.device))
                 metric._update_count = max(1, metric._update_count)
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from napari_segtrain.config import ConfigError, DataFacts, ExperimentConfig, wrong_axes
 from napari_segtrain.data.facts import gather_facts
@@ -50,8 +50,8 @@ class ResolvedExperiment:
         Patches in a batch.
     num_workers
         Threads that prepare batches.
-    accelerator, devices
-        Kind of device, and the indices of GPUs.
+    accelerator, devices, num_nodes
+        Kind of device, and those of one machine; how many machines. See `Hardware`.
     precision
         Number format of the network's arithmetic.
     augment_on_gpu
@@ -82,6 +82,14 @@ class ResolvedExperiment:
     normalisation: Normalisation | None = None
     compiled: bool | None = None
     messages: tuple[str, ...] = ()
+    num_nodes: int = 1
+
+    @property
+    def hardware(self) -> Hardware:
+        """Where it computes."""
+        processes = len(self.devices) * self.num_nodes
+        strategy: Literal["auto", "ddp"] = "ddp" if processes > 1 else "auto"
+        return Hardware(self.accelerator, self.devices, strategy, num_nodes=self.num_nodes)
 
     @property
     def patch_size(self) -> tuple[int, ...]:
@@ -96,7 +104,20 @@ class ResolvedExperiment:
     @property
     def effective_batch(self) -> int:
         """Patches in one step of the optimizer: batch × accumulation × devices."""
-        return self.batch_size * self.accumulate * len(self.devices)
+        return self.batch_size * self.accumulate * self.hardware.processes
+
+    @property
+    def batch_in_words(self) -> str:
+        """The effective batch with what makes it, such as ``"2 × 1 accumulated × 4 devices = 8 patches"``."""
+        parts = [str(self.batch_size)]
+        if self.accumulate > 1:
+            parts.append(f"{self.accumulate} accumulated")
+        if (processes := self.hardware.processes) > 1:
+            parts.append(f"{processes} {'processes' if self.accelerator == 'cpu' else 'devices'}")
+        many = "" if self.effective_batch == 1 else "es"
+        if len(parts) == 1:
+            return f"{parts[0]} patch{many} a step"
+        return f"{' × '.join(parts)} = {self.effective_batch} patch{many} a step"
 
     @property
     def parameters(self) -> int:
@@ -111,7 +132,18 @@ class ResolvedExperiment:
     @property
     def device(self) -> str:
         """Name of the (first) device."""
-        return f"cuda:{self.devices[0]}" if self.accelerator == "cuda" else self.accelerator
+        return str(self.hardware.device)
+
+    @property
+    def where(self) -> str:
+        """Every device, in words."""
+        hardware = self.hardware
+        if hardware.processes == 1:
+            return self.device
+        if self.accelerator == "cuda":
+            names = ", ".join(f"cuda:{index}" for index in self.devices)
+            return names if self.num_nodes == 1 else f"{names} on each of {self.num_nodes} nodes"
+        return f"{self.accelerator}, {hardware.processes} processes"
 
     def replace(self, **changes: Any) -> Self:
         """Return a copy with other values."""
@@ -127,6 +159,7 @@ class ResolvedExperiment:
             "num_workers": self.num_workers,
             "accelerator": self.accelerator,
             "devices": list(self.devices),
+            "num_nodes": self.num_nodes,
             "precision": self.precision,
             "augment_on_gpu": self.augment_on_gpu,
             "accumulate": self.accumulate,
@@ -178,7 +211,10 @@ def resolve(
     plan = plan_network(config, facts, heads, config.tr_config.patch_size)
     # What follows from the patch, such as the scale of distances, follows from the one that is used.
     heads = resolve_heads(_with_patch(config, plan), facts)
-    hardware = resolve_hardware(config.tr_setup.device, inventory)
+    setup = config.tr_setup
+    hardware = resolve_hardware(
+        setup.device, inventory, count=setup.devices, num_nodes=setup.num_nodes, strategy=setup.strategy
+    )
     precision, said = choose_precision(config.tr_setup.precision, hardware)
     on_gpu, why_not = _augment_on_gpu(config, facts.ndim, hardware)
     messages = [*hardware.messages, *said, *why_not, *_rounding(config.tr_config.patch_size, plan)]
@@ -195,6 +231,7 @@ def resolve(
         num_workers=workers if workers is not None else default_workers(),
         accelerator=hardware.accelerator,
         devices=hardware.devices,
+        num_nodes=hardware.num_nodes,
         precision=precision,
         augment_on_gpu=on_gpu,
         accumulate=config.tr_config.accumulate,

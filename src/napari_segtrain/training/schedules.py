@@ -12,6 +12,8 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from napari_segtrain.config import Constant, Poly, Schedule, Step, WarmupCosine
 
+from .team import Team
+
 
 class Stopwatch:
     """Seconds that were spent on training, pauses left out, over all processes of a run.
@@ -28,10 +30,19 @@ class Stopwatch:
         self._spent = spent
         self._now = now
         self._since: float | None = None
+        self._agreed: float | None = None
+
+    def agree(self, team: Team) -> None:
+        """Show the time of the leader's watch until this is called again: it decides the learning rate."""
+        if not team.alone:
+            self._agreed = None
+            (self._agreed,) = team.agree(self.seconds)
 
     @property
     def seconds(self) -> float:
         """Seconds so far."""
+        if self._agreed is not None:
+            return self._agreed
         return self._spent + (0.0 if self._since is None else self._now() - self._since)
 
     def start(self) -> None:
@@ -41,10 +52,12 @@ class Stopwatch:
 
     def pause(self) -> None:
         """Stand still until the next `start`."""
+        self._agreed = None
         self._spent, self._since = self.seconds, None
 
     def add(self, seconds: float) -> None:
         """Count the time that an earlier process spent."""
+        self._agreed = None
         self._spent += seconds
 
 

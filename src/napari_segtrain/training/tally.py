@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .team import Team
 from .values import LossValue
 
 _FLUSH = 256
@@ -32,7 +33,7 @@ class LossTally:
     @property
     def empty(self) -> bool:
         """Whether nothing was added since the last reset."""
-        return self._patches == 0
+        return not self._seen and not self._rows and not self._sums
 
     def add(self, value: LossValue, size: int) -> None:
         """Add the loss of one batch of `size` patches; nothing is copied from the device."""
@@ -54,6 +55,14 @@ class LossTally:
         for name, value in zip(self._names, weighted, strict=True):
             self._sums[name] = self._sums.get(name, 0.0) + value
         self._rows, self._sizes = [], []
+
+    def share(self, team: Team) -> None:
+        """Add what the other processes counted, so that all have the same."""
+        self._flush()
+        others = team.gather((self._sums, self._patches, self.unseen()))
+        self._sums = {name: sum(sums[name] for sums, _, _ in others) for name in self._sums}
+        self._patches = sum(patches for _, patches, _ in others)
+        self._seen = {head: not all(head in unseen for _, _, unseen in others) for head in self._seen}
 
     def means(self) -> dict[str, float]:
         """Return the mean a patch of each loss: ``"loss"`` for the total, and the names of its parts."""

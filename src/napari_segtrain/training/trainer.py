@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
 
 from napari_segtrain.config import ExperimentConfig
 from napari_segtrain.network.hardware import Hardware, resolve_hardware
@@ -38,6 +39,7 @@ from .callbacks.checkpoints import RunCheckpointIO
 from .callbacks.labels import ApplyLabels
 from .resolve import ResolvedExperiment
 from .schedules import Stopwatch
+from .team import ALONE, Team
 
 _LOUD = ("lightning.pytorch", "lightning.fabric")
 
@@ -72,12 +74,14 @@ def build_callbacks(
     stop_after: int | None = None,
     ending: Ending | None = None,
     tensorboard: bool = True,
+    leads: bool = True,
 ) -> list[pl.Callback]:
     """Return the callbacks of a training, in the order in which they have to act.
 
     Of an epoch's end: its losses are judged, its checkpoints are written, then its row (a process that is
     killed in between leaves no row that no checkpoint knows), then followers hear of it; then limits and
-    requests decide whether there is a next one.
+    requests decide whether there is a next one. Of several processes, only the one that `leads` writes and
+    reports; what all have to decide together is in all of them.
     """
     tr = config.tr_config
     control = control if control is not None else Control()
@@ -85,12 +89,12 @@ def build_callbacks(
     checkpoints = CheckpointCallback(run, config.tr_setup.model_name, tr.keep_checkpoints, emit)
     rows, announcer = RowWriter(run, emit), Announcer(emit, tr.num_epochs)
     callbacks: list[pl.Callback] = [NanGuard(), checkpoints, rows, announcer]
-    curves = TensorBoardCallback(run.tensorboard) if tensorboard else None
+    curves = TensorBoardCallback(run.tensorboard) if tensorboard and leads else None
     if curves is not None:
         callbacks.append(curves)
-    if resolved is not None:
+    if resolved is not None and leads:
         callbacks.append(UnseenHeads(resolved.heads, emit, label_only=tr.loss_on_label_only))
-    if tr.debug_pictures and resolved is not None:
+    if tr.debug_pictures and resolved is not None and leads:
         name, spacing = config.tr_setup.model_name, resolved.facts.spacing
         pictures = DebugPictures(run, name, tr.debug_pictures, resolved.heads, spacing, emit)
         if curves is not None:
@@ -116,6 +120,7 @@ def build_trainer(
     config: ExperimentConfig,
     *,
     hardware: Hardware | None = None,
+    team: Team = ALONE,
     callbacks: Sequence[pl.Callback] | None = None,
     epochs_done: int = 0,
     validates: bool = True,
@@ -132,7 +137,10 @@ def build_trainer(
     config
         The experiment.
     hardware
-        Where to compute; by default what ``tr_setup.device`` means here.
+        Where to compute; by default what ``tr_setup`` means here.
+    team
+        The processes that train together, this one among them, when they are connected already. Without
+        it Lightning itself starts the processes of several devices.
     callbacks
         By default those of `build_callbacks`.
     epochs_done
@@ -141,19 +149,29 @@ def build_trainer(
         Whether there is anything to validate on.
     """
     run = run_dir if isinstance(run_dir, RunFolder) else RunFolder.open(run_dir)
-    hardware = hardware if hardware is not None else resolve_hardware(config.tr_setup.device)
+    setup = config.tr_setup
+    if hardware is None:
+        hardware = resolve_hardware(
+            setup.device, count=setup.devices, num_nodes=setup.num_nodes, strategy=setup.strategy
+        )
+    plugins: list[Any] = [RunCheckpointIO()]
+    if not team.alone:
+        plugins.append(TeamEnvironment(team))
     with quiet_lightning():
         trainer = pl.Trainer(
             accelerator=hardware.accelerator,
-            devices=list(hardware.devices) if hardware.accelerator == "cuda" else 1,
+            devices=list(hardware.devices) if hardware.accelerator == "cuda" else len(hardware.devices),
+            num_nodes=hardware.num_nodes,
             strategy=hardware.strategy,
+            # Statistics of a batch are those of its patches in all processes; on the processor torch cannot.
+            sync_batchnorm=hardware.strategy == "ddp" and hardware.accelerator == "cuda",
             precision="32-true",  # the steps themselves choose the number format
             max_epochs=config.tr_config.num_epochs,
             check_val_every_n_epoch=config.tr_config.val_every,
             limit_val_batches=1.0 if validates else 0,
             num_sanity_val_steps=0,  # a validation before the first step would change nothing but the time
             callbacks=list(callbacks) if callbacks is not None else build_callbacks(run, config),
-            plugins=[RunCheckpointIO()],
+            plugins=plugins,
             default_root_dir=str(run.path),
             logger=False,
             enable_checkpointing=False,
@@ -166,6 +184,56 @@ def build_trainer(
     progress: Any = trainer.fit_loop.epoch_progress.current
     progress.processed = progress.completed = epochs_done
     return trainer
+
+
+class TeamEnvironment(ClusterEnvironment):
+    """Tells Lightning of processes that are started and connected already."""
+
+    def __init__(self, team: Team) -> None:
+        super().__init__()
+        self._team = team
+
+    @property
+    def creates_processes_externally(self) -> bool:
+        """Whether Lightning has to start none."""
+        return True
+
+    @property
+    def main_address(self) -> str:
+        """Not asked for: the processes are connected."""
+        return "127.0.0.1"
+
+    @property
+    def main_port(self) -> int:
+        """Not asked for: the processes are connected."""
+        return 0
+
+    @staticmethod
+    def detect() -> bool:
+        """Return False: it is never guessed from the environment."""
+        return False
+
+    def world_size(self) -> int:
+        """Return the number of processes."""
+        return self._team.size
+
+    def set_world_size(self, size: int) -> None:
+        """Keep what is known."""
+
+    def global_rank(self) -> int:
+        """Return the number of this process."""
+        return self._team.rank
+
+    def set_global_rank(self, rank: int) -> None:
+        """Keep what is known."""
+
+    def local_rank(self) -> int:
+        """Return the number of this process on its machine."""
+        return self._team.local_rank
+
+    def node_rank(self) -> int:
+        """Return the number of the machine."""
+        return self._team.node_rank
 
 
 class _OwnSignals(pl.Callback):

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_segtrain.config import TrainingError
+from napari_segtrain.data.loader import STAND_IN
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
@@ -115,8 +116,8 @@ class Batch:
 
     @property
     def size(self) -> int:
-        """Number of patches."""
-        return int(self.image.shape[0])
+        """Number of patches; 0 of a batch that only stands in for one (`STAND_IN`)."""
+        return 0 if STAND_IN in self.tensors else int(self.image.shape[0])
 
 
 @dataclass(frozen=True, eq=False)

@@ -61,7 +61,9 @@ class TrainForm(QWidget):
         )
         self.training = _form(TrConfig, "tr_config")
         self.network = _form(NetworkConfig, "model_config")
-        self.setup = _form(TrSetup, "tr_setup", editors={"device": DeviceEdit()})
+        # Several processes train from the command line only.
+        alone = ("devices", "num_nodes", "strategy")
+        self.setup = _form(TrSetup, "tr_setup", editors={"device": DeviceEdit()}, skip=alone)
         self._lay_out()
         self._connect()
         self._on_layers()

@@ -51,6 +51,8 @@ from napari_segtrain.training import NEEDED, Experiment, FitResult, resolve_agai
 
 from .after_training import score_run
 from .chronicle import log_event, log_start
+from .crew import Crew
+from .follower import follow
 from .preview import LivePreview
 from .review import Review, review
 from .run_data import DataSpec, open_data, where_it_is
@@ -95,6 +97,8 @@ class RunResult:
         Losses and scores of the last completed epoch.
     message
         What to know or do, for the user.
+    leads
+        Whether this process led those that trained together; it alone wrote the run, and should report.
     """
 
     path: Path
@@ -104,6 +108,7 @@ class RunResult:
     best: Best | None
     metrics: Mapping[str, float | int | None] = field(default_factory=dict)
     message: str = ""
+    leads: bool = True
 
 
 def train(
@@ -174,23 +179,27 @@ def train(
     origin = origin or (str(config) if isinstance(config, str | Path) else "")
     config = as_experiment(config)
     control = control if control is not None else Control()
+    wishes = _Wishes(stop_after, preview, wait, emit, control)
     if resume is not None:
-        return _go_on(config, find_run(resume), data, stop_after, preview, emit, control, wait=wait)
+        return _go_on(config, find_run(resume), data, wishes)
     if data is None or project is None:
         raise RunError("a new run needs data and a project folder; give both, or a run to resume")
-    check_writable(project)
-    dataset = open_data(data, config)
-    reviewed = review(config, dataset, origin)
-    reviewed.checked()
-    check_writable(project, reviewed.disk_space)
-    name = run_name or config.tr_setup.run_name or name_of(overrides or {})
-    with lock_project(ProjectLock(project), name, wait=wait, control=control, emit=emit) as lock:
-        run = RunFolder.create(project, name)
-        lock.rename(run.name)
-        run.update_info(changed=dict(overrides or {}))
-        run.write_config(reviewed.config)
-        where = where_it_is(data, dataset)
-        return _execute(run, reviewed, dataset, where, False, stop_after, preview, emit, control)
+    with Crew.of(config) as crew:
+        if not crew.team.leads:
+            return _followed(crew, data)
+        check_writable(project)
+        dataset = open_data(data, config)
+        reviewed = review(config, dataset, origin)
+        reviewed.checked()
+        check_writable(project, reviewed.disk_space)
+        name = run_name or config.tr_setup.run_name or name_of(overrides or {})
+        with wishes.lock(project, name) as lock:
+            run = RunFolder.create(project, name)
+            lock.rename(run.name)
+            run.update_info(changed=dict(overrides or {}))
+            run.write_config(reviewed.config)
+            opened = _Opened(dataset, where_it_is(data, dataset))
+            return _execute(crew, run, reviewed, opened, False, wishes)
 
 
 def resume(
@@ -222,7 +231,7 @@ def resume(
     folder = find_run(run)
     config = folder.read_config().with_overrides(overrides or {})
     control = control if control is not None else Control()
-    return _go_on(config, folder, data, stop_after, preview, emit, control, wait=wait)
+    return _go_on(config, folder, data, _Wishes(stop_after, preview, wait, emit, control))
 
 
 def retry(
@@ -252,36 +261,66 @@ def retry(
     recover(folder.project)
     check_move(folder.state, RunState.PENDING)
     control = control if control is not None else Control()
-    return _go_on(
-        folder.read_config(), folder, data, stop_after, preview, emit, control, wait=wait, afresh=True
-    )
+    wishes = _Wishes(stop_after, preview, wait, emit, control)
+    return _go_on(folder.read_config(), folder, data, wishes, afresh=True)
+
+
+@dataclass(frozen=True)
+class _Wishes:
+    """What is asked of a training besides the experiment; see `train`."""
+
+    stop_after: int | None
+    preview: bool
+    wait: bool
+    emit: Emit
+    control: Control
+
+    def lock(self, project: str | Path, name: str) -> ProjectLock:
+        """Return the lock of a project, taken for a run of this name."""
+        lock = ProjectLock(project)
+        return lock_project(lock, name, wait=self.wait, control=self.control, emit=self.emit)
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """Data that is open, where it is (None: in this process's memory), and whether the run knows that."""
+
+    dataset: Dataset
+    where: Any
+    noted: bool = False
 
 
 def _go_on(
     config: ExperimentConfig,
     run: RunFolder,
     data: DataSpec | None,
-    stop_after: int | None,
-    preview: bool,
-    emit: Emit,
-    control: Control,
+    wishes: _Wishes,
     *,
-    wait: bool,
     afresh: bool = False,
 ) -> RunResult:
-    with lock_project(ProjectLock(run.project), run.name, wait=wait, control=control, emit=emit):
-        dataset = open_data(read_data(run) if data is None else data, config)
-        reviewed = review(config, dataset)
-        reviewed.report.raise_for_errors()
-        where = None if data is None else where_it_is(data, dataset)
-        if afresh:
-            run = set_back(run)
-        has_checkpoint = (run.checkpoints / LAST).is_file()
-        if has_checkpoint:
-            _check_continuation(reviewed.config, run, dataset)
-        elif run.read_info().epoch:
-            raise RunError(f"{run.path}: its {LAST} is gone, so that it cannot go on; start a new run")
-        return _execute(run, reviewed, dataset, where, has_checkpoint, stop_after, preview, emit, control)
+    with Crew.of(config) as crew:
+        if not crew.team.leads:
+            return _followed(crew, data)
+        with wishes.lock(run.project, run.name):
+            where = read_data(run) if data is None else data
+            dataset = open_data(where, config)
+            reviewed = review(config, dataset)
+            reviewed.report.raise_for_errors()
+            if afresh:
+                run = set_back(run)
+            has_checkpoint = (run.checkpoints / LAST).is_file()
+            if has_checkpoint:
+                _check_continuation(reviewed.config, run, dataset)
+            elif run.read_info().epoch:
+                raise RunError(f"{run.path}: its {LAST} is gone, so that it cannot go on; start a new run")
+            opened = _Opened(dataset, where_it_is(where, dataset), noted=data is None)
+            return _execute(crew, run, reviewed, opened, has_checkpoint, wishes)
+
+
+def _followed(crew: Crew, data: DataSpec | None) -> RunResult:
+    """Train with the process that leads, which writes the run."""
+    run, result = follow(crew.team, data, crew.store)
+    return _result(run, result, leads=False)
 
 
 def _check_continuation(config: ExperimentConfig, run: RunFolder, dataset: Dataset) -> None:
@@ -293,18 +332,10 @@ def _check_continuation(config: ExperimentConfig, run: RunFolder, dataset: Datas
 
 
 def _execute(
-    run: RunFolder,
-    reviewed: Review,
-    dataset: Dataset,
-    where: Any,
-    resumed: bool,
-    stop_after: int | None,
-    preview: bool,
-    emit: Emit,
-    control: Control,
+    crew: Crew, run: RunFolder, reviewed: Review, data: _Opened, resumed: bool, wishes: _Wishes
 ) -> RunResult:
     """Run, and write the end of the run whatever it is."""
-    config = reviewed.config
+    config, control = reviewed.config, wishes.control
     extend = config.tr_config.num_epochs > (run.read_info().num_epochs or 0)
     with run.open_events() as write, log_to(run), _warnings_to_log():
 
@@ -313,26 +344,52 @@ def _execute(
             if isinstance(event, Warned):
                 _note(run, event.message)
             write(event)
-            emit(event)
+            wishes.emit(event)
 
-        if where is not None:
+        if data.where is not None and not data.noted:
             # Before the run is marked as running, so that from then on it can be resumed at any instant.
-            write_data(run, where)
+            write_data(run, data.where)
         begun = run.set_state(RunState.RUNNING, extend=extend)
-        log_start(run, dataset, resumed)
+        log_start(run, data.dataset, resumed)
         tell(begun)
         if reviewed.report.warnings:
             tell(Warned(message=list_sentences(reviewed.report.warnings, "notes on the data")))
-        with _failures_told(run, tell):
-            experiment = Experiment.prepare(config, dataset, run, tell, control, resume=resumed)
-            shown = LivePreview(experiment, dataset, tell, control) if preview else None
-            result = experiment.fit(control, preview=shown, stop_after=stop_after)
+        with _failures_told(run, tell), crew.failures_explained():
+            result, device = _train(crew, run, config, data, resumed, wishes, tell)
+        crew.dismiss()
         if result.status is RunState.COMPLETED:
-            device = experiment.resolved.device
-            del experiment, shown  # the network of the training makes room for the one that is scored
-            score_run(run, dataset, device, tell, control)
-        message = _last_words(run, result)
-        _end(run, tell, result.status, result.reason, message, result)
+            score_run(run, data.dataset, device, tell, control)
+        _end(run, tell, result.status, result.reason, _last_words(run, result), result)
+    return _result(run, result)
+
+
+def _train(
+    crew: Crew,
+    run: RunFolder,
+    config: ExperimentConfig,
+    data: _Opened,
+    resumed: bool,
+    wishes: _Wishes,
+    tell: Emit,
+) -> tuple[FitResult, str]:
+    """Prepare the experiment, hand it to the other processes where there are any, and train.
+
+    Returns the device too; the network of the training is gone then, and makes room for others.
+    """
+    if data.where is None:
+        crew.need_data()
+    crew.start()
+    control = wishes.control
+    experiment = Experiment.prepare(config, data.dataset, run, tell, control, resume=resumed, team=crew.team)
+    if not crew.team.alone:
+        ticket = {"shared": experiment.shared(), "data": data.where, "stop_after": wishes.stop_after}
+        crew.share(ticket, lambda message: _end(run, tell, RunState.FAILED, FinishReason.CRASHED, message))
+    shown = LivePreview(experiment, data.dataset, tell, control) if wishes.preview else None
+    result = experiment.fit(control, preview=shown, stop_after=wishes.stop_after)
+    return result, experiment.resolved.device
+
+
+def _result(run: RunFolder, result: FitResult, *, leads: bool = True) -> RunResult:
     return RunResult(
         path=run.path,
         status=result.status,
@@ -340,7 +397,8 @@ def _execute(
         epochs=result.epochs,
         best=result.best,
         metrics=result.rows[-1] if result.rows else {},
-        message=message,
+        message=_last_words(run, result),
+        leads=leads,
     )
 
 

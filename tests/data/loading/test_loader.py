@@ -10,7 +10,7 @@ from napari_segtrain.config import DataError, DataFacts, ExperimentConfig
 from napari_segtrain.data import loader as module
 from napari_segtrain.data.augmentation import intensity_tensors
 from napari_segtrain.data.live import labels_changed
-from napari_segtrain.data.loader import PatchLoader
+from napari_segtrain.data.loader import STAND_IN, PatchLoader
 from napari_segtrain.data.normalisation import Normalisation
 from napari_segtrain.data.records import Record, Region, Split
 from napari_segtrain.targets import TargetDeriver, resolve_heads
@@ -303,11 +303,15 @@ def test_processes_share_an_epoch_without_overlap(make, record, part):
         assert {i.numpy().tobytes() for i in images} == {i.numpy().tobytes() for i in together["image"]}
 
 
-def test_processes_make_as_many_steps_where_the_grid_does_not_divide(make, record):
+def test_where_the_grid_does_not_divide_a_process_gets_a_batch_that_counts_for_nothing(make, record):
     values = np.ones((16, 16 * 5), np.int32)
     rec = record("r", values.astype(np.float32), {"a": values})
-    loaders = [make(rec, part="val", batch=2, rank=k, world_size=2) for k in (0, 1)]
-    assert [len(list(loader)) for loader in loaders] == [2, 2]
+    mine, theirs = (list(make(rec, part="val", batch=2, rank=k, world_size=2)) for k in (0, 1))
+    assert [len(batch["image"]) for batch in mine] == [2, 1]
+    assert [len(batch["image"]) for batch in theirs] == [2, 1]
+    assert STAND_IN in theirs[1]
+    assert not theirs[1]["a_mask"].any()
+    assert all(STAND_IN not in batch and batch["a_mask"].any() for batch in (*mine, theirs[0]))
 
 
 class Broken(RawLabels):

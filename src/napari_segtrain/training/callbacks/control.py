@@ -7,7 +7,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 
-from napari_segtrain.runs import Control, Emit, ignore
+from napari_segtrain.runs import Control, Emit, FinishReason, ignore
 
 from ..errors import StopRequested
 from ..module import SegmentationModule
@@ -50,30 +50,32 @@ class ControlCallback(pl.Callback):
         """Wait while paused; end the epoch here when asked to stop."""
         batches = batch_idx + 1
         between_steps = batches % pl_module.accumulate == 0 or batches == trainer.num_training_batches
-        if batch and between_steps and self._asked_to_stop():
+        if batch and between_steps and self._asked_to_stop(pl_module):
             self._leave(trainer, pl_module, batches)
 
     def on_validation_batch_end(  # type: ignore[override]
         self, trainer: pl.Trainer, pl_module: SegmentationModule, *args: Any
     ) -> None:
         """Wait while paused; give up the validation when asked to stop. It is done again on resuming."""
-        if self._asked_to_stop():
+        if self._asked_to_stop(pl_module):
             pl_module.leave_evaluation()
             self._leave(trainer, pl_module, int(trainer.num_training_batches))
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: SegmentationModule) -> None:  # type: ignore[override]
         """End the training when asked to; the epoch's checkpoint is written already."""
-        if self._asked_to_stop():
-            raise StopRequested(self.control.stop_reason)
+        if self._asked_to_stop(pl_module):
+            raise StopRequested(self.control.stop_reason or FinishReason.STOPPED)
 
-    def _asked_to_stop(self) -> bool:
+    def _asked_to_stop(self, module: SegmentationModule) -> bool:
+        """Return whether the leader is asked to stop: all processes end after the same batch."""
         if self.control.paused and not self.control.stopped:
             self.stopwatch.pause()
             self.control.wait_while_paused(self.emit)
             self.stopwatch.start()
-        return self.control.stopped
+        (stop,) = module.team.agree(self.control.stopped)
+        return bool(stop)
 
     def _leave(self, trainer: pl.Trainer, module: SegmentationModule, batches: int) -> None:
         module.batches_done = batches
         self.save(trainer, module)
-        raise StopRequested(self.control.stop_reason)
+        raise StopRequested(self.control.stop_reason or FinishReason.STOPPED)

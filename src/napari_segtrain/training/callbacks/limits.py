@@ -97,4 +97,4 @@ class TimeLimit(pl.Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: SegmentationModule) -> None:  # type: ignore[override]
         """Keep its time back."""
-        pl_module.journey.reserve = time.monotonic() - self._began
+        (pl_module.journey.reserve,) = pl_module.team.agree(time.monotonic() - self._began)

@@ -1,0 +1,114 @@
+"""The processes that train one network together, seen from one of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+import torch.distributed
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Team:
+    """One of several processes; the first leads: it alone writes files, and is asked to stop.
+
+    Every process calls the same methods in the same order, each of which waits for the others. Alone, they
+    return what they are given. What they pass on are numbers of the processor's memory: no GPU is waited for.
+
+    Attributes
+    ----------
+    rank, size
+        Number of this process, and how many there are.
+    local_rank, node_rank
+        Number of this process among those of its machine, and number of the machine.
+    """
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+    node_rank: int = 0
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is the first process."""
+        return self.rank == 0
+
+    @property
+    def alone(self) -> bool:
+        """Whether there is no other process."""
+        return self.size == 1
+
+    def agree(self, *numbers: float) -> tuple[float, ...]:
+        """Return the leader's numbers."""
+        if self.alone:
+            return numbers
+        values = torch.tensor(numbers, dtype=torch.float64)
+        torch.distributed.broadcast(values, 0)
+        return tuple(values.tolist())
+
+    def follow(self, value: Any) -> Any:
+        """Return the leader's value."""
+        if self.alone:
+            return value
+        values = [value]
+        torch.distributed.broadcast_object_list(values, 0, device=torch.device("cpu"))
+        return values[0]
+
+    def gather(self, value: T) -> list[T]:
+        """Return every process's value, in their order."""
+        if self.alone:
+            return [value]
+        values: list[Any] = [None] * self.size
+        torch.distributed.all_gather_object(values, value)
+        return values
+
+    def total(self, values: torch.Tensor) -> torch.Tensor:
+        """Return the sum over the processes of a tensor in the processor's memory."""
+        if self.alone:
+            return values
+        values = values.clone()
+        torch.distributed.all_reduce(values)
+        return values
+
+    def own_seed(self, seed: int) -> int:
+        """Return the seed for what is random in the network of this process; the leader's is `seed`."""
+        if self.leads:
+            return seed
+        return int(np.random.SeedSequence([seed, self.rank]).generate_state(1)[0]) % 2**31
+
+
+ALONE = Team()
+
+PATIENCE = timedelta(hours=4)
+"""How long processes wait for each other: one may index patches of a large volume for the first time."""
+
+
+def connect(team: Team, device: torch.device, store: Any = None) -> None:
+    """Let the processes of a team talk to each other; waits until all are there.
+
+    Parameters
+    ----------
+    team
+        This process's place.
+    device
+        Where this process computes; GPUs talk by NCCL, processors by gloo.
+    store
+        A `torch.distributed.Store` where they meet; None: where the environment says (``MASTER_ADDR``,
+        ``MASTER_PORT``).
+    """
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    # Numbers in the processor's memory go by gloo, so that requests to stop never wait for a GPU.
+    torch.distributed.init_process_group(
+        "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo",
+        init_method="env://" if store is None else None,
+        rank=team.rank,
+        world_size=team.size,
+        store=store,
+        timeout=PATIENCE,
+    )
