@@ -3,6 +3,7 @@ from importlib import import_module
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 
 from napari_segtrain import workflow
@@ -299,6 +300,34 @@ def test_a_failure_is_written_into_the_run(disc_folder, tiny_experiment, tmp_pat
     assert info.message == str(caught.value)
     assert "failed" in (caught.value.path / "summary.txt").read_text()
     assert events[-1].status == "failed"
+
+
+def test_changed_data_is_named_and_used_when_the_user_says_so(disc_folder, tiny_experiment, tmp_path, events):
+    data = disc_folder(count=3)
+    path = workflow.train(tiny_experiment(), data, tmp_path / "P", stop_after=1).path
+    labels = tifffile.imread(data / "labels" / "im1_cells.tif")
+    tifffile.imwrite(data / "labels" / "im1_cells.tif", 1 - labels)
+    with pytest.raises(RunError, match=r"trained on: labels 'cells' of im1 changed\. .*--changed-data"):
+        workflow.resume(path)
+    assert RunFolder.open(path).state is RunState.INTERRUPTED
+    result = workflow.resume(path, changed_data=True, emit=events.append)
+    assert result.status is RunState.COMPLETED
+    assert any(
+        "labels 'cells' of im1 changed" in event.message for event in events if isinstance(event, Warned)
+    )
+    # What was accepted is what the run was trained on from now on.
+    more = {"tr_config.num_epochs": 3}
+    assert workflow.resume(path, overrides=more).epochs == 3
+    (data / "labels" / "im2_cells.tif").write_bytes((data / "labels" / "im1_cells.tif").read_bytes())
+    with pytest.raises(RunError, match="labels 'cells' of im2 changed"):
+        workflow.resume(path, overrides={"tr_config.num_epochs": 4})
+
+
+def test_data_that_was_moved_is_still_the_same(disc_folder, tiny_experiment, tmp_path):
+    data = disc_folder(count=2)
+    path = workflow.train(tiny_experiment(), data, tmp_path / "P", stop_after=1).path
+    data.rename(tmp_path / "elsewhere")
+    assert workflow.resume(path, data=tmp_path / "elsewhere").status is RunState.COMPLETED
 
 
 def test_a_run_cannot_be_resumed_with_another_network(disc_folder, tiny_experiment, tmp_path):

@@ -146,6 +146,9 @@ def aligned(rows: list[tuple[str, ...]]) -> list[str]:
 def retry(
     run: Run,
     input: DataNow = None,
+    changed_data: Annotated[
+        bool, typer.Option("--changed-data", help="Train though files of the data have changed.")
+    ] = False,
     wait: Wait = False,
 ) -> None:
     """Train a failed or interrupted run from its begin, in the same folder.
@@ -164,7 +167,12 @@ def retry(
     control = Control()
     with stop_on_signal(control), TerminalProgress(console) as progress:
         result = workflow.retry(
-            run, data=None if input is None else str(input), wait=wait, emit=progress, control=control
+            run,
+            data=None if input is None else str(input),
+            changed_data=changed_data,
+            wait=wait,
+            emit=progress,
+            control=control,
         )
     finish(result, console)
 

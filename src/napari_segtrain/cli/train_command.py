@@ -65,6 +65,10 @@ def train(
     resume: Annotated[
         Path | None, typer.Option("--resume", help="Run folder that is continued where it stopped.")
     ] = None,
+    changed_data: Annotated[
+        bool,
+        typer.Option("--changed-data", help="With --resume: go on though files of the data have changed."),
+    ] = False,
     wait: Annotated[
         bool, typer.Option("--wait", help="Wait for the end of the project's active run, do not refuse.")
     ] = False,
@@ -85,7 +89,7 @@ def train(
         if output is not None and not resume.resolve().is_relative_to(output.resolve()):
             raise ConfigError(f"--resume {resume} is no run of the project {output}: leave out -o")
         with _flags_that_fit():
-            result = _resume(resume, input, overrides, stop_after, wait, console)
+            result = _resume(resume, input, overrides, stop_after, changed_data, wait, console)
         finish(result, console)
         return
     config = load_config(config_path) if config_path is not None else ExperimentConfig()
@@ -152,6 +156,7 @@ def _resume(
     data: Path | None,
     overrides: dict[str, Any],
     stop_after: int | None,
+    changed_data: bool,
     wait: bool,
     console: Console,
 ) -> Any:
@@ -167,6 +172,7 @@ def _resume(
             data=None if data is None else str(data),
             overrides=overrides,
             stop_after=stop_after,
+            changed_data=changed_data,
             wait=wait,
             emit=progress,
             control=control,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from .check import CheckReport, check_dataset
 from .dataset import Dataset
 from .facts import gather_facts
+from .fingerprint import content_hash
 from .folder import SPLIT_FILE, find_images, open_folder
 from .layers import open_layers
 from .opening import open_dataset
@@ -59,6 +60,7 @@ __all__ = [
     "Split",
     "check_dataset",
     "coins",
+    "content_hash",
     "describe_split",
     "find_images",
     "full_region",

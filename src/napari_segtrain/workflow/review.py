@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from napari_segtrain.config import ConfigError, DataError, ExperimentConfig
 from napari_segtrain.data import CheckReport, Dataset, check_dataset
@@ -43,6 +43,10 @@ class Review:
             raise DataError("the data is not usable; segtrain check says more")
         refuse_too_large(self.config, self.resolved)
         return self.resolved
+
+    def warning(self, sentence: str) -> Review:
+        """Return the same with something more that is worth knowing."""
+        return replace(self, report=replace(self.report, warnings=(*self.report.warnings, sentence)))
 
     @property
     def disk_space(self) -> int:

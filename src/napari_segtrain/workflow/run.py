@@ -52,6 +52,7 @@ from napari_segtrain.training import NEEDED, Experiment, FitResult, resolve_agai
 from .after_training import score_run
 from .chronicle import log_event, log_start
 from .crew import Crew
+from .data_change import change_of_data, note_data
 from .follower import follow
 from .preview import LivePreview
 from .review import Review, review
@@ -198,6 +199,7 @@ def train(
             lock.rename(run.name)
             run.update_info(changed=dict(overrides or {}))
             run.write_config(reviewed.config)
+            note_data(run, dataset)
             opened = _Opened(dataset, where_it_is(data, dataset))
             return _execute(crew, run, reviewed, opened, False, wishes)
 
@@ -209,6 +211,7 @@ def resume(
     overrides: Mapping[str, Any] | None = None,
     stop_after: int | None = None,
     preview: bool = False,
+    changed_data: bool = False,
     wait: bool = False,
     emit: Emit = ignore,
     control: Control | None = None,
@@ -225,13 +228,22 @@ def resume(
         Where the data is now; by default where it was.
     overrides
         Settings to change, by dotted name, such as ``{"tr_config.num_epochs": 100}``.
+    changed_data
+        Go on also when files of the data are not what the run was trained on.
     stop_after, preview, wait, emit, control
         See `train`.
+
+    Raises
+    ------
+    RunError
+        When the run cannot go on, or files of the data have changed; the message names them.
+    RunFailedError
+        When the run failed after it had begun again.
     """
     folder = find_run(run)
     config = folder.read_config().with_overrides(overrides or {})
     control = control if control is not None else Control()
-    return _go_on(config, folder, data, _Wishes(stop_after, preview, wait, emit, control))
+    return _go_on(config, folder, data, _Wishes(stop_after, preview, wait, emit, control, changed_data))
 
 
 def retry(
@@ -240,6 +252,7 @@ def retry(
     data: DataSpec | None = None,
     stop_after: int | None = None,
     preview: bool = False,
+    changed_data: bool = False,
     wait: bool = False,
     emit: Emit = ignore,
     control: Control | None = None,
@@ -254,14 +267,23 @@ def retry(
         The run folder.
     data
         Where the data is now; by default where it was.
+    changed_data
+        Go on also when files of the data are not what the run was trained on.
     stop_after, preview, wait, emit, control
         See `train`.
+
+    Raises
+    ------
+    RunError
+        When the run cannot go on, or files of the data have changed; the message names them.
+    RunFailedError
+        When the run failed after it had begun again.
     """
     folder = find_run(run)
     recover(folder.project)
     check_move(folder.state, RunState.PENDING)
     control = control if control is not None else Control()
-    wishes = _Wishes(stop_after, preview, wait, emit, control)
+    wishes = _Wishes(stop_after, preview, wait, emit, control, changed_data)
     return _go_on(folder.read_config(), folder, data, wishes, afresh=True)
 
 
@@ -274,6 +296,7 @@ class _Wishes:
     wait: bool
     emit: Emit
     control: Control
+    changed_data: bool = False
 
     def lock(self, project: str | Path, name: str) -> ProjectLock:
         """Return the lock of a project, taken for a run of this name."""
@@ -306,6 +329,7 @@ def _go_on(
             dataset = open_data(where, config)
             reviewed = review(config, dataset)
             reviewed.report.raise_for_errors()
+            change = change_of_data(run, dataset, accepted=wishes.changed_data)
             if afresh:
                 run = set_back(run)
             has_checkpoint = (run.checkpoints / LAST).is_file()
@@ -313,6 +337,10 @@ def _go_on(
                 _check_continuation(reviewed.config, run, dataset)
             elif run.read_info().epoch:
                 raise RunError(f"{run.path}: its {LAST} is gone, so that it cannot go on; start a new run")
+            if change:
+                reviewed = reviewed.warning(change)
+            if change or afresh:
+                note_data(run, dataset)
             opened = _Opened(dataset, where_it_is(where, dataset), noted=data is None)
             return _execute(crew, run, reviewed, opened, has_checkpoint, wishes)
 
