@@ -79,7 +79,12 @@ def test_the_tour_of_losses_trains_and_reports_each(data_folder, tmp_path):
     from napari_segtrain import workflow
 
     config = load_config(ROOT / "examples" / "all_losses2d.yaml").with_overrides(
-        {"tr_config.num_epochs": 2, "tr_config.steps_per_epoch": 2, "tr_config.val_steps": 1}
+        {
+            "tr_config.num_epochs": 2,
+            "tr_config.steps_per_epoch": 2,
+            "tr_config.val_steps": 1,
+            "tr_config.evaluate_after": "none",
+        }
     )
     run = workflow.train(config, data_folder / DATA["all_losses2d"], tmp_path / "P").path
     row = json.loads((run / "metrics.json").read_text(encoding="utf-8"))[-1]
@@ -103,6 +108,7 @@ def test_nuclei_are_learned_from_real_images(data_folder, tmp_path):
             "tr_config.val_every": 2,
             "tr_config.val_steps": 5,
             "tr_config.max_time": None,
+            "tr_config.evaluate_after": "none",
             "tr_config.ema_decay": 0.0,
             "tr_config.optimizer.lr": 0.005,
             "model_config.base_features": 16,

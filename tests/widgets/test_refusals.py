@@ -26,7 +26,13 @@ Notes = list[tuple[str, str]]
 
 SMALL: dict[str, Any] = {
     "tr_setup": {"device": "cpu", "num_workers": 0},
-    "tr_config": {"batch_size": 2, "num_epochs": 1, "steps_per_epoch": 1, "val_steps": 1},
+    "tr_config": {
+        "batch_size": 2,
+        "num_epochs": 1,
+        "steps_per_epoch": 1,
+        "val_steps": 1,
+        "evaluate_after": "none",
+    },
     "model_config": {"base_features": 4, "blocks_per_stage": [1, 1], "max_poolings": 1},
     "dataset_config": {"targets": {"nuclei": {}}},
 }

@@ -13,7 +13,13 @@ from napari_segtrain.config import DataError
 
 TINY = {
     "tr_setup": {"device": "cpu", "num_workers": 0},
-    "tr_config": {"num_epochs": 1, "steps_per_epoch": 1, "batch_size": 1, "val_steps": 1},
+    "tr_config": {
+        "num_epochs": 1,
+        "steps_per_epoch": 1,
+        "batch_size": 1,
+        "val_steps": 1,
+        "evaluate_after": "none",
+    },
     "model_config": {"base_features": 4, "blocks_per_stage": [1, 1], "max_poolings": 1},
 }
 

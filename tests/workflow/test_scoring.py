@@ -11,7 +11,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from napari_segtrain import workflow
 from napari_segtrain.config import RunError
-from napari_segtrain.data import Region
+from napari_segtrain.data import Region, open_dataset
 from napari_segtrain.runs import Control, Finished, Progress, RunFolder, RunState, Scored, Warned, read_events
 from napari_segtrain.workflow import scoring
 from napari_segtrain.workflow.scoring import spread
@@ -210,6 +210,24 @@ def test_regions_are_cut_only_where_there_is_too_much():
     assert len(pieces) >= 16 and not any(a.overlaps(b) for a in pieces for b in pieces if a is not b)
     assert all(5 <= p.start[0] < p.stop[0] <= 405 and p.stop[1] <= 401 for p in pieces)
     assert len(spread([large], (300, 300), 1)) == 1
+
+
+def test_images_that_are_in_two_parts_are_said_before_after_and_in_the_report(
+    data, tiny_experiment, tmp_path
+):
+    config, sentence = tiny_experiment(), "train and test have the same image content: im0 = im2"
+    clean = workflow.train(config, data, tmp_path / "P").path
+    assert "same image content" not in (clean / "report.html").read_text()
+    image = tifffile.imread(data / "images" / "im0.tif")
+    tifffile.imwrite(data / "images" / "im2.tif", image)
+    assert sentence in workflow.review(config, open_dataset(data)).report.warnings[-1]
+    events = []
+    workflow.evaluate(clean, "test", emit=events.append)
+    assert any(event.message.startswith(sentence) for event in one(Warned, events))
+    assert any(warning.startswith(sentence) for warning in RunFolder.open(clean).read_info().warnings)
+    leaky = workflow.train(config, data, tmp_path / "P", emit=events.append).path
+    for name in ("report.html", "summary.txt", "logs/training.log", "events.jsonl"):
+        assert sentence in (leaky / name).read_text()
 
 
 def test_a_report_can_be_written_at_any_time(data, tiny_experiment, tmp_path):

@@ -9,6 +9,7 @@ from .facts import gather_facts
 from .fingerprint import content_hash
 from .folder import SPLIT_FILE, find_images, open_folder
 from .layers import open_layers
+from .leakage import find_leakage
 from .opening import open_dataset
 from .records import PARTS, Part, Record, Region, Split
 from .sources import FORMATS, Format, Source, full_region, is_store, open_source, open_sources
@@ -63,6 +64,7 @@ __all__ = [
     "content_hash",
     "describe_split",
     "find_images",
+    "find_leakage",
     "full_region",
     "gather_facts",
     "is_store",

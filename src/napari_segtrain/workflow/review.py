@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from napari_segtrain.config import ConfigError, DataError, ExperimentConfig
-from napari_segtrain.data import CheckReport, Dataset, check_dataset
+from napari_segtrain.data import CheckReport, Dataset, Split, check_dataset, find_leakage
 from napari_segtrain.runs import MEBIBYTE
-from napari_segtrain.training import ResolvedExperiment, refuse_too_large, resolve
+from napari_segtrain.training import ResolvedExperiment, planned_split, refuse_too_large, resolve
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,9 @@ class Review:
         return 64 * MEBIBYTE + one * (min(tr.keep_checkpoints, tr.num_epochs) + 2)
 
 
-def review(config: ExperimentConfig, dataset: Dataset, origin: str = "") -> Review:
+def review(
+    config: ExperimentConfig, dataset: Dataset, origin: str = "", split: Split | None = None
+) -> Review:
     """Look at data and experiment, and at one in the light of the other.
 
     Parameters
@@ -70,6 +72,8 @@ def review(config: ExperimentConfig, dataset: Dataset, origin: str = "") -> Revi
         As opened.
     origin
         Where the experiment is from, such as a file; it begins what is said of the experiment.
+    split
+        That of a run that goes on; None is the one that a new run would have.
     """
     report = check_dataset(dataset, config, origin)
     errors = list(report.errors)
@@ -82,8 +86,25 @@ def review(config: ExperimentConfig, dataset: Dataset, origin: str = "") -> Revi
             errors += [f"{origin}: {fault}" if origin else fault for fault in error.faults]
         except DataError as error:
             errors += error.faults
+    warnings = list(report.warnings)
+    if resolved is not None and not errors:
+        try:
+            warnings += _leakage(config, dataset, resolved, split)
+        except DataError as error:
+            errors += error.faults
     errors = list(dict.fromkeys(errors))
-    return Review(config, CheckReport(tuple(errors), report.warnings), resolved)
+    return Review(config, CheckReport(tuple(errors), tuple(warnings)), resolved)
+
+
+def _leakage(
+    config: ExperimentConfig, dataset: Dataset, resolved: ResolvedExperiment, split: Split | None
+) -> tuple[str, ...]:
+    if split is None:
+        if dataset.split_file is None and len(dataset.labelled_records()) == 1:
+            # It is cut into blocks, which is work, and they are apart by the way in which it is done.
+            return ()
+        split = planned_split(config, dataset, resolved)
+    return find_leakage(dataset, split)
 
 
 def complete_targets(config: ExperimentConfig, dataset: Dataset) -> ExperimentConfig:

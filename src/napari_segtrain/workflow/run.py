@@ -327,7 +327,9 @@ def _go_on(
         with wishes.lock(run.project, run.name):
             where = read_data(run) if data is None else data
             dataset = open_data(where, config)
-            reviewed = review(config, dataset)
+            goes_on = not afresh and (run.path / SPLIT_FILE).is_file()
+            split = run.read_as(SPLIT_FILE, Split.from_dict) if goes_on else None
+            reviewed = review(config, dataset, split=split)
             reviewed.report.raise_for_errors()
             change = change_of_data(run, dataset, accepted=wishes.changed_data)
             if afresh:

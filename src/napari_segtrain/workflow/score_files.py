@@ -60,14 +60,21 @@ def write_scores(
     pictures = _write_pictures(folder, split, extremes, spacing)
     date = datetime.now(UTC).isoformat(timespec="seconds")
     write_json(folder / INDEX, {**read_index(run), split: {**about, "date": date, "pictures": pictures}})
-    info = run.read_info()
-    if info.status is not RunState.RUNNING or info.pid == os.getpid():
+    if may_write(run):
         _show_confusions(run, split, report, about)
         found = {f"{split}/{name}": value for name, value in _main_scores(summary).items()}
-        kept = {name: value for name, value in info.scores.items() if not name.startswith(f"{split}/")}
+        kept = {
+            name: value for name, value in run.read_info().scores.items() if not name.startswith(f"{split}/")
+        }
         run.update_info(scores={**kept, **found})
         run.write_summary()
     return path
+
+
+def may_write(run: RunFolder) -> bool:
+    """Return whether nobody else writes the run's own files now: no other process is training it."""
+    info = run.read_info()
+    return info.status is not RunState.RUNNING or info.pid == os.getpid()
 
 
 def main_scores(summary: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float | None]]:

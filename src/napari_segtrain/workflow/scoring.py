@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_segtrain.config import ExperimentConfig, RunError
-from napari_segtrain.data import PARTS, SPLIT_FILE, Dataset, Part, Region, Split
+from napari_segtrain.data import PARTS, SPLIT_FILE, Dataset, Part, Region, Split, find_leakage
 from napari_segtrain.evaluation import Report, write_page
 from napari_segtrain.inference import Predictor
 from napari_segtrain.runs import (
@@ -30,7 +30,7 @@ from .extremes import Extremes
 from .prediction import load_predictor
 from .review import complete_targets
 from .run_data import DataSpec, open_data
-from .score_files import write_scores
+from .score_files import may_write, write_scores
 from .scorer import Scorer
 
 Progress = Callable[[float, float | None, str], None]
@@ -117,8 +117,12 @@ def evaluate(
     regions = _regions(folder, dataset, split)
     # A checkpoint of the run that is named is the one that is scored.
     predictor = load_predictor(run if Path(run).is_file() else folder.path, overrides, device)
-    for message in predictor.messages:
+    leaks = find_leakage(dataset, folder.read_as(SPLIT_FILE, Split.from_dict))
+    for message in (*predictor.messages, *leaks):
         emit(Warned(message=message))
+    if may_write(folder):
+        for message in leaks:
+            folder.add_warning(message)
 
     def tell(fraction: float, seconds: float | None, image: str) -> None:
         emit(PredictProgress(fraction=fraction, seconds_left=seconds, record=image or None))
