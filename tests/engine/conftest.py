@@ -57,7 +57,7 @@ def predict(live: Engine) -> Callable[[str], tuple[list[Event], Finished]]:
         command = Predict(model=what, data="d", output="o")
         live.send(command)
         events: list[Event] = []
-        until = time.monotonic() + 30
+        until = time.monotonic() + 120
         for event in live.events(command.job, tick=0.5):
             if event is not None and event.job == command.job:
                 events.append(event)

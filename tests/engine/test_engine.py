@@ -48,7 +48,7 @@ E = TypeVar("E", bound=Event)
 MakeEngine = Callable[..., Engine]
 
 
-def wait_for(engine: Engine, kind: type[E], seconds: float = 10.0) -> E:
+def wait_for(engine: Engine, kind: type[E], seconds: float = 60.0) -> E:
     """Take events until one of a kind comes."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
@@ -118,7 +118,7 @@ def test_pause_resume_stop(engine: Engine, tmp_path: Path) -> None:
     wait_for(engine, Paused)
     assert engine.next_event(timeout=0.2) is None, "a paused job does nothing"
     engine.send(Resume())
-    assert isinstance(engine.next_event(timeout=5), Resumed)
+    assert isinstance(engine.next_event(timeout=60), Resumed)
     wait_for(engine, BatchDone)
     engine.send(Stop(job="another job"))
     wait_for(engine, BatchDone)

@@ -71,7 +71,7 @@ def test_the_job_stops_and_the_engine_ends(viewer, tmp_path: Path, hold: str, re
     assert run.state is RunState.RUNNING
     process.kill()
     process.wait()
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while run.state is RunState.RUNNING and time.monotonic() < until:
         time.sleep(0.02)
     info = run.read_info()

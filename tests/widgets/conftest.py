@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import gc
 import os
 import re
@@ -17,6 +18,8 @@ import pytest
 from qtpy.compat import isalive
 
 HERE = Path(__file__).parent
+PATIENCE = 90.0
+"""Seconds until a test gives up waiting: only a fault takes so long, also on a machine that is busy."""
 ENGINE = ("--jobs", "gui_jobs:JOBS", "--nice", "0")
 
 # Deprecations inside napari and the libraries below it, by how they begin; ours stay errors.
@@ -105,7 +108,7 @@ def leaked(before: set[threading.Thread]) -> list[threading.Thread]:
 def wait_until(
     qapp: Any, done: Callable[[], Any], text: str = "{}", what: Callable[[], Any] = lambda: "not done"
 ) -> None:
-    end = time.monotonic() + 20
+    end = time.monotonic() + PATIENCE
     while not done():
         qapp.processEvents()
         time.sleep(0.01)
@@ -115,12 +118,19 @@ def wait_until(
 
 @pytest.fixture
 def until(qapp: Any) -> Callable[..., None]:
-    """Let Qt work until something is true, or fail after 20 s."""
+    """Let Qt work until something is true, or fail."""
 
     def wait(done: Callable[[], Any]) -> None:
         wait_until(qapp, done)
 
     return wait
+
+
+@pytest.fixture
+def qtbot(qtbot: Any) -> Any:
+    """Wait, where nothing is said, as long as all waits here."""
+    qtbot.waitUntil = functools.partial(qtbot.waitUntil, timeout=int(1000 * PATIENCE))
+    return qtbot
 
 
 @pytest.fixture

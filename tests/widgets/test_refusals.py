@@ -82,7 +82,7 @@ def damage(store: Path) -> None:
     chunk.write_bytes(b"\0\0\0")
 
 
-def wait(qapp: Any, done: Callable[[], Any], seconds: float = 120.0) -> None:
+def wait(qapp: Any, done: Callable[[], Any], seconds: float = 300.0) -> None:
     end = time.monotonic() + seconds
     while not done():
         qapp.processEvents()

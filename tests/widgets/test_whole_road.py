@@ -96,7 +96,7 @@ def press(qtbot: Any, dock: Any, action: str) -> None:
     qtbot.mouseClick(dock.findChild(QPushButton, action), Qt.MouseButton.LeftButton)
 
 
-def wait(qapp: Any, done: Callable[[], Any], seconds: float = 120.0) -> None:
+def wait(qapp: Any, done: Callable[[], Any], seconds: float = 300.0) -> None:
     end = time.monotonic() + seconds
     while not done():
         qapp.processEvents()
