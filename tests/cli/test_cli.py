@@ -247,6 +247,7 @@ COMMANDS = [
     "duplicate",
     "stop",
     "delete",
+    "serve",
     "plan",
     "preview-targets",
     "preview-augmentation",
@@ -353,6 +354,33 @@ def test_flags_override_only_when_given_and_also_with_zero():
         "tr_setup.seed": 0,
         "tr_config.loss_on_label_only": False,
     }
+
+
+@pytest.mark.parametrize(
+    ("flags", "name"),
+    [
+        ("--lr 0.01 --batch-size 32", "batch_32_lr_0.01"),
+        ("--batch-size 32 --lr 0.01", "batch_32_lr_0.01"),
+        ("--seed 3 --lr 0.002 --num-epochs 4 --batch-size 8", "batch_8_epochs_4_lr_0.002_seed_3"),
+        ("--set tr_config.ema_decay=0.9 --lr 1e-3", "lr_0.001_ema_decay_0.9"),
+        ("--set tr_config.optimizer.lr=0.5 --num-epochs 2", "epochs_2_lr_0.5"),
+        ("--loss DiceLoss --patch-size 32,32", "loss_DiceLoss_patch_size_32-32"),
+        ("--seed 0", "seed_0"),
+        ("--device cpu --num-workers 0 --format tif --stop-after 1", "base"),
+        ("--lr 0.01 --run-name mine", "mine"),
+        ("", "base"),
+    ],
+)
+def test_flags_name_the_run_in_any_order(run, disc_folder, tmp_path, monkeypatch, flags, name):
+    named = []
+
+    def take(lock, name, **options):
+        named.append(name)
+        raise ConfigError("enough")
+
+    monkeypatch.setattr("napari_segtrain.workflow.run.lock_project", take)
+    code, _, err = run("train", "-i", disc_folder(count=2), "-o", tmp_path / "P", *flags.split())
+    assert (code, err, named) == (2, "Error: enough\n", [name])
 
 
 BOTH = {"dataset_config.targets.x.losses": ["A", "B"], "dataset_config.targets.y.losses": ["A", "B"]}

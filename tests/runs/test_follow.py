@@ -14,6 +14,7 @@ from napari_segtrain.runs import (
     FinishReason,
     ProjectLock,
     RunFolder,
+    RunFollower,
     RunState,
     follow,
     follow_run,
@@ -85,6 +86,20 @@ def test_a_dead_process_in_a_folder_that_cannot_be_written(running: RunFolder, m
     assert running.state is RunState.RUNNING
 
 
+def test_an_end_that_is_announced_during_a_look_is_not_told_twice(running: RunFolder, monkeypatch) -> None:
+    """The process writes its last event and gives the lock back after the file was read."""
+    running.set_state(RunState.COMPLETED, reason="all_epochs")
+    end = Finished(status=RunState.COMPLETED, reason="all_epochs", path="as it said")
+
+    def held(run: RunFolder) -> bool:
+        with run.open_events() as write:
+            write(end)
+        return False
+
+    monkeypatch.setattr(follow, "_is_held", held)
+    assert list(follow_run(running)) == [end]
+
+
 def test_an_end_that_could_not_be_written_is_told_from_run_json(running: RunFolder) -> None:
     running.set_state(RunState.FAILED, reason="error", message="the disk is full")
     (end,) = follow_run(running)
@@ -111,9 +126,11 @@ def test_following_goes_on_behind_an_offset(running: RunFolder) -> None:
         offset = running.events_path.stat().st_size
         write(epoch(2))
     running.finish(RunState.COMPLETED, FinishReason.ALL_EPOCHS)
-    tail = EventTail(running.events_path, offset)
-    found = [item for item in follow.follow_file(running, tail) if item is not None]
+    follower = RunFollower(running, EventTail(running.events_path, offset))
+    found = follower.look()
+    assert not follower.over
+    assert (follower.look(), follower.over) == ([], True)
     assert isinstance(found[0][0], EpochDone)
     assert found[0][0].epoch == 2
     assert [offset for _, offset in found] == sorted({offset for _, offset in found})
-    assert found[-1][1] == running.events_path.stat().st_size == tail.offset
+    assert found[-1][1] == running.events_path.stat().st_size == follower.tail.offset

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -104,6 +106,35 @@ def test_of_many_threads_one_gets_it(tmp_path: Path, kind: str) -> None:
         thread.join()
     assert got.count("mine") == 1
     assert all("already active" in text for text in got if text != "mine")
+
+
+def test_of_processes_that_start_at_once_one_gets_it(tmp_path: Path) -> None:
+    program = (
+        "import sys\n"
+        "from napari_segtrain.config import RunError\n"
+        "from napari_segtrain.runs import ProjectLock\n"
+        "print('ready', flush=True)\n"
+        "sys.stdin.readline()\n"
+        "try:\n"
+        f"    lock = ProjectLock({str(tmp_path)!r}).acquire('mine')\n"
+        "    print('mine', flush=True)\n"
+        "except RunError as error:\n"
+        "    print(error, flush=True)\n"
+        "sys.stdin.readline()\n"
+    )
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "bufsize": 1}
+    racers = [subprocess.Popen([sys.executable, "-c", program], **pipes) for _ in range(3)]
+    try:
+        assert [racer.stdout.readline() for racer in racers] == ["ready\n"] * 3
+        for racer in racers:
+            racer.stdin.write("go\n")
+        said = sorted(racer.stdout.readline() for racer in racers)
+        assert said[2] == "mine\n"
+        assert all(text.startswith("A training run is already active in ") for text in said[:2])
+    finally:
+        for racer in racers:
+            racer.communicate("end\n", timeout=60)
+    assert ProjectLock(tmp_path).holder() is None
 
 
 def test_another_process_has_it_until_it_dies(tmp_path: Path, python) -> None:

@@ -1,5 +1,7 @@
+import errno
 import json
 from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -31,9 +33,11 @@ from napari_segtrain.runs import (
     Warned,
     attempts,
     compare_runs,
+    create_run,
     duplicate_run,
     load_checkpoint,
     read_events,
+    run_table,
 )
 from napari_segtrain.runs.scratch import Scratch
 
@@ -488,3 +492,27 @@ def test_a_failure_before_training_can_be_retried(disc_folder, tiny_experiment, 
             workflow.train(tiny_experiment(), disc_folder(count=2), tmp_path / "P", run_name="r")
     assert RunFolder.open(tmp_path / "P" / "runs" / "r").state is RunState.FAILED
     assert workflow.retry(tmp_path / "P" / "runs" / "r").status is RunState.COMPLETED
+
+
+def test_a_run_folder_that_is_read_only_is_said_and_left_as_it_is(
+    disc_folder, tiny_experiment, tmp_path, monkeypatch
+):
+    data = str(disc_folder(count=1))
+    run = create_run(tmp_path / "P", "base", tiny_experiment(), data)
+    before = (run.path / "run.json").read_bytes()
+    real = Path.open
+
+    def refuse(self, mode="r", *arguments, **options):
+        if set(mode) & set("wax+") and self.is_relative_to(run.path):
+            raise OSError(errno.EROFS, "Read-only file system")
+        return real(self, mode, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(
+        RunError, match=r"base/events\.jsonl: cannot be written \(Read-only.*go on with the copy"
+    ):
+        workflow.resume(run.path)
+    monkeypatch.undo()
+    assert (run.path / "run.json").read_bytes() == before
+    assert run_table(run.project)[0].info.status is RunState.PENDING
+    assert ProjectLock(run.project).holder() is None

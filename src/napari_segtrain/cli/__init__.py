@@ -14,6 +14,7 @@ from .demo_command import demo
 from .predict_commands import evaluate, predict, report
 from .preview_commands import preview_augmentation, preview_targets
 from .run_commands import compare, delete, duplicate, follow, retry, runs, stop
+from .serve_command import serve
 from .train_command import train
 
 app = typer.Typer(
@@ -36,6 +37,7 @@ for command, summary in (
     (duplicate, "Make a new run with another's settings."),
     (stop, "Ask a running run to stop."),
     (delete, "Delete a run; asks first."),
+    (serve, "Serve the runs of a project over HTTP."),
     (plan, "Show the network, its memory and time."),
     (preview_targets, "Show what the network would be taught, as files."),
     (preview_augmentation, "Show what augmentation makes of a patch, as files."),

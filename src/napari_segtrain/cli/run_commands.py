@@ -86,26 +86,24 @@ def follow(run: Annotated[Path, typer.Argument(help="Run folder, or a project wi
 
     Exit codes are those of the training: 0 completed, 2 failed, 130 interrupted.
     """
-    from napari_segtrain.runs.event_file import EventTail
-    from napari_segtrain.runs.events import Finished
-    from napari_segtrain.runs.follow import follow_file
+    from napari_segtrain.runs import follow as following
+    from napari_segtrain.runs.events import Event, Finished
 
     from .progress import TerminalProgress
     from .terminal import make_console, print_lines, print_titled
 
     folder = find_run(run)
     console = make_console()
-    tail = EventTail(folder.events_path)
-    end: Finished | None = None
+    follower = following.RunFollower(folder)
+    end: Event | None = None
     with TerminalProgress(console, status=True) as show:
-        for found in follow_file(folder, tail):
-            if found is not None:
-                show(found[0])
-                end = found[0] if isinstance(found[0], Finished) else None
-    if tail.unreadable:
-        words = f"{folder.events_path}: {tail.unreadable} lines are damaged and left out"
+        for end in following.follow(follower):
+            if end is not None:
+                show(end)
+    if follower.tail.unreadable:
+        words = f"{folder.events_path}: {follower.tail.unreadable} lines are damaged and left out"
         print_titled(console, "Note", "yellow", [words])
-    if end is not None:
+    if isinstance(end, Finished):
         print_lines(console, [f"{end.status.value}: {folder.path}", *([end.message] if end.message else [])])
         sys.exit(EXIT_CODES[RunState(end.status)])
 

@@ -23,7 +23,7 @@ from .checkpoints import (
 )
 from .compare import Comparison, compare_runs
 from .control import Block, Control, LabelChange, PreviewHint
-from .data_file import copy_data, read_data, write_data
+from .data_file import known_data, read_data, write_data
 from .event_file import EventTail, EventWriter, read_events, read_events_from
 from .events import (
     AnyEvent,
@@ -58,9 +58,9 @@ from .events import (
 )
 from .find import MEBIBYTE, check_writable, find_run, list_runs, resumable_runs
 from .folder import RunFolder, runs_folder
-from .follow import follow_run
+from .follow import RunFollower, follow_run
 from .info import Best, RunInfo, library_versions
-from .lifecycle import attempts, delete_run, duplicate_run, retry_run, set_back, stop_run
+from .lifecycle import attempts, create_run, delete_run, duplicate_run, retry_run, set_back, stop_run
 from .lock import ActiveRunError, Holder, ProjectLock, recover
 from .log import log_to
 from .metrics import MetricsLog, read_metrics
@@ -112,6 +112,7 @@ __all__ = [
     "Refused",
     "Resumed",
     "RunFolder",
+    "RunFollower",
     "RunInfo",
     "RunRow",
     "RunStarted",
@@ -128,7 +129,7 @@ __all__ = [
     "check_move",
     "check_writable",
     "compare_runs",
-    "copy_data",
+    "create_run",
     "delete_run",
     "dump_json",
     "duplicate_run",
@@ -139,6 +140,7 @@ __all__ = [
     "format_seconds",
     "give_another_name",
     "ignore",
+    "known_data",
     "library_versions",
     "list_runs",
     "load_checkpoint",

@@ -54,24 +54,21 @@ def write_data(run: RunFolder, data: Any) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def copy_data(run: RunFolder, new: RunFolder) -> None:
-    """Let another run be trained on the data of a run; copies of layers get further names.
-
-    Where the run's data is no longer known, the new run has none, and whoever starts it says where it is.
+def known_data(run: RunFolder) -> Any:
+    """Return where a run's data is; None when that is no longer known.
 
     Raises
     ------
     RunError
-        When the run's `data.json` is damaged, or the new one cannot be written.
+        When the run's `data.json` is damaged.
     """
     if not (run.path / _NAME).is_file():
-        return
+        return None
     run.read_json(_NAME)
     try:
-        data = read_data(run)
+        return read_data(run)
     except RunError:
-        return
-    write_data(new, data)
+        return None
 
 
 def _is_copy(path: Path) -> bool:

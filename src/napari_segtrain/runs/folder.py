@@ -448,7 +448,10 @@ class RunFolder:
         try:
             return EventWriter(self.events_path)
         except OSError as error:
-            raise RunError(f"{self.events_path}: cannot be written ({explain_os_error(error)})") from error
+            raise RunError(
+                f"{self.events_path}: cannot be written ({explain_os_error(error)}); the run folder must be "
+                "writable: copy it to where you may write, and go on with the copy"
+            ) from error
 
 
 def _make_unused(parent: Path, name: str) -> Path:

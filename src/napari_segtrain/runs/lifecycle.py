@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from napari_segtrain.config import RunError
+from napari_segtrain.config import ExperimentConfig, RunError
 
 from .atomic import explain_os_error
-from .data_file import copy_data
+from .data_file import known_data, write_data
 from .events import StatusChanged
 from .folder import SUBFOLDERS, RunFolder
 from .lock import ProjectLock, recover
@@ -123,19 +123,56 @@ def duplicate_run(
     overrides = dict(overrides or {})
     info, config = run.read_info(), run.read_config().with_overrides(overrides)
     changed = {**info.changed, **overrides}
-    new = RunFolder.create(run.project, name or _name_of_copy(run.name, info.changed, overrides))
+    name = name or _name_of_copy(run.name, info.changed, overrides)
+    message = f"a duplicate of {run.name}"
+    return create_run(run.project, name, config, known_data(run), changed=changed, message=message)
+
+
+def create_run(
+    project: str | Path,
+    name: str,
+    config: ExperimentConfig,
+    data: Any = None,
+    *,
+    changed: Mapping[str, Any] | None = None,
+    message: str = "",
+) -> RunFolder:
+    """Make a pending run that a resume begins.
+
+    Parameters
+    ----------
+    project
+        Folder that holds runs; made when absent.
+    name
+        Name of the run; a number is added when there is one.
+    config
+        The experiment.
+    data
+        Where the data is, as for `write_data`; None when that is to be said at the start.
+    changed
+        Settings that name the run, by dotted name.
+    message
+        Where it is from, for its followers.
+
+    Raises
+    ------
+    RunError
+        When the name is not usable, or the project cannot be written to; then there is no run.
+    """
+    run = RunFolder.create(project, name)
     if config.tr_setup.run_name:
-        config = config.with_overrides({"tr_setup.run_name": new.name})
+        config = config.with_overrides({"tr_setup.run_name": run.name})
     try:
-        new.write_config(config)
-        new.update_info(changed=changed, num_epochs=config.tr_config.num_epochs)
-        copy_data(run, new)
-        with new.open_events() as write:
-            write(StatusChanged(status=RunState.PENDING, message=f"a duplicate of {run.name}"))
+        run.write_config(config)
+        run.update_info(changed=dict(changed or {}), num_epochs=config.tr_config.num_epochs)
+        if data is not None:
+            write_data(run, data)
+        with run.open_events() as write:
+            write(StatusChanged(status=RunState.PENDING, message=message))
     except RunError:
-        shutil.rmtree(new.path, ignore_errors=True)
+        shutil.rmtree(run.path, ignore_errors=True)
         raise
-    return new
+    return run
 
 
 def _name_of_copy(name: str, before: Mapping[str, Any], overrides: Mapping[str, Any]) -> str:

@@ -1,0 +1,159 @@
+// The page of `segtrain serve`: a list of runs, and one of them followed while it trains.
+import { groups, panel } from "./curves.js";
+
+const at = (id) => document.getElementById(id);
+let chosen = null; // name of the run that is shown
+let source = null; // its stream
+let rows = []; // its epochs
+let drawn = false;
+
+async function ask(path, method = "GET") {
+  const options = method === "GET" ? {} : { method, headers: { "Content-Type": "application/json" }, body: "{}" };
+  const answer = await fetch(`api/${path}`, options);
+  const content = await answer.json();
+  if (!answer.ok) throw new Error(content.detail || content.error);
+  return content;
+}
+
+function tell(problem) {
+  at("problem").hidden = !problem;
+  at("problem").textContent = problem ? String(problem.message || problem) : "";
+}
+
+function cell(text, kind) {
+  const made = document.createElement("td");
+  if (kind) made.className = kind;
+  made.append(text);
+  return made;
+}
+
+const number = (value) => (Number.isFinite(value) ? Number(value.toPrecision(4)).toString() : "–");
+const path = (name, more = "") => `runs/${encodeURIComponent(name)}${more}`;
+
+async function list() {
+  try {
+    const { project, runs } = await ask("runs");
+    at("project").textContent = project;
+    at("none").hidden = runs.length > 0;
+    at("runs").replaceChildren(...runs.reverse().map(line));
+    if (chosen === null && runs.length) choose(runs[0].name);
+    const shown = runs.find((run) => run.name === chosen);
+    if (shown) buttons(shown.status);
+    const ended = source && source.readyState === EventSource.CLOSED;
+    if (shown && shown.status === "running" && ended) choose(chosen); // it was begun again
+    tell(null);
+  } catch (error) {
+    tell(error);
+  }
+}
+
+function line(run) {
+  const row = document.createElement("tr");
+  const button = Object.assign(document.createElement("button"), { textContent: run.name });
+  const state = run.status || "damaged";
+  const best = run.best ? `${run.best.monitor} ${number(run.best.value)}` : "";
+  const epoch = run.status ? `${run.epoch}${run.num_epochs ? `/${run.num_epochs}` : ""}` : "";
+  row.append(cell(button), cell(state, state), cell(epoch), cell(best));
+  row.title = run.fault || run.message || "";
+  row.setAttribute("aria-selected", run.name === chosen);
+  row.addEventListener("click", () => choose(run.name));
+  return row;
+}
+
+function buttons(status) {
+  at("stop").hidden = status !== "running";
+  at("resume").hidden = !["pending", "interrupted"].includes(status);
+}
+
+function show(status) {
+  at("state").textContent = status || "damaged";
+  at("state").className = status || "damaged";
+  buttons(status);
+}
+
+function note(text) {
+  at("notes").append(Object.assign(document.createElement("li"), { textContent: text }));
+}
+
+function picture(name, version) {
+  const image = document.createElement("img");
+  image.src = `api/${path(chosen, `/pictures/${encodeURIComponent(name)}`)}?v=${version}`;
+  image.alt = `image, ground truth and prediction of a patch (${name})`;
+  at("pictures").replaceChildren(image);
+}
+
+function draw() {
+  drawn = false;
+  at("curves").replaceChildren(...groups(rows).map(([title, names]) => panel(title, names, rows)));
+}
+
+function soon() {
+  if (!drawn) setTimeout(draw, 50); // a replay of a long run is drawn once, not an epoch at a time
+  drawn = true;
+}
+
+async function choose(name) {
+  chosen = name;
+  if (source) source.close();
+  rows = [];
+  for (const id of ["notes", "curves", "pictures"]) at(id).replaceChildren();
+  for (const row of at("runs").children) row.setAttribute("aria-selected", row.cells[0].textContent === name);
+  at("name").textContent = name;
+  at("doing").textContent = "";
+  at("progress").value = 0;
+  at("run").hidden = false;
+  try {
+    const known = await ask(path(name));
+    if (chosen !== name) return;
+    show(known.run && known.run.status);
+    known.faults.forEach(note);
+    at("settings").textContent = JSON.stringify(known.config, null, 2);
+    if (known.pictures.length) picture(known.pictures[0].name, known.pictures[0].time);
+    follow(name);
+  } catch (error) {
+    tell(error);
+  }
+}
+
+function follow(name) {
+  source = new EventSource(`api/${path(name, "/events")}`);
+  const on = (kind, act) => source.addEventListener(kind, (event) => act(JSON.parse(event.data)));
+  on("status_changed", ({ status }) => show(status));
+  on("epoch_done", ({ epoch, num_epochs, row }) => {
+    rows = [...rows.filter((old) => old.epoch < epoch), { ...row, epoch }];
+    at("progress").value = epoch / num_epochs;
+    at("doing").textContent = `Epoch ${epoch} of ${num_epochs} done`;
+    soon();
+  });
+  on("progress", ({ fraction, text, seconds_left }) => {
+    at("progress").value = fraction;
+    at("doing").textContent = seconds_left ? `${text}, ${Math.ceil(seconds_left)} s left` : text;
+  });
+  on("warned", ({ message }) => note(message));
+  on("debug_picture", ({ path: file, epoch }) => picture(file.split(/[\\/]/).at(-1), epoch));
+  on("finished", ({ message, status }) => {
+    if (status === "completed") at("progress").value = 1;
+    at("doing").textContent = message;
+  });
+  on("end", ({ status }) => {
+    source.close(); // or the browser would connect again
+    if (status) show(status);
+    list();
+  });
+}
+
+for (const action of ["stop", "resume"]) {
+  at(action).addEventListener("click", async () => {
+    try {
+      await ask(path(chosen, `/${action}`), "POST");
+      tell(null);
+      at(action).hidden = true;
+      if (action === "resume") choose(chosen);
+    } catch (error) {
+      tell(error);
+    }
+  });
+}
+
+list();
+setInterval(list, 2000);

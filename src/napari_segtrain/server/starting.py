@@ -1,0 +1,115 @@
+"""Starting runs for others: one at a time, each in a process that outlives the server."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from napari_segtrain.config import Config, DataError, ExperimentConfig, RunError
+from napari_segtrain.engine.background import begin
+from napari_segtrain.runs import (
+    ActiveRunError,
+    ProjectLock,
+    RunFolder,
+    RunState,
+    create_run,
+    recover,
+    run_name,
+)
+
+ACTIVE = "A training run is already active"
+"""What a second start is refused with."""
+
+
+class StartRequest(Config):
+    """What somebody wants to have trained."""
+
+    data: str
+    """Data folder, as this machine sees it."""
+    config: dict[str, Any] = Field(default_factory=dict)
+    """The experiment's sections, as in its YAML file; defaults where empty."""
+    overrides: dict[str, Any] = Field(default_factory=dict)
+    """Settings to change, by dotted name; they name the run."""
+    run_name: str | None = None
+    """Name of the run."""
+
+
+class Starter:
+    """Starts runs of a project.
+
+    Parameters
+    ----------
+    project
+        The folder that holds the runs.
+    environment
+        Environment of the training processes; that of this one when None.
+    """
+
+    def __init__(self, project: Path, environment: Mapping[str, str] | None = None) -> None:
+        self.project = project
+        self._environment = environment
+        self._guard = threading.Lock()
+        self._child: tuple[RunFolder, subprocess.Popen[bytes]] | None = None
+
+    def start(self, request: StartRequest) -> RunFolder:
+        """Make a pending run, begin it in another process, and return at once.
+
+        Raises
+        ------
+        ActiveRunError
+            When a run is active in the project, or was just begun.
+        ConfigError, DataError, RunError
+            When experiment, data folder or name cannot be used; there is no run then.
+        """
+        config = ExperimentConfig.parse(request.config, "config")
+        config = config.with_overrides(request.overrides, "overrides")
+        if not Path(request.data).exists():
+            raise DataError(f"{request.data}: there is no such data folder on this machine")
+        name = request.run_name or config.tr_setup.run_name or run_name(request.overrides)
+        with self._guard:
+            self._refuse_second()
+            data = str(Path(request.data).resolve())
+            return self._begin(create_run(self.project, name, config, data, changed=request.overrides))
+
+    def resume(self, run: RunFolder) -> RunFolder:
+        """Begin a pending run, or go on with one that was interrupted; errors as `start`."""
+        with self._guard:
+            self._refuse_second()
+            recover(self.project)
+            if run.state is not RunState.PENDING and not run.resumable:
+                raise RunError(
+                    f"{run.name}: is {run.state} and cannot go on; start a new run, or duplicate it"
+                )
+            return self._begin(run)
+
+    def _begin(self, run: RunFolder) -> RunFolder:
+        process = begin(run, self._environment)
+        self._child = run, process
+        # Somebody has to take note of its end, or it stays as a zombie.
+        threading.Thread(target=process.wait, name=f"wait-for-{run.name}", daemon=True).start()
+        return run
+
+    @property
+    def child(self) -> tuple[RunFolder, int] | None:
+        """The run that was begun here and still goes on, and its process."""
+        child = self._child
+        return None if child is None or child[1].poll() is not None else (child[0], child[1].pid)
+
+    def is_begun(self, run: RunFolder) -> bool:
+        """Return whether the process of a run that was begun here still lives."""
+        child = self.child
+        return child is not None and child[0] == run
+
+    def _refuse_second(self) -> None:
+        # A process that was begun takes seconds until it holds the project's lock.
+        if (child := self.child) is not None:
+            run, pid = child
+            raise ActiveRunError(f"{ACTIVE} in {self.project}: {run.name!r} (process {pid})", None)
+        lock = ProjectLock(self.project)
+        if (words := lock.active()) is not None:
+            raise ActiveRunError(words, lock.holder())
