@@ -41,6 +41,7 @@ PREDICT_KEYS = {
     "tile_size": "tile_size",
     "overlap": "overlap",
     "blending": "blending",
+    "strategy": "strategy",
     "batch_size": "batch_size",
     "mirroring": "mirroring",
     "resample": "resample",

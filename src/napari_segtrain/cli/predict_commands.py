@@ -48,6 +48,17 @@ def predict(
         float | None, run_flag("inference_config.seed_threshold", "--seed-threshold")
     ] = None,
     min_size: Annotated[int | None, run_flag("inference_config.min_size", "--min-size")] = None,
+    strategy: Annotated[str | None, run_flag("inference_config.strategy", "--strategy")] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", min=1, help="Spread a Zarr store over so many processes started here."),
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            "--scheduler", help="Spread it over the workers of this dask scheduler: address or file."
+        ),
+    ] = None,
     channel_axis: Annotated[int | None, run_flag("dataset_config.channel_axis", "--channel-axis")] = None,
     level: Annotated[int | None, run_flag("dataset_config.level", "--level")] = None,
     device: Annotated[str, flag("tr_setup.device", "--device")] = "auto",
@@ -84,6 +95,8 @@ def predict(
             reading=given(READING_KEYS, values),
             device=device,
             overwrite=overwrite,
+            workers=workers,
+            scheduler=scheduler,
             emit=progress,
             control=control,
         )

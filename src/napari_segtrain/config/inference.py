@@ -33,6 +33,13 @@ class InferenceConfig(Config):
     blending: Literal["gaussian", "constant"] = key(
         "gaussian", "Blending", "Weights with which overlapping tiles are averaged."
     )
+    strategy: Literal["auto", "standard", "mixed", "distributed"] = key(
+        "auto",
+        "Strategy",
+        "standard: full precision (fp32). mixed: half precision (fp16 on a GPU, bf16 on a processor), the "
+        "same labels but for single voxels. auto: mixed on a GPU, else standard. distributed: the blocks of "
+        "a Zarr store are spread over worker processes or machines, each computing as auto does.",
+    )
     batch_size: int | None = key(
         None,
         "Tiles at once",

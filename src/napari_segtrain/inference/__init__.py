@@ -5,8 +5,8 @@ from .codecs import few_threads_for_chunks
 from .images import as_source, check_source
 from .instances import separate_instances
 from .outputs import Output, OutputPlan, instance_parts, plan_outputs
-from .predictor import PredictionCancelledError, Predictor
-from .sinks import Job, MemorySink, Sink, TiffSink, ZarrSink, failures_explained, write_tiff
+from .predictor import PredictionCancelledError, Predictor, Spread
+from .sinks import Job, MemorySink, SharedZarrSink, Sink, TiffSink, ZarrSink, failures_explained, write_tiff
 from .stream import Outcome, StreamResult
 from .tiling import Tile, TileGrid
 
@@ -18,7 +18,9 @@ __all__ = [
     "OutputPlan",
     "PredictionCancelledError",
     "Predictor",
+    "SharedZarrSink",
     "Sink",
+    "Spread",
     "StreamResult",
     "TiffSink",
     "Tile",

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -26,31 +25,37 @@ from napari_segtrain.data.sources import Source
 from napari_segtrain.network import (
     MultiTaskUNet,
     NetworkPlan,
-    is_out_of_memory,
     maybe_compile,
     resolve_hardware,
     round_up,
 )
 from napari_segtrain.targets import Head
 
-from .activation import channel_ranges, is_direction, renormalise, stacked_channels
+from .activation import stacked_channels
 from .blending import tile_weights
 from .checkpoint import Trained, load_trained
 from .codecs import few_chunks_at_a_time
 from .images import as_source, check_source, name_of
 from .layout import MEMORY_BUDGET, BlockLayout, choose_block
+from .moving import bytes_per_voxel, evaluating, memory_explained, prepare_image, scaled, write_block
 from .objects import write_instances
 from .outputs import Output, OutputPlan, plan_outputs, raw_outputs
 from .provenance import Made, weights_digest
 from .resampling import Resampled, covering, on_grid_of, resample
-from .sinks import Job, MemorySink, Sink, ZarrSink
+from .sinks import Job, MemorySink, SharedZarrSink, Sink, ZarrSink
 from .stream import BlockStream, CancelCheck, Outcome, ProgressCallback, StreamResult
-from .tile_model import NetworkTiles, tile_too_large
+from .tile_model import NetworkTiles
 from .tiling import Slices, TileGrid
 
 _FORWARD_SHARE = 1 / 3
 _INSTANCE_SHARE = 0.1
 _PREDICTING_SHARE = 0.9
+
+
+Spread = Callable[
+    [BlockLayout, npt.NDArray[np.bool_], ProgressCallback | None, CancelCheck | None], StreamResult
+]
+"""Lets other processes predict the pending blocks (bool, `layout.counts`) of an output that is open."""
 
 
 class PredictionCancelledError(RunError, CancelledError):
@@ -168,6 +173,11 @@ class Predictor:
         """Where the weights come from: ``path``, ``run``, ``epoch``, ``timestamp``; empty without a file."""
         return self._source
 
+    @property
+    def checkpoint(self) -> Path | None:
+        """The file that the network was loaded from; None where it was not."""
+        return Path(self._source["path"]) if self._from_checkpoint else None
+
     def tile_size(self) -> tuple[int, ...]:
         """Return the size of tiles: as configured, rounded up to what the network takes, or the patch's."""
         wanted = self.inference.tile_size
@@ -236,6 +246,7 @@ class Predictor:
         region: Slices | None = None,
         progress: ProgressCallback | None = None,
         cancel: CancelCheck | None = None,
+        spread: Spread | None = None,
     ) -> StreamResult:
         """Predict an image of any size in bounded memory, in the form that `inference.output` asks for.
 
@@ -253,16 +264,49 @@ class Predictor:
         cancel
             Asked before every batch of tiles. True ends the prediction; the sink keeps what it can
             continue with.
+        spread
+            Predicts the pending blocks in this one's place, by `predict_blocks` in other processes.
 
         Raises
         ------
+        ConfigError
+            When the image has to be resampled, and `spread` is given.
         DataError
             When the image does not fit the network, or holds values that are not numbers.
         RunError
             When the sink cannot write, or a tile does not fit into memory.
         """
         plan = plan_outputs(self.heads, self.inference, self.values)
-        return self._run(source, sink, plan, region, progress, cancel)
+        return self._run(source, sink, plan, region, progress, cancel, spread)
+
+    def predict_blocks(
+        self,
+        source: Source,
+        sink: SharedZarrSink,
+        region: Slices,
+        block: tuple[int, ...],
+        numbers: Sequence[int],
+    ) -> StreamResult:
+        """Predict some blocks of an output that another process has opened; see `Spread`.
+
+        Parameters
+        ----------
+        source
+            The image.
+        sink
+            The output.
+        region, block
+            Part of the image, and size of the blocks, as the other process has them.
+        numbers
+            Running numbers of the blocks.
+        """
+        plan = plan_outputs(self.heads, self.inference, self.values)
+        sink.join(plan.outputs)
+        layout = BlockLayout(self.grid(source.shape, region), block)
+        pending = np.zeros(layout.counts, np.bool_)
+        pending.reshape(-1)[list(numbers)] = True
+        with few_chunks_at_a_time():
+            return self._predict(source, sink, layout, plan, pending, None, None)
 
     def _run(
         self,
@@ -272,14 +316,20 @@ class Predictor:
         region: Slices | None,
         progress: ProgressCallback | None,
         cancel: CancelCheck | None,
+        spread: Spread | None = None,
     ) -> StreamResult:
         unusual = check_source(source, self.plan, self.spacing, self.unit)
         other = on_grid_of(source, self.spacing, self.unit) if self.inference.resample else None
+        if other is not None and spread is not None:
+            raise ConfigError(
+                "inference_config.strategy distributed predicts images on their own grid: leave resample "
+                "out, or choose another strategy"
+            )
         if other is None:
             self.messages += [message for message in unusual if message not in self.messages]
         grid = self.grid(source.shape, region)
         chunks = sink.chunks(grid.size, self.plan.ndim)
-        block = choose_block(grid, chunks, self._bytes_per_voxel(source, plan), self.memory)
+        block = choose_block(grid, chunks, bytes_per_voxel(source, plan), self.memory)
         block = sink.open(self._job(source, grid, plan), plan.outputs, block)
         if sink.complete:
             self.messages.append(
@@ -297,13 +347,15 @@ class Predictor:
         completed = False
         try:
             with few_chunks_at_a_time():
-                if other is None:
+                if spread is not None:
+                    result = spread(layout, pending, scaled(progress, share), cancel)
+                elif other is None:
                     result = self._predict(
-                        source, sink, layout, plan, pending, _scaled(progress, share), cancel
+                        source, sink, layout, plan, pending, scaled(progress, share), cancel
                     )
                 else:
                     result = self._predict_on(
-                        other, sink, layout, plan, pending, _scaled(progress, share), cancel
+                        other, sink, layout, plan, pending, scaled(progress, share), cancel
                     )
             completed = result.outcome is Outcome.COMPLETED
             if completed and plan.instances:
@@ -313,7 +365,7 @@ class Predictor:
                     layout,
                     self.plan.ndim,
                     self.inference,
-                    _scaled(progress, -_INSTANCE_SHARE),
+                    scaled(progress, -_INSTANCE_SHARE),
                     cancel,
                 )
         finally:
@@ -332,7 +384,7 @@ class Predictor:
     ) -> StreamResult:
         """Predict the pending blocks of a sink that is open."""
         grid = layout.grid
-        with self._evaluating(), torch.inference_mode(), self._memory_explained(grid):
+        with evaluating(self.network), torch.inference_mode(), memory_explained(grid.tile, self.device):
             self._compile(grid)
             model = NetworkTiles(
                 self.network,
@@ -344,14 +396,15 @@ class Predictor:
                 weights=tile_weights(grid.tile, self.inference.blending),
                 batch_size=self.inference.batch_size,
                 mirroring=self.inference.mirroring,
+                half={"standard": False, "mixed": True}.get(self.inference.strategy),
             )
             stream = BlockStream(
                 layout,
                 self.inference.blending,
                 read=source.read,
-                prepare=partial(self._prepare, name=name_of(source)),
+                prepare=partial(prepare_image, self.normalisation, name_of(source)),
                 model=model,
-                write=partial(_write, sink, plan),
+                write=partial(write_block, sink, plan),
                 skip_empty=self.inference.skip_empty,
                 folder=sink.scratch,
             )
@@ -380,14 +433,14 @@ class Predictor:
         if sink.scratch is not None:
             between = ZarrSink(sink.scratch / "stacked.zarr", levels=False)
         grid = self.grid(other.shape, part)
-        budget = self._bytes_per_voxel(other, stacked)
+        budget = bytes_per_voxel(other, stacked)
         block = choose_block(grid, between.chunks(grid.size, self.plan.ndim), budget, self.memory)
         block = between.open(self._job(other, grid, stacked), stacked.outputs, block)
         first = BlockLayout(grid, block)
         waiting = between.pending(first)
         result = StreamResult(Outcome.COMPLETED, 0, 0, 0, 0.0)
         if not between.complete:
-            share = _scaled(progress, _PREDICTING_SHARE)
+            share = scaled(progress, _PREDICTING_SHARE)
             result = self._predict(other, between, first, stacked, waiting, share, cancel)
             between.close(result.outcome is Outcome.COMPLETED)
         if result.outcome is not Outcome.COMPLETED:
@@ -397,7 +450,7 @@ class Predictor:
             inside = (slice(w.start - p.start, w.stop - p.start) for w, p in zip(where, part, strict=True))
             return between.read("stacked", tuple(inside))
 
-        report = _scaled(progress, _PREDICTING_SHARE - 1.0)
+        report = scaled(progress, _PREDICTING_SHARE - 1.0)
         for number, index in enumerate(layout):
             if cancel is not None and cancel():
                 return result.cancelled()
@@ -406,23 +459,10 @@ class Predictor:
                 where = tuple(
                     slice(b.start + c.start, b.start + c.stop) for b, c in zip(bounds, core, strict=True)
                 )
-                _write(sink, plan, core, resample(read, channels, other.shape, size, where))()
+                write_block(sink, plan, core, resample(read, channels, other.shape, size, where))()
             if report is not None:
                 report((number + 1) / len(layout), None)
         return result
-
-    def _prepare(self, raw: npt.NDArray[Any], image: npt.NDArray[np.float32], name: str) -> None:
-        self.normalisation.apply(raw, out=image)
-        # One value that is not a number makes the sum so; looking at each is several times slower.
-        if (
-            raw.dtype.kind == "f"
-            and not np.isfinite(image.sum(dtype=np.float64))
-            and not np.isfinite(image).all()
-        ):
-            raise DataError(
-                f"{name} holds values that are not numbers (NaN, infinite, or too large for 32 bits). "
-                "Replace them by a number, such as 0."
-            )
 
     def _compile(self, grid: TileGrid) -> None:
         if not self._may_compile or not isinstance(self.network, MultiTaskUNet):
@@ -433,13 +473,6 @@ class Predictor:
         batch = self.inference.batch_size or 1
         if maybe_compile(self.network, self.device.type, batch_size=batch, expected_steps=steps // batch):
             self._may_compile = False
-
-    def _bytes_per_voxel(self, source: Source, plan: OutputPlan) -> float:
-        sums = 4 * sum(map(stacked_channels, plan.heads))
-        # The block being predicted and the one read ahead, and the normalised image.
-        image = source.channels * (2 * source.dtype.itemsize + 4)
-        written = sum(output.channels * output.dtype.itemsize for output in plan.streamed)
-        return float(sums + image + written)
 
     def _job(self, source: Source, grid: TileGrid, plan: OutputPlan) -> Job:
         return Made(
@@ -457,43 +490,3 @@ class Predictor:
         if self._digest is None or not self._from_checkpoint:
             self._digest = weights_digest(self.network)
         return self._digest
-
-    @contextmanager
-    def _memory_explained(self, grid: TileGrid) -> Iterator[None]:
-        """Say which tile did not fit, in the place of whatever says so inside."""
-        try:
-            yield
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            raise tile_too_large(grid.tile, self.device) from error
-
-    @contextmanager
-    def _evaluating(self) -> Iterator[None]:
-        """Put the network into eval mode and every module back into its own mode afterwards."""
-        modes = [(module, module.training) for module in self.network.modules()]
-        self.network.eval()
-        try:
-            yield
-        finally:
-            for module, training in modes:
-                module.training = training
-
-
-def _write(sink: Sink, plan: OutputPlan, where: Slices, block: npt.NDArray[np.float32]) -> Callable[[], None]:
-    """Return what writes a block of stacked predictions in the forms that are asked for."""
-    for head, part in zip(plan.heads, channel_ranges(plan.heads).values(), strict=True):
-        if is_direction(head):
-            renormalise(block[part])
-    arrays = {output.name: output.encode(block) for output in plan.streamed}
-    return lambda: sink.write(where, arrays)
-
-
-def _scaled(progress: ProgressCallback | None, share: float) -> ProgressCallback | None:
-    """Return a callback that reports the first `share` of the work, or the last when negative."""
-    if progress is None:
-        return None
-    report = progress
-    if share < 0:
-        return lambda fraction, left: report(1.0 + share * (1.0 - fraction), left)
-    return lambda fraction, left: report(share * fraction, left)

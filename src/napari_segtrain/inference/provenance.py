@@ -23,8 +23,8 @@ from napari_segtrain.runs.info import library_versions
 from .sinks import Job
 from .tiling import TileGrid
 
-_NOT_IN_VALUES = ("batch_size", "checkpoint")
-"""Keys that change the speed, or which weights are taken, and not what the weights give."""
+_NOT_IN_VALUES = ("batch_size", "checkpoint", "strategy")
+"""Keys that change the speed, or which weights are taken, but no more than rounding of what these give."""
 
 _SAMPLE = 32
 

@@ -49,6 +49,9 @@ class NetworkTiles:
         Tiles in one pass; None is 1 on a processor and measured elsewhere.
     mirroring
         Whether to average over all mirrored versions.
+    half
+        Whether the network computes in half precision; sums are in full precision in any case. None: on a
+        GPU, where that is faster.
     """
 
     def __init__(
@@ -63,11 +66,13 @@ class NetworkTiles:
         weights: npt.NDArray[np.float32],
         batch_size: int | None = None,
         mirroring: bool = False,
+        half: bool | None = None,
     ) -> None:
         self._network = network
         self._heads = tuple(heads)
         self._device = device
         self._in_channels = in_channels
+        self._half = half if half is not None else device.type == "cuda"
         self._tile = tile
         self._size = tile[len(tile) - ndim :]
         self._symmetries = mirrors(ndim) if mirroring else mirrors(ndim)[:1]
@@ -148,8 +153,11 @@ class NetworkTiles:
         total.mul_(self._weights if share == 1.0 else self._weights * share)
 
     def _precision(self) -> Any:
-        # Half precision is faster where the hardware has it; on processors it is slower.
-        return torch.autocast("cuda", torch.float16) if self._device.type == "cuda" else nullcontext()
+        if not self._half:
+            return nullcontext()
+        # Processors compute half precision as bf16, if at all.
+        kind = torch.bfloat16 if self._device.type == "cpu" else torch.float16
+        return torch.autocast(self._device.type, kind)
 
     def _measure(self) -> int:
         """Return the smallest batch that is about as fast a tile as any."""

@@ -20,6 +20,7 @@ from napari_segtrain.inference import (
     PredictionCancelledError,
     Predictor,
     Sink,
+    Spread,
     TiffSink,
     ZarrSink,
     as_source,
@@ -38,6 +39,7 @@ from napari_segtrain.runs import (
     ignore,
 )
 
+from .distributed import cluster, spread_over
 from .images import ImageReader
 
 
@@ -170,6 +172,8 @@ def predict_files(
     reading: Mapping[str, Any] | None = None,
     device: str = "auto",
     overwrite: bool = False,
+    workers: int | None = None,
+    scheduler: str | None = None,
     emit: Emit = ignore,
     control: Control | None = None,
 ) -> Written:
@@ -196,6 +200,9 @@ def predict_files(
         Where to predict.
     overwrite
         Replace predictions that are there.
+    workers, scheduler
+        With ``inference_config.strategy`` distributed: how many processes to start on this machine, or the
+        address of a dask scheduler whose workers see checkpoint, image and output under the same paths.
     emit
         Told the progress.
     control
@@ -207,11 +214,27 @@ def predict_files(
         When settings, images, checkpoint or output cannot work.
     """
     control = control if control is not None else Control()
+    if workers is not None or scheduler is not None:
+        overrides = {**(overrides or {}), "strategy": "distributed"}
     predictor = load_predictor(run, overrides, device)
     reader = ImageReader(predictor, reading)
     images = reader.find(data)
     _check_all(images, reader, predictor)
     to_store = _to_store(Path(data), Path(output), len(images))
+    if predictor.inference.strategy == "distributed":
+        if not to_store:
+            raise ConfigError(
+                f"inference_config.strategy distributed writes the blocks of a Zarr store, but {output} is "
+                "to be a folder of TIFF files; give an output that ends in .zarr, or another strategy"
+            )
+        [(name, file)] = images.items()
+        store = ZarrSink(output, overwrite=overwrite)
+        tell = _Messages(emit, predictor.messages, reader.messages)
+        with cluster(workers, scheduler, device) as client:
+            spread = spread_over(client, predictor, file, reading, device, store)
+            done = _run(predictor, reader.open(file), store, None, emit, control, tell, name, spread=spread)
+        tell()
+        return Written((store.path,) if done else (), cancelled=not done)
     tell = _Messages(emit, predictor.messages, reader.messages)
     part = _Part(count=len(images))
     paths: list[Path] = []
@@ -378,6 +401,7 @@ def _run(
     tell: Callable[[], None],
     record: str | None = None,
     part: _Part | None = None,
+    spread: Spread | None = None,
 ) -> bool:
     """Predict one of several images; False when the user ended it."""
     place = part if part is not None else _Part()
@@ -390,7 +414,7 @@ def _run(
     def cancelled() -> bool:
         return not control.wait_while_paused(emit)
 
-    result = predictor.predict_source(source, sink, region, progress, cancelled)
+    result = predictor.predict_source(source, sink, region, progress, cancelled, spread)
     return result.outcome is Outcome.COMPLETED
 
 

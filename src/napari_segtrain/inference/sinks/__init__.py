@@ -3,11 +3,12 @@
 from .base import Job, Sink, default_chunks, failures_explained
 from .memory import MemorySink
 from .tiff import TiffSink, write_tiff
-from .zarr_store import ZarrSink
+from .zarr_store import SharedZarrSink, ZarrSink
 
 __all__ = [
     "Job",
     "MemorySink",
+    "SharedZarrSink",
     "Sink",
     "TiffSink",
     "ZarrSink",

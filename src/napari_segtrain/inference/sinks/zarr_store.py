@@ -116,6 +116,10 @@ class ZarrSink:
         """See `Sink.write`; blocks share no chunk, so they never disturb each other."""
         for name, values in arrays.items():
             self.replace(name, where, values)
+        self.note(where)
+
+    def note(self, where: Slices) -> None:
+        """Remember that a block is written."""
         bounds = tuple((part.start, part.stop) for part in where)
         with failures_explained(self.path), (self._unfinished / "blocks.jsonl").open("a") as file:
             file.write(json.dumps(bounds) + "\n")
@@ -260,6 +264,27 @@ class ZarrSink:
                 # The last line of a process that was killed while writing it: its block counts as not done.
                 continue
         return done
+
+
+class SharedZarrSink(ZarrSink):
+    """The store of a `ZarrSink` that is open in another process, which remembers what is written here."""
+
+    def join(self, outputs: Sequence[Output]) -> None:
+        """Write into the arrays that are there.
+
+        Raises
+        ------
+        RunError
+            When they cannot be opened.
+        """
+        self._outputs = {output.name: output for output in outputs}
+        with failures_explained(self.path):
+            group = zarr.open_group(str(self.path), mode="r+")
+            parts = zarr.open_group(str(self._unfinished / "parts.zarr"), mode="r+")
+        self._arrays = {o.name: (parts if o.form == "part" else group)[o.name] for o in outputs}
+
+    def note(self, where: Slices) -> None:
+        """Leave it to the other process, which is told when the whole share of blocks is done."""
 
 
 def _sweep(store: Path, unfinished: Path) -> None:
