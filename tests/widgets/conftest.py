@@ -156,10 +156,12 @@ def make_dock(
     viewer: Any, engine_path: tuple[str, ...], tmp_path: Path, qapp: Any
 ) -> Iterator[Callable[..., Any]]:
     """Open a dock in the viewer, with a project in a temporary folder."""
+    from napari_segtrain.widgets.dock import EngineDock
+
     docks: list[Any] = []
 
     def make(kind: type, within: Any = viewer) -> Any:
-        dock = kind(within, engine_path)
+        dock = kind(within, engine_path) if issubclass(kind, EngineDock) else kind(within)
         name = kind.__name__.removesuffix("Dock")
         within.window.add_dock_widget(dock, name=f"{name} (napari-segtrain)")  # as napari calls it
         dock.project.set_value(tmp_path / "project")
@@ -170,7 +172,8 @@ def make_dock(
     for dock in docks:
         if isalive(dock):
             dock.shut_down()
-        dock.engine.engine.close(grace=5.0)
+        if isinstance(dock, EngineDock):
+            dock.engine.engine.close(grace=5.0)
 
 
 @pytest.fixture

@@ -48,6 +48,7 @@ from napari_segtrain.runs import (
     TargetsReady,
     Warned,
     read_data,
+    set_back,
     write_data,
 )
 from napari_segtrain.runs.scratch import Scratch
@@ -65,6 +66,7 @@ def train(command: Train, emit: Emit, control: Control) -> None:
     dataset = open_dataset(data, config.dataset_config)
     with ProjectLock(command.project).acquire(what):
         run = RunFolder.open(command.resume) if command.resume else RunFolder.create(command.project, what)
+        run = set_back(run) if command.retry else run
         run.set_state(RunState.RUNNING)
         run.write_config(config)
         if command.data is not None:

@@ -60,6 +60,23 @@ def test_samples_open_from_the_menu(plugins: Any, viewer: Any) -> None:
 def test_docks_open_from_the_menu(plugins: Any, viewer: Any) -> None:
     _, train = viewer.window.add_plugin_dock_widget(PLUGIN, "Train")
     _, predict = viewer.window.add_plugin_dock_widget(PLUGIN, "Predict")
-    assert (train.objectName(), predict.objectName()) == ("train_dock", "predict_dock")
-    for dock in (train, predict):
+    _, runs = viewer.window.add_plugin_dock_widget(PLUGIN, "Runs")
+    names = [dock.objectName() for dock in (train, predict, runs)]
+    assert names == ["train_dock", "predict_dock", "runs_dock"]
+    for dock in (train, predict, runs):
         viewer.window.remove_dock_widget(dock)
+
+
+def test_the_runs_dock_opens_the_others_where_they_are_not_open(plugins: Any, viewer: Any) -> None:
+    from napari_segtrain.widgets.other_docks import find_dock, show_dock
+    from napari_segtrain.widgets.predict_dock import PredictDock
+    from napari_segtrain.widgets.train_dock import TrainDock
+
+    _, runs = viewer.window.add_plugin_dock_widget(PLUGIN, "Runs")
+    for kind, title in ((TrainDock, "Train"), (PredictDock, "Predict")):
+        assert find_dock(runs, kind) is None
+        opened = show_dock(runs, kind, title)
+        assert isinstance(opened, kind)
+        assert show_dock(runs, kind, title) is opened
+        viewer.window.remove_dock_widget(opened)
+        assert find_dock(runs, kind) is None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +13,7 @@ from napari_segtrain.config import RunError
 from napari_segtrain.runs.compare import compare_runs
 from napari_segtrain.runs.find import find_run
 from napari_segtrain.runs.folder import RunFolder, runs_folder
-from napari_segtrain.runs.info import RunInfo
+from napari_segtrain.runs.info import RunInfo, seconds_running
 from napari_segtrain.runs.states import RunState
 from napari_segtrain.runs.summary import format_seconds
 from napari_segtrain.runs.table import RunRow, run_table
@@ -53,7 +52,7 @@ def runs(
     if not rows:
         typer.echo(f"{project}: no runs yet")
         return
-    lines = [_cells(row, datetime.now(UTC)) for row in rows]
+    lines = [_cells(row) for row in rows]
     typer.echo("\n".join(aligned([("name", "state", "epoch", "best", "time", "started"), *lines])))
     for row in rows:
         if row.fault:
@@ -64,13 +63,11 @@ def _plain(info: RunInfo | None) -> dict[str, Any]:
     return {} if info is None else json.loads(info.model_dump_json())
 
 
-def _cells(row: RunRow, now: datetime) -> tuple[str, ...]:
+def _cells(row: RunRow) -> tuple[str, ...]:
     info = row.info
     if info is None:
         return row.name, "damaged", "", "", "", ""
-    seconds = info.seconds
-    if info.status is RunState.RUNNING and info.resumed is not None:
-        seconds += max(0.0, (now - info.resumed).total_seconds())
+    seconds = seconds_running(info)
     return (
         row.name,
         info.status.value,

@@ -85,17 +85,18 @@ def _train(command: Train, emit: Emit, control: Control) -> None:
             "name one device"
         )
     workflow = import_module("napari_segtrain.workflow")
+    options = {"wait": command.wait, "preview": True, "emit": emit, "control": control}
     try:
+        if command.retry and command.resume is not None:
+            workflow.retry(command.resume, data=command.data, **options)
+            return
         workflow.train(
             config,
             command.data,
             command.project,
             run_name=command.run_name,
             resume=command.resume,
-            wait=command.wait,
-            preview=True,
-            emit=emit,
-            control=control,
+            **options,
         )
     finally:
         _free_memory()

@@ -49,6 +49,8 @@ class Train(Command):
     """Name of the new run; chosen from the configuration when None."""
     resume: str | None = None
     """Folder or checkpoint of the run to go on with, instead of a new one. A pending run begins."""
+    retry: bool = False
+    """Train the run of `resume` from its begin, instead of going on; with its own configuration."""
     wait: bool = False
     """Wait for the end of a run that is active in the project, instead of being refused."""
 

@@ -59,7 +59,7 @@ from .events import (
 from .find import MEBIBYTE, check_writable, find_run, list_runs, resumable_runs
 from .folder import RunFolder, runs_folder
 from .follow import RunFollower, follow_run
-from .info import Best, RunInfo, library_versions
+from .info import Best, RunInfo, library_versions, seconds_running
 from .lifecycle import attempts, create_run, delete_run, duplicate_run, retry_run, set_back, stop_run
 from .lock import ActiveRunError, Holder, ProjectLock, recover
 from .log import log_to
@@ -68,7 +68,7 @@ from .naming import run_name
 from .process import ProcessId
 from .states import FinishReason, RunState, check_move
 from .summary import format_seconds, split_words, summary_text
-from .table import RunRow, run_table
+from .table import RunRow, TableReader, file_stamp, run_table
 from .tensorboard import TensorBoardFile
 from .waiting import lock_project
 
@@ -120,6 +120,7 @@ __all__ = [
     "Scored",
     "SplitReady",
     "StatusChanged",
+    "TableReader",
     "TargetsReady",
     "TensorBoardFile",
     "Waiting",
@@ -134,6 +135,7 @@ __all__ = [
     "dump_json",
     "duplicate_run",
     "explain_os_error",
+    "file_stamp",
     "find_checkpoint",
     "find_run",
     "follow_run",
@@ -162,6 +164,7 @@ __all__ = [
     "run_table",
     "runs_folder",
     "save_checkpoint",
+    "seconds_running",
     "set_back",
     "split_words",
     "stop_run",

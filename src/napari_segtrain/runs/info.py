@@ -128,6 +128,13 @@ def ended(
     )
 
 
+def seconds_running(info: RunInfo) -> float:
+    """Return the seconds that a run has been running, up to now where it still does."""
+    if info.status is not RunState.RUNNING or info.resumed is None:
+        return info.seconds
+    return info.seconds + max(0.0, (datetime.now(UTC) - info.resumed).total_seconds())
+
+
 def _latest(first: datetime, *others: datetime | None) -> datetime:
     return max(first, *(other for other in others if other is not None))
 

@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from qtpy.QtCore import QEvent, Qt
-from qtpy.QtWidgets import QVBoxLayout, QWidget
+from qtpy.QtCore import Qt
 
 from ..runs.events import BatchDone, EpochDone, RunStarted
 from ..runs.metrics import Row
 from .beat import Beat
-from .choice_editors import Combo
+from .plot import Plot
 
 _MOST = 2000
 """Points a curve is drawn with; of longer ones every second point is dropped, again and again."""
@@ -54,7 +53,7 @@ def _halved(values: list[float]) -> list[float]:
     return [float(v) for v in even.reshape(-1, 2).mean(axis=1)]
 
 
-class Curves(QWidget):
+class Curves(Plot):
     """A plot over epochs: the training's curve as a line, the validation's with a dot an epoch.
 
     The combo box chooses what is shown: the total loss, the loss of one target, or a score.
@@ -66,21 +65,9 @@ class Curves(QWidget):
     """
 
     def __init__(self, beat: Beat) -> None:
-        super().__init__()
-        self._beat = beat
-        self.setObjectName("curves")
+        super().__init__(beat, "curves", ["loss"])
         self._series: dict[tuple[str, str], Series] = {}
         self._steps_per_epoch = 1
-        self.choice = Combo("metric")
-        self.choice.setToolTip("What the curves show")
-        self.choice.setAccessibleName("Curve")
-        self.choice.set_items([("loss", "loss")])
-        self.choice.changed.connect(self._draw)
-        self._layout = QVBoxLayout(self)
-        self._layout.setContentsMargins(0, 0, 0, 0)
-        self._layout.setSpacing(2)
-        self._layout.addWidget(self.choice)
-        self._plot: Any = None
         self._lines: dict[str, Any] = {}
 
     def clear(self) -> None:
@@ -132,69 +119,24 @@ class Curves(QWidget):
     def _of(self, part: str, metric: str) -> Series:
         return self._series.setdefault((part, metric), Series())
 
-    def _redraw(self) -> None:
-        self._beat.ask(self._draw)
-
     def _draw(self) -> None:
-        known = sorted({metric for _, metric in self._series} - {"loss"})
-        if self.choice.offered() != ["loss", *known]:
-            self.choice.set_items([(_words(name), name) for name in ("loss", *known)])
-        if not self.isVisible():
-            return
-        self._make_plot()
+        self._offer(["loss", *sorted({metric for _, metric in self._series} - {"loss"})])
+        super()._draw()
+
+    def _draw_lines(self) -> None:
         for part, line in self._lines.items():
             line.setData(*self.points(part, str(self.choice.value())))
 
-    def showEvent(self, event: Any) -> None:
-        """Draw what came while nobody looked."""
-        super().showEvent(event)
-        self._redraw()
-
-    def changeEvent(self, event: Any) -> None:
-        """Make the plot anew in the colours of another theme."""
-        super().changeEvent(event)
-        if event.type() == QEvent.Type.StyleChange and self._plot is not None:
-            self._layout.removeWidget(self._plot)
-            self._plot.deleteLater()
-            self._plot = None
-            self._redraw()
-
-    def _make_plot(self) -> None:
-        """Make the plot when it is first seen: importing pyqtgraph takes a moment."""
-        if self._plot is not None:
-            return
+    def _add_lines(self) -> None:
         import pyqtgraph
 
-        foreground = self.palette().windowText().color()
-        plot = pyqtgraph.PlotWidget(background=None)
-        plot.setObjectName("plot")
-        plot.setFixedHeight(160)
-        plot.getPlotItem().setContentsMargins(0, 0, 0, 6)  # the axis' label hangs below the axis
-        plot.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        plot.setMouseEnabled(x=False, y=False)
-        plot.hideButtons()
-        plot.setMenuEnabled(False)
-        plot.showGrid(x=True, y=True, alpha=0.15)
-        for side in ("left", "bottom"):
-            plot.getAxis(side).setTextPen(foreground)
-            plot.getAxis(side).setPen(pyqtgraph.mkPen(foreground, width=0.5))
-        plot.setLabel("bottom", "epoch")
-        plot.getAxis("bottom").enableAutoSIPrefix(False)
-        plot.setLimits(xMin=0.0, minXRange=1.0)
-        plot.addLegend(offset=(-8, 4), labelTextColor=foreground, verSpacing=-4)
         train, val = pyqtgraph.mkPen(_TRAIN, width=1.5), pyqtgraph.mkPen(_VAL, width=1.5)
         val.setStyle(Qt.PenStyle.DashLine)
         self._lines = {
-            "train": plot.plot(pen=train, antialias=True, name="training"),
-            "val": plot.plot(pen=val, antialias=True, symbol="o", symbolSize=5, name="validation"),
+            "train": self._plot.plot(pen=train, antialias=True, name="training"),
+            "val": self._plot.plot(pen=val, antialias=True, symbol="o", symbolSize=5, name="validation"),
         }
         # The legend shows the dots as they are before there are any.
         self._lines["val"].scatter.setBrush(_VAL)
         self._lines["val"].setSymbolBrush(_VAL)
         self._lines["val"].setSymbolPen(None)
-        self._plot = plot
-        self._layout.addWidget(plot, 1)
-
-
-def _words(metric: str) -> str:
-    return metric.replace("_", " ")

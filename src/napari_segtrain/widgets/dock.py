@@ -1,8 +1,8 @@
-"""What both docks share: the engine, the watch over layers, and letting go of both in time."""
+"""What all docks share: their layout, the keyboard, the place beside each other, and letting go in time."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -23,7 +23,7 @@ _NARROWEST, _WIDEST = 384, 480
 
 
 class Dock(QWidget):
-    """A form that scrolls over a foot that does not, and an engine of its own.
+    """A form that scrolls over a foot that does not.
 
     napari takes a closed dock out of its window without closing it, and deletes those of a closed window
     without asking; both are noticed here, so that no process and no callback outlives its dock.
@@ -32,20 +32,19 @@ class Dock(QWidget):
     ----------
     napari_viewer
         The viewer.
-    engine_arguments
-        Arguments of the engine process, for tests.
+    let_go
+        Called at the end, perhaps when the dock is gone already.
     """
 
     panel: RunPanel
 
-    def __init__(self, napari_viewer: Any, engine_arguments: Sequence[str]) -> None:
+    def __init__(self, napari_viewer: Any, let_go: Callable[[], None]) -> None:
         super().__init__()
         self.viewer = napari_viewer
-        self.watch = LayerWatch(napari_viewer)
-        self.engine = EngineSession(engine_arguments)
         self.beat = Beat(self)
+        self._let_go = let_go
         self._docked = self._closed = self._placed = False
-        self.destroyed.connect(partial(_let_go, self.watch, self.engine))
+        self.destroyed.connect(partial(_call, let_go))
 
     def _stack(self, head: Any, body: QWidget, *foot: QWidget) -> None:
         """Lay out: a fixed head, a body that scrolls, a fixed foot."""
@@ -68,13 +67,6 @@ class Dock(QWidget):
         for widget in foot:
             layout.addWidget(widget)
 
-    def _warm(self) -> None:
-        """Start the engine's process, so that it has everything imported when it is needed."""
-        try:
-            self.engine.warm()
-        except SegtrainError as error:
-            self.panel.say(str(error))
-
     def _refuse(self, message: str) -> None:
         """Say in words why something cannot be done."""
         self.panel.say(message)
@@ -92,19 +84,19 @@ class Dock(QWidget):
         return True
 
     def showEvent(self, event: Any) -> None:
-        """Find a place beside the other dock, once; the user may put it elsewhere."""
+        """Find a place beside the other docks, once; the user may put it elsewhere."""
         super().showEvent(event)
         if not self._placed:
             self._placed = True
             QTimer.singleShot(0, self._share_place)
 
     def _share_place(self) -> None:
-        """Become a tab beside the other dock: one above the other, both would be too low."""
-        own = _frame(self)
+        """Become a tab beside the other docks: one above the other, all would be too low."""
+        own = frame_of(self)
         if self._closed or own is None or own.isFloating():
             return
         window = own.parentWidget()
-        for other in map(_frame, window.findChildren(Dock)):
+        for other in map(frame_of, window.findChildren(Dock)):
             if other not in (None, own) and window.dockWidgetArea(other) == window.dockWidgetArea(own):
                 window.tabifyDockWidget(other, own)
                 own.raise_()
@@ -119,15 +111,39 @@ class Dock(QWidget):
                 self.shut_down()
 
     def closeEvent(self, event: Any) -> None:
-        """Let go of viewer and engine."""
+        """Let go of the viewer, and of what works for the dock."""
         self.shut_down()
         super().closeEvent(event)
 
     def shut_down(self) -> None:
-        """Let go of viewer and engine; a running job stops, with a checkpoint."""
+        """Let go of the viewer, and of what works for the dock."""
         if not self._closed:
             self._closed = True
-            _let_go(self.watch, self.engine)
+            self._let_go()
+
+
+class EngineDock(Dock):
+    """A dock with an engine of its own, and an eye on the layers.
+
+    Parameters
+    ----------
+    napari_viewer
+        The viewer.
+    engine_arguments
+        Arguments of the engine process, for tests. A running job stops with the dock, with a checkpoint.
+    """
+
+    def __init__(self, napari_viewer: Any, engine_arguments: Sequence[str]) -> None:
+        watch, engine = LayerWatch(napari_viewer), EngineSession(engine_arguments)
+        super().__init__(napari_viewer, partial(_let_go, watch, engine))
+        self.watch, self.engine = watch, engine
+
+    def _warm(self) -> None:
+        """Start the engine's process, so that it has everything imported when it is needed."""
+        try:
+            self.engine.warm()
+        except SegtrainError as error:
+            self.panel.say(str(error))
 
 
 class _Scroll(QScrollArea):
@@ -142,7 +158,7 @@ class _Scroll(QScrollArea):
         return bool(super().eventFilter(watched, event))
 
 
-def _frame(dock: QWidget) -> QDockWidget | None:
+def frame_of(dock: QWidget) -> QDockWidget | None:
     """Return the frame that napari put a dock into."""
     frame = dock.parentWidget()
     while frame is not None and not isinstance(frame, QDockWidget):
@@ -150,6 +166,10 @@ def _frame(dock: QWidget) -> QDockWidget | None:
     return frame
 
 
-def _let_go(watch: LayerWatch, engine: EngineSession, *_: Any) -> None:
+def _call(let_go: Callable[[], None], *_: Any) -> None:
+    let_go()
+
+
+def _let_go(watch: LayerWatch, engine: EngineSession) -> None:
     watch.stop()
     engine.close()

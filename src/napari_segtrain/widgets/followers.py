@@ -12,7 +12,21 @@ from qtpy.QtCore import QThreadPool
 
 from ..config import SegtrainError
 from ..engine.supervisor import Engine
-from ..runs import Event, PredictDone
+from ..runs import (
+    EpochDone,
+    Event,
+    EventTail,
+    Finished,
+    Paused,
+    PredictDone,
+    Progress,
+    Resumed,
+    RunFolder,
+    RunFollower,
+    RunStarted,
+    Warned,
+)
+from ..runs.follow import follow as follow_events
 from ..runs.scratch import Scratch
 from .data_spec import TrainingData
 from .layers import Copies
@@ -21,6 +35,11 @@ from .shared_copy import Update
 
 _TICK = 0.25
 """Seconds after which a follower looks whether the dock is still there."""
+
+_TAIL = 2**16
+"""Bytes at the end of a run's events from which it is followed; they hold the newest progress."""
+_TOLD = (EpochDone, Finished, Paused, Progress, Resumed, RunStarted, Warned)
+"""What a follower of a run folder is told; there are too many of the others."""
 
 _running: set[Any] = set()
 
@@ -69,6 +88,33 @@ def _wait() -> None:
 def follow(engine: Engine) -> Generator[Event | None, None, None]:
     """Hand the engine's events to the main thread, until the process has ended."""
     yield from engine.events(tick=_TICK)
+
+
+@thread_worker(worker_class=Worker)
+def follow_folder(run: RunFolder) -> Generator[Event | None, None, str]:
+    """Hand the events of a run that trains anywhere to the main thread, until it has ended.
+
+    What went wrong is returned in words.
+    """
+    try:
+        size = run.events_path.stat().st_size if run.events_path.is_file() else 0
+        follower = RunFollower(run, EventTail(run.events_path, max(0, size - _TAIL)))
+        for event in follow_events(follower, tick=True):
+            if event is None or isinstance(event, _TOLD):
+                yield event
+    except (SegtrainError, OSError) as error:
+        return str(error)
+    return ""
+
+
+@thread_worker(worker_class=Worker)
+def perform(action: Callable[[], Any]) -> Generator[None, None, tuple[Any, str]]:
+    """Call a function away from the main thread; return what it returns, and what went wrong in words."""
+    yield
+    try:
+        return action(), ""
+    except (SegtrainError, OSError, ValueError, KeyError) as error:
+        return None, str(error)
 
 
 @thread_worker(worker_class=Worker)

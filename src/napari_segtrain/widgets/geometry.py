@@ -53,6 +53,30 @@ class Geometry:
             axis_labels=None if default else labels,
         )
 
+    @classmethod
+    def placed(cls, spacing: Sequence[float], origin: Sequence[float], unit: str) -> Self:
+        """Return the geometry of a part of an upright image.
+
+        Parameters
+        ----------
+        spacing
+            Size of a voxel on each axis.
+        origin
+            Index of the part's first voxel in the image.
+        unit
+            Unit of `spacing`.
+        """
+        scale, ndim = np.array(spacing, float), len(spacing)
+        return cls(
+            scale=scale,
+            translate=scale * np.asarray(origin, float),
+            rotate=np.eye(ndim),
+            shear=np.eye(ndim),
+            affine=np.eye(ndim + 1),
+            units=(unit,) * ndim,
+            axis_labels=None,
+        )
+
     @property
     def ndim(self) -> int:
         """Number of axes."""

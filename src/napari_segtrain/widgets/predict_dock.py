@@ -11,7 +11,7 @@ from ..config import ConfigError, ExperimentConfig, InferenceConfig, SegtrainErr
 from ..runs.stores import StoreState
 from . import notify
 from .choice_editors import Combo, DeviceEdit
-from .dock import Dock
+from .dock import EngineDock
 from .folding import fold
 from .form import Form
 from .form_rows import FormRows
@@ -27,7 +27,7 @@ from .store_note import StoreNote
 from .style import DEFAULT_PROJECT
 
 
-class PredictDock(Dock):
+class PredictDock(EngineDock):
     """Choose a network and a layer, predict, get layers.
 
     Parameters

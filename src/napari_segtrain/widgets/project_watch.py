@@ -56,6 +56,8 @@ class ProjectWatch(QObject):
 
     changed = Signal(object)
     """A `ProjectState`, when it is another than before."""
+    looked = Signal()
+    """What there was to see is in `state`, whether it changed or not."""
     _seen = Signal(object)
 
     def __init__(self, project: Callable[[], Path], parent: QObject | None = None) -> None:
@@ -104,9 +106,13 @@ class ProjectWatch(QObject):
         ).start()
 
     def _work(self, project: Path, known: ProjectState | None) -> None:
-        state = look_at(project, known)
+        state = self._see(project, known)
         with suppress(RuntimeError):  # the dock may be gone
             self._seen.emit(state)
+
+    def _see(self, project: Path, known: ProjectState | None) -> ProjectState:
+        """Return what there is to see, in the thread; see `look_at`."""
+        return look_at(project, known)
 
     def _on_seen(self, state: ProjectState) -> None:
         self._looking = False
@@ -119,6 +125,7 @@ class ProjectWatch(QObject):
         if state != self.state:
             self.state = state
             self.changed.emit(state)
+        self.looked.emit()
 
 
 def look_at(project: Path, known: ProjectState | None = None) -> ProjectState:

@@ -5,23 +5,37 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from ..runs import PredictDone
 from ..targets import Head
 from .colours import foreground_colours, number_options
-from .prediction_data import PredictionData
+from .geometry import Geometry
 
 _SAMPLE = 2**20
 """Voxels of a result that are looked at to choose the range of its colours."""
 
 
+class Predicted(Protocol):
+    """The image that was predicted, as far as its layers follow from it."""
+
+    @property
+    def name(self) -> str:
+        """Name of the image."""
+        ...
+
+    @property
+    def geometry(self) -> Geometry:
+        """Where what was predicted of it lies."""
+        ...
+
+
 def add_results(
     viewer: Any,
     event: PredictDone,
-    data: PredictionData,
+    data: Predicted,
     arrays: dict[str, Any],
     *,
     as_numbers: bool,

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QGridLayout, QLabel, QProgressBar, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from ..runs import format_seconds
 from .beat import Beat
@@ -26,16 +26,23 @@ class RunPanel(QWidget):
         main one.
     beat
         Says when progress may be drawn.
+    per_row
+        Buttons side by side, all of one width; None for all of them, the main one wider.
     """
 
-    def __init__(self, buttons: Mapping[str, tuple[str, str]], beat: Beat) -> None:
+    def __init__(
+        self, buttons: Mapping[str, tuple[str, str]], beat: Beat, per_row: int | None = None
+    ) -> None:
         super().__init__()
         self._beat = beat
         self.buttons = {name: _button(name, *texts) for name, texts in buttons.items()}
-        row = QHBoxLayout()
-        row.setSpacing(6)
+        across = per_row or len(self.buttons)
+        rows = QGridLayout()
+        rows.setSpacing(6)
         for place, button in enumerate(self.buttons.values()):
-            row.addWidget(button, 2 if place == 0 else 1)
+            rows.addWidget(button, *divmod(place, across))
+        for column in range(across):
+            rows.setColumnStretch(column, 2 if column == 0 and per_row is None else 1)
         self.progress = QProgressBar()
         self.progress.setObjectName("progress")
         self.progress.setAccessibleName("Progress")
@@ -49,7 +56,7 @@ class RunPanel(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
-        layout.addLayout(row)
+        layout.addLayout(rows)
         layout.addWidget(self.progress)
         layout.addWidget(self.status)
         self._end: float | None = None

@@ -8,7 +8,7 @@ from typing import Any
 
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QPushButton
 
-from ..config import ExperimentConfig, SegtrainError, dump_config, load_config
+from ..config import ExperimentConfig, RunError, SegtrainError, dump_config, load_config
 from ..runs import (
     BatchDone,
     DebugPicture,
@@ -28,14 +28,14 @@ from ..runs.metrics import Row
 from . import notify
 from .curves import Curves
 from .debug_picture import DebugPictureButton
-from .dock import Dock
+from .dock import EngineDock
 from .form_rows import FormRows
 from .offer import Offer
 from .path_edit import PathEdit
 from .preview_row import PreviewRow
 from .preview_session import KINDS, PreviewKind, PreviewSession
 from .project_watch import ProjectWatch
-from .reattach import reattach
+from .reattach import Reattached, reattach
 from .resume_row import ResumeRow
 from .run_panel import RunPanel
 from .style import DEFAULT_PROJECT
@@ -52,7 +52,7 @@ _SAYS = {
 }
 
 
-class TrainDock(Dock):
+class TrainDock(EngineDock):
     """Choose layers and targets, train, watch.
 
     Parameters
@@ -165,22 +165,65 @@ class TrainDock(Dock):
             self._refuse(str(error))
 
     def resume(self) -> None:
-        """Go on with the chosen run, on the open layers where they are those it was trained on."""
+        """Go on with the run that is chosen in the dock."""
         chosen = self.resumable.value()
-        if chosen is None:
-            return
+        if chosen is not None:
+            self.go_on(chosen)
+
+    def go_on(self, path: Path, *, retry: bool = False) -> None:
+        """Go on with a run, on the open layers where they are those it was trained on.
+
+        Parameters
+        ----------
+        path
+            The run folder.
+        retry
+            Train it from its begin instead.
+        """
         try:
-            run = RunFolder.open(chosen)
-            config = run.read_config()
+            run, config = self._open_run(path)
             found = reattach(read_data(run), config.dataset_config, list(self.viewer.layers))
-            self.form.set_value(config)
-            if found.data.images:
-                self.form.images.set_value(tuple(found.data.images))
-            self.session.start(config, found.data, run.project, run.path)
+            self._show_run(run, config, found)
+            self.session.start(config, found.data, run.project, run.path, retry=retry)
         except SegtrainError as error:
             self._refuse(str(error))
             return
         notify.info(f"{run.name} {found.words}.")
+
+    def duplicate(self, path: Path) -> None:
+        """Show settings and project of a run, and its layers where they are open, to train another one.
+
+        Parameters
+        ----------
+        path
+            The run folder.
+        """
+        try:
+            run, config = self._open_run(path)
+            found = reattach(_data_of(run), config.dataset_config, list(self.viewer.layers))
+            self._show_run(run, config, found)
+        except SegtrainError as error:
+            self._refuse(str(error))
+            return
+        if found.data.spec is not None:
+            words = "and its layers; change what you like and press Start"
+        else:
+            words = "now; open and tick the images that it shall learn from, then press Start"
+        self.panel.say(f"The form has the settings of {run.name} {words}.")
+
+    def _open_run(self, path: Path) -> tuple[RunFolder, ExperimentConfig]:
+        """Return a run and its experiment; raises `SegtrainError` when the dock has no time for it."""
+        if not self._idle:
+            raise RunError("A training run is already active in the Train dock; stop it or wait for its end")
+        run = RunFolder.open(path)
+        return run, run.read_config()
+
+    def _show_run(self, run: RunFolder, config: ExperimentConfig, found: Reattached) -> None:
+        if self._project().resolve() != run.project.resolve():
+            self.project.set_value(run.project)
+        self.form.set_value(config)
+        if found.data.images:
+            self.form.images.set_value(tuple(found.data.images))
 
     def _project(self) -> Path:
         return self.project.value() or DEFAULT_PROJECT
@@ -226,8 +269,13 @@ class TrainDock(Dock):
             self.panel.say(_SAYS[state])
 
     @property
+    def busy(self) -> bool:
+        """Whether a training or a preview is under way."""
+        return self.session.state is not State.IDLE or self.previews.busy
+
+    @property
     def _idle(self) -> bool:
-        return self.session.state is State.IDLE and not self.previews.busy
+        return not self.busy
 
     def _on_project(self) -> None:
         """Let the user start, or say who else trains in the project; another process may begin any time."""
@@ -325,6 +373,14 @@ def _earlier(event: RunStarted) -> list[Row]:
         return RunFolder(Path(event.path)).read_metrics()[: event.first_epoch - 1]
     except SegtrainError:
         return []
+
+
+def _data_of(run: RunFolder) -> Any:
+    """Return where a run's data is, None where that is no longer known."""
+    try:
+        return read_data(run)
+    except SegtrainError:
+        return None
 
 
 def _best(path: str) -> str:

@@ -69,6 +69,11 @@ class TrainingSession(QObject):
         Says when layers may change.
     parent
         The dock.
+
+    Attributes
+    ----------
+    run
+        Folder of the run that is trained, once it is known; None when none is.
     """
 
     state_changed = Signal(str)
@@ -85,6 +90,7 @@ class TrainingSession(QObject):
         self._viewer = viewer
         self._engine = engine
         self._state = State.IDLE
+        self.run: Path | None = None
         self._job: str | None = None
         self._scratch: Scratch | None = None
         self._strokes: StrokeForwarder | None = None
@@ -99,7 +105,13 @@ class TrainingSession(QObject):
         return self._state
 
     def start(
-        self, config: ExperimentConfig, data: TrainingData, project: Path, resume: Path | None = None
+        self,
+        config: ExperimentConfig,
+        data: TrainingData,
+        project: Path,
+        resume: Path | None = None,
+        *,
+        retry: bool = False,
     ) -> None:
         """Train; returns at once.
 
@@ -113,6 +125,8 @@ class TrainingSession(QObject):
             Folder that gets the run.
         resume
             Folder of the run to go on with, instead of a new one.
+        retry
+            Train that run from its begin.
 
         Raises
         ------
@@ -125,13 +139,16 @@ class TrainingSession(QObject):
         self._scratch = Scratch.create(project)
         self._strokes = StrokeForwarder(self._viewer, data.mirrors, self._scratch, self._send)
         self._previews = PreviewLayers(
-            self._viewer, config, data.images, self._beat, goes_on=resume is not None
+            self._viewer, config, data.images, self._beat, goes_on=resume is not None and not retry
         )
         self._gaze = Gaze(self._viewer, data.images.values(), self._send, self._beat.give_way)
         command = Train(
-            config=config.to_dict(), project=str(project), resume=None if resume is None else str(resume)
+            config=config.to_dict(),
+            project=str(project),
+            resume=None if resume is None else str(resume),
+            retry=retry,
         )
-        self._job = command.job
+        self._job, self.run = command.job, resume
         self._go(State.PREPARING)
         worker = write_copies(data.copies, self._scratch)
         worker.yielded.connect(lambda name: self.said.emit("Sharing the layers with the training process"))
@@ -195,6 +212,8 @@ class TrainingSession(QObject):
         following = _FOLLOWING.get(type(event))
         if following is not None and self._state is not State.STOPPING:
             self._go(following)
+        if isinstance(event, RunStarted):
+            self.run = Path(event.path)
         if isinstance(event, RunStarted) and self._previews is not None:
             self._previews.foreground = foreground_names(event.path)
         if isinstance(event, PreviewReady) and self._previews is not None:
@@ -210,7 +229,7 @@ class TrainingSession(QObject):
     def _end(self, well: bool, message: str) -> None:
         # A run that can go on has names of its own for the shared files.
         self._release(keep=False)
-        self._job = None
+        self._job = self.run = None
         self._go(State.IDLE)
         self.ended.emit(well, message)
 
