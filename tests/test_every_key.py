@@ -24,6 +24,7 @@ from napari_segtrain.config import (
 )
 from napari_segtrain.config.validation import _flatten
 from napari_segtrain.data import Normalisation, make_split, open_layers
+from napari_segtrain.training import planned_split
 from napari_segtrain.training.optimizers import build_optimizer
 from napari_segtrain.training.schedules import Journey, factor
 
@@ -75,7 +76,7 @@ def classes(union):
 
 
 def use_alternatives(disc_image):
-    """Use one of every optimizer, schedule and normalisation: an experiment has but one of each."""
+    """Use every optimizer, schedule and normalisation, and folds: an experiment has but one of each."""
     for kind in classes(Optimizer):
         build_optimizer(kind(), [torch.nn.Parameter(torch.zeros(2))])
     for kind in classes(Schedule):
@@ -84,6 +85,8 @@ def use_alternatives(disc_image):
     dataset = open_layers([{"image": image, "labels": {"cells": labels}}])
     for kind in classes(NormalisationConfig):
         Normalisation.fit(kind(), dataset, make_split(dataset))
+    two = open_layers([{"id": name, "image": image, "labels": {"cells": labels}} for name in "ab"])
+    planned_split(ExperimentConfig().with_overrides({"tr_setup.folds": 2}), two, None)
 
 
 def test_every_key_is_read_by_something(reads, disc_folder, disc_image, tiny_experiment, tmp_path):

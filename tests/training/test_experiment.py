@@ -233,6 +233,18 @@ def test_folds_are_chosen_by_their_index(make_experiment, tmp_path: Path) -> Non
         type(data)(data._dataset, folds, made.experiment.config, data.resolved, data._deriver, split_index=2)
 
 
+def test_folds_of_the_configuration_are_the_splits_of_the_data(make_experiment) -> None:
+    folds = {"tr_setup__folds": 3, "tr_setup__fold": 1, "tr_config__num_epochs": 1}
+    made = make_experiment(**folds)
+    assert len(made.experiment.data.splits) == 3
+    assert made.experiment.data.split == made.experiment.data.splits[1]
+    made.fit()
+    going_on = make_experiment(run=made.run, resume=True, **{**folds, "tr_config__num_epochs": 2})
+    assert going_on.experiment.data.split == made.experiment.data.split
+    with pytest.raises(ConfigError, match="fold 3 does not exist; there are the folds 0 to 2"):
+        make_experiment(**{**folds, "tr_setup__fold": 3})
+
+
 def test_a_monitored_value_that_never_comes_is_refused_before_training(make_experiment) -> None:
     with pytest.raises(ConfigError, match="val_fg_dice"):
         make_experiment(tr_config__monitor="val_fg_dic")

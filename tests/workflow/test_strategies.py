@@ -134,6 +134,13 @@ def test_what_cannot_be_distributed_is_refused(trained, tmp_path, output, option
         workflow.predict_files(run, data / "images" / "im0.tif", tmp_path / output, **options)
 
 
+def test_a_layer_is_not_distributed(trained, image, tmp_path):
+    with pytest.raises(ConfigError, match="from the command line"):
+        workflow.predict_layer(
+            trained[0], str(image), tmp_path / "o.zarr", inference={"strategy": "distributed"}
+        )
+
+
 def test_a_run_predicts_and_is_scored_from_its_folder_alone(trained, tmp_path, capsys):
     run, data = trained
     moved, images = tmp_path / "elsewhere" / "my run", tmp_path / "elsewhere" / "data"

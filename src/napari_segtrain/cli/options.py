@@ -17,6 +17,8 @@ TRAIN_KEYS = {
     "batch_size": "tr_config.batch_size",
     "patch_size": "tr_config.patch_size",
     "train_split": "tr_setup.train_split",
+    "folds": "tr_setup.folds",
+    "fold": "tr_setup.fold",
     "loss_on_label_only": "tr_config.loss_on_label_only",
     "lr": "tr_config.optimizer.lr",
     "num_epochs": "tr_config.num_epochs",

@@ -40,6 +40,8 @@ def train(
         ),
     ] = None,
     train_split: Annotated[float | None, flag("tr_setup.train_split", "--train-split")] = None,
+    folds: Annotated[int | None, flag("tr_setup.folds", "--folds")] = None,
+    fold: Annotated[int | None, flag("tr_setup.fold", "--fold")] = None,
     loss_on_label_only: Annotated[
         bool | None, flag("tr_config.loss_on_label_only", "--loss-on-label-only/--no-loss-on-label-only")
     ] = None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import field_validator
+from pydantic import field_validator, model_validator
 
 from .base import Config
 from .fields import key
@@ -101,6 +101,24 @@ class TrSetup(Config):
         lt=1.0,
         level="common",
     )
+
+    folds: int | None = key(
+        None,
+        "Folds",
+        "Cross-validation: the labelled images are dealt out into so many folds, by the seed. A run trains "
+        "on all but one, which validates; one run a fold. Empty: one split, by the training share.",
+        unit="folds",
+        ge=2,
+        le=1000,
+    )
+    fold: int = key(0, "Fold", "The fold that validates, from 0 to one less than there are folds.", ge=0)
+
+    @model_validator(mode="after")
+    def _a_fold_that_there_is(self) -> TrSetup:
+        if self.fold >= (self.folds or 1):
+            there = f"0 to {self.folds - 1}" if self.folds else "none: say how many with folds (--folds)"
+            raise ValueError(f"fold {self.fold} does not exist; there are the folds {there}")
+        return self
 
     @field_validator("compile", mode="before")
     @classmethod

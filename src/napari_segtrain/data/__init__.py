@@ -8,6 +8,7 @@ from .dataset import Dataset
 from .facts import gather_facts
 from .fingerprint import content_hash
 from .folder import SPLIT_FILE, find_images, open_folder
+from .folds import make_folds
 from .layers import open_layers
 from .leakage import find_leakage
 from .opening import open_dataset
@@ -69,6 +70,7 @@ __all__ = [
     "gather_facts",
     "is_store",
     "labels_changed",
+    "make_folds",
     "make_split",
     "open_dataset",
     "open_folder",

@@ -11,6 +11,7 @@ import torch
 
 from napari_segtrain.config import ExperimentConfig, RunError
 from napari_segtrain.data.folder import SPLIT_FILE
+from napari_segtrain.data.folds import make_folds
 from napari_segtrain.data.normalisation import Normalisation
 from napari_segtrain.data.records import Split
 from napari_segtrain.data.split import make_split
@@ -90,16 +91,21 @@ def data_of(
 
 def choose_splits(
     config: ExperimentConfig, dataset: Dataset, run: RunFolder, resolved: ResolvedExperiment, *, resumed: bool
-) -> Split:
-    """Return the run's own split when it is resumed, else a new one."""
+) -> tuple[tuple[Split, ...], int]:
+    """Return the run's own split when it is resumed, else new ones, and which of them is trained with."""
     if resumed and (run.path / SPLIT_FILE).is_file():
-        return run.read_as(SPLIT_FILE, Split.from_dict)
-    return planned_split(config, dataset, resolved)
+        return (run.read_as(SPLIT_FILE, Split.from_dict),), 0
+    if config.tr_setup.folds is not None:
+        return make_folds(dataset, config.tr_setup.folds, config.tr_setup.seed), config.tr_setup.fold
+    return (planned_split(config, dataset, resolved),), 0
 
 
 def planned_split(config: ExperimentConfig, dataset: Dataset, resolved: ResolvedExperiment) -> Split:
-    """Return the split that a new run is trained with."""
-    return make_split(dataset, config.tr_setup.train_split, config.tr_setup.seed, resolved.patch_size)
+    """Return the split that a new run is trained with: one of the folds, where there are folds."""
+    setup = config.tr_setup
+    if setup.folds is not None:
+        return make_folds(dataset, setup.folds, setup.seed)[setup.fold]
+    return make_split(dataset, setup.train_split, setup.seed, resolved.patch_size)
 
 
 def network_of(

@@ -133,7 +133,9 @@ class Experiment:
         seed_everything(config.tr_setup.seed)
         resolved = resolve(config, dataset) if checkpoint is None else resolve_again(config, checkpoint)
         if splits is None:
-            splits = choose_splits(config, dataset, run, resolved, resumed=checkpoint is not None)
+            splits, split_index = choose_splits(
+                config, dataset, run, resolved, resumed=checkpoint is not None
+            )
         data = data_of(config, dataset, resolved, splits, split_index, run.project / "cache", team)
         with memory_explained(config, data.resolved):
             network, resolved = network_of(config, data.resolved)

@@ -317,6 +317,11 @@ def predict_layer(
     if instances:
         overrides["instances"] = True
     predictor = load_predictor(run, overrides, device)
+    if predictor.inference.strategy == "distributed":
+        raise ConfigError(
+            "inference_config.strategy distributed predicts from the command line (segtrain predict … "
+            "--workers 4); for a layer, choose another strategy"
+        )
     path = Path(output)
     path = path if path.suffix == ".zarr" else path / "prediction.zarr"
     source = as_source(data, predictor.plan, spacing) if not isinstance(data, Mapping) else None
