@@ -2,6 +2,7 @@ import json
 import subprocess
 import sys
 from importlib.metadata import entry_points
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -378,6 +379,10 @@ def test_flags_name_the_run_in_any_order(run, disc_folder, tmp_path, monkeypatch
         named.append(name)
         raise ConfigError("enough")
 
+    def review(config, *_, **__):  # takes its time, and changes no name
+        return SimpleNamespace(config=config, checked=lambda: None, disk_space=0)
+
+    monkeypatch.setattr("napari_segtrain.workflow.run.review", review)
     monkeypatch.setattr("napari_segtrain.workflow.run.lock_project", take)
     code, _, err = run("train", "-i", disc_folder(count=2), "-o", tmp_path / "P", *flags.split())
     assert (code, err, named) == (2, "Error: enough\n", [name])

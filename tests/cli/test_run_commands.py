@@ -20,6 +20,7 @@ from napari_segtrain.runs import (
     RunState,
     Warned,
     attempts,
+    duplicate_run,
 )
 
 
@@ -143,6 +144,12 @@ def test_compare_shows_what_differs(run, project):
         ["val_loss", "0.25", "0.25"],
     ]
     assert "The settings are the same." in run("compare", *[project / "runs" / "done"] * 2)[1]
+    long = duplicate_run(
+        RunFolder.open(project / "runs" / "done"), name="a_name_that_is_too_long_for_a_column"
+    )
+    out = run("compare", project / "runs" / "done", long.path)[1]
+    assert out.startswith(f"A  done\nB  {long.name}\n\n")
+    assert re.search(r"^result +A +B$", out, re.M)
     code, _, err = run("compare", project / "runs" / "done")
     assert (code, "at least two runs" in err) == (2, True)
 

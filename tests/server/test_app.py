@@ -97,6 +97,17 @@ def test_a_start_answers_at_once_that_the_run_is_pending(served, tmp_path: Path,
     assert served.ask("/api/runs", {**body, "run_name": "mine"}).json["name"] == "mine"
 
 
+def test_after_the_end_of_a_run_the_next_may_start(served, tmp_path: Path, sleepers) -> None:
+    """Also while the process of the one before is still busy with its own end."""
+    served.ask("/api/runs", {"data": str(tmp_path)})
+    run = RunFolder.open(served.project / "runs" / "base")
+    run.set_state(RunState.RUNNING)
+    run.update_info(pid=sleepers[0].pid)
+    run.set_state(RunState.COMPLETED, reason="all_epochs")
+    assert sleepers[0].poll() is None
+    assert served.ask("/api/runs", {"data": str(tmp_path)}).code == 202
+
+
 def test_of_many_starts_at_once_one_is_taken(served, tmp_path: Path, sleepers) -> None:
     codes: list[int] = []
     barrier = threading.Barrier(6)

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,7 @@ class Browser:
         self._answers: dict[int, Any] = {}
         self.events: list[dict[str, Any]] = []
         self._news = threading.Condition()
+        self.gone = False
         self._number = 0
         self._session: str | None = None
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -66,6 +68,9 @@ class Browser:
                     else:
                         self.events.append(message)
                 self._news.notify_all()
+        with self._news:
+            self.gone = True
+            self._news.notify_all()
 
     def call(self, method: str, **parameters: Any) -> Any:
         self._number += 1
@@ -73,7 +78,8 @@ class Browser:
         message = {"id": number, "method": method, "params": parameters, **session}
         self._out.write(json.dumps(message).encode() + b"\0")
         with self._news:
-            assert self._news.wait_for(lambda: number in self._answers, timeout=120), f"{method}: no answer"
+            self._news.wait_for(lambda: number in self._answers or self.gone, timeout=120)
+            assert number in self._answers, f"{method}: no answer"
         answer = self._answers.pop(number)
         assert "error" not in answer, answer
         return answer["result"]
@@ -97,7 +103,8 @@ class Browser:
             time.sleep(0.05)
 
     def close(self) -> None:
-        os.killpg(self.process.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
         self._reader.join(60)
         self._out.close()
@@ -109,8 +116,14 @@ def browser(tmp_path: Path) -> Iterator[Browser]:
     if CHROMIUM is None or sys.platform == "win32":
         pytest.skip("there is no Chromium on this machine")
     browser = Browser(tmp_path / "profile")
-    yield browser
-    browser.close()
+    try:
+        with suppress(AssertionError, BrokenPipeError):
+            browser.call("Browser.getVersion")
+        if browser.gone:
+            pytest.skip("Chromium does not start on this machine")
+        yield browser
+    finally:
+        browser.close()
 
 
 def test_the_page_shows_a_run_while_it_trains(browser, served, completed, monkeypatch) -> None:

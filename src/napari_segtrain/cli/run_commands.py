@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from string import ascii_uppercase
 from typing import Annotated, Any
 
 import typer
@@ -22,6 +23,9 @@ from .options import assignments
 
 EXIT_CODES = {RunState.COMPLETED: 0, RunState.FAILED: 2, RunState.INTERRUPTED: 130}
 """Exit code of a command that saw the end of a run."""
+
+_LONG = 24
+"""Letters of a name from which on columns have a letter instead, and the names a legend."""
 
 Run = Annotated[Path, typer.Argument(help="Run folder.")]
 Wait = Annotated[
@@ -108,12 +112,16 @@ def follow(run: Annotated[Path, typer.Argument(help="Run folder, or a project wi
 def compare(runs: Annotated[list[Path], typer.Argument(help="Two or more run folders.")]) -> None:
     """Show in which settings runs differ, and their results side by side."""
     found = compare_runs([find_run(run) for run in runs])
+    names = found.names
+    if len(names) <= len(ascii_uppercase) and max(map(len, names)) > _LONG:
+        names = tuple(ascii_uppercase[: len(names)])
+        typer.echo("\n".join([*map("  ".join, zip(names, found.names, strict=True)), ""]))
     for title, table in (("setting", found.settings), ("result", found.metrics)):
         if title == "setting" and not table:
             typer.echo("The settings are the same.\n")
             continue
         lines = [(name, *map(_text, values)) for name, values in table.items()]
-        typer.echo("\n".join([*aligned([(title, *found.names), *lines]), ""]))
+        typer.echo("\n".join([*aligned([(title, *names), *lines]), ""]))
 
 
 def _text(value: Any) -> str:

@@ -21,6 +21,7 @@ from napari_segtrain.runs import (
     recover,
     run_name,
 )
+from napari_segtrain.runs.states import ENDED
 
 ACTIVE = "A training run is already active"
 """What a second start is refused with."""
@@ -96,12 +97,16 @@ class Starter:
 
     @property
     def child(self) -> tuple[RunFolder, int] | None:
-        """The run that was begun here and still goes on, and its process."""
-        child = self._child
-        return None if child is None or child[1].poll() is not None else (child[0], child[1].pid)
+        """The run that was begun here and has not ended since, and its process."""
+        if self._child is None:
+            return None
+        run, process = self._child
+        if process.poll() is not None or _has_ended(run, process.pid):
+            return None
+        return run, process.pid
 
     def is_begun(self, run: RunFolder) -> bool:
-        """Return whether the process of a run that was begun here still lives."""
+        """Return whether a run was begun here and has not ended since, though it may have ended before."""
         child = self.child
         return child is not None and child[0] == run
 
@@ -113,3 +118,12 @@ class Starter:
         lock = ProjectLock(self.project)
         if (words := lock.active()) is not None:
             raise ActiveRunError(words, lock.holder())
+
+
+def _has_ended(run: RunFolder, pid: int) -> bool:
+    """Return whether a process has written the end of a run: it then needs a moment to end itself."""
+    try:
+        info = run.read_info()
+    except RunError:
+        return False
+    return info.pid == pid and info.status in ENDED

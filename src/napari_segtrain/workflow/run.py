@@ -341,7 +341,7 @@ def _go_on(
                 raise RunError(f"{run.path}: its {LAST} is gone, so that it cannot go on; start a new run")
             if change:
                 reviewed = reviewed.warning(change)
-            if change or afresh:
+            if change or not has_checkpoint:
                 note_data(run, dataset)
             opened = _Opened(dataset, where_it_is(where, dataset), noted=data is None)
             return _execute(crew, run, reviewed, opened, has_checkpoint, wishes)
