@@ -9,7 +9,7 @@ import sys
 import time
 import warnings
 
-from napari_segtrain.config import DataError
+from napari_segtrain.config import CancelledError, DataError
 from napari_segtrain.engine import (
     JobTable,
     Predict,
@@ -90,6 +90,11 @@ def predict(command: Predict, emit: Emit, control: Control) -> None:
     elif what == "stubborn":
         emit(Warned(message="I do not listen"))
         time.sleep(60)
+    elif what == "cancelled":
+        emit(Warned(message="I wait for somebody"))
+        while not control.stopped:
+            time.sleep(0.005)
+        raise CancelledError("stopped while waiting, nothing was started")
     elif what == "wait":
         while not control.stopped:
             time.sleep(0.005)

@@ -196,6 +196,18 @@ def test_what_the_user_gave_wrong_comes_back_as_a_sentence(predict) -> None:
     assert end.traceback is None
 
 
+def test_a_job_that_was_stopped_before_it_began_did_not_fail(live: Engine) -> None:
+    command = Predict(model="cancelled", data="d", output="o")
+    live.send(command)
+    end: Event | None = None
+    for end in live.events(command.job):
+        if isinstance(end, Warned):
+            live.send(Stop(job=command.job))
+    assert isinstance(end, Finished)
+    assert (end.status, end.reason) == (RunState.INTERRUPTED, "stopped")
+    assert end.message == "stopped while waiting, nothing was started"
+
+
 @pytest.mark.parametrize(
     ("what", "message"),
     [

@@ -415,6 +415,7 @@ def test_a_duplicate_begins_like_a_run_of_its_own(disc_folder, tiny_experiment, 
     run = duplicate_run(RunFolder.open(first), overrides={"tr_setup.seed": 3})
     result = workflow.resume(run.path)
     assert (result.path.name, result.status) == ("lr_0.01_seed_3", RunState.COMPLETED)
+    assert run.read_json("data_hashes.json") == RunFolder.open(first).read_json("data_hashes.json")
     assert compare_runs([RunFolder.open(first), run]).settings == {"tr_setup.seed": (0, 3)}
     assert not all(
         torch.equal(a, b) for a, b in zip(weights(first).values(), weights(run.path).values(), strict=True)
