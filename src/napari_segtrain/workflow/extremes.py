@@ -16,10 +16,8 @@ from napari_segtrain.training import DebugPatch, ShownHead, render
 from .scorer import Scored, Scorer
 from .truth import Arrays
 
-_MOST = 12
-"""Best (and as many worst) patches of all outputs together."""
-_PLANES = 8
-"""Planes of a volume that a picture goes through."""
+_MOST = 6
+"""Best (and as many worst) patches of all outputs together, where there are not more outputs."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,7 @@ class Extreme:
     patch: DebugPatch
 
     def picture(self, title: str, spacing: tuple[float, ...]) -> bytes:
-        """Return image, ground truth and prediction as PNG, of a volume as GIF."""
+        """Return image, ground truth and prediction as PNG, of a plane of a volume as GIF."""
         return render(self.patch, title, spacing)
 
 
@@ -145,13 +143,16 @@ def _part(region: Region, box: tuple[slice, ...]) -> Region:
 
 
 def _patch(head: Head, record: Record, where: Region, truth: Arrays, prediction: Arrays) -> DebugPatch:
-    """Return what a picture shows; of a volume evenly spread planes, first and last left out."""
+    """Return what a picture shows; of a volume the plane with most to see."""
     image = record.image.read(where.slices).astype(np.float32)
-    depth = where.shape[0]
+    known = truth[f"{head.name}_mask"].astype(np.bool_)
     planes: list[int] = []
     if len(where.shape) == 3:
-        planes = sorted({round(z) for z in np.linspace(0, depth - 1, min(depth, _PLANES) + 2)[1:-1]})
+        # Where both are known and something is there; a file of many planes of many patches would be huge.
+        there = known[0] & ((truth[head.name] != 0) | (np.abs(prediction[head.name]) > 0.5)).any(axis=0)
+        planes = [int(np.argmax(there.sum(axis=(1, 2)) + known[0].mean(axis=(1, 2))))]
+    depth = where.shape[0]
     taken = (slice(None), planes) if planes else (slice(None),)
-    known = truth[f"{head.name}_mask"][taken][0].astype(np.bool_)
+    known = known[taken][0]
     shown = ShownHead(head, truth[head.name][taken].copy(), known, prediction[head.name][taken].copy())
     return DebugPatch(image[taken], (shown,), tuple(planes), depth if planes else 1)
