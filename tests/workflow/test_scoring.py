@@ -200,16 +200,25 @@ def test_no_more_is_looked_at_than_allowed_and_the_share_is_said(data, scored, t
 
 def test_regions_are_cut_only_where_there_is_too_much():
     small = [Region(str(n), (0, 0), (10, 20)) for n in range(40)]
-    assert spread(small, (10, 20), None) == spread(small, (10, 20), 40) == tuple(small)
-    chosen = spread(small, (10, 20), 8)
+    assert spread(small, (10, 20), None) == spread(small, (10, 20), 40 * 200) == tuple(small)
+    chosen = spread(small, (10, 20), 8 * 200)
     assert [int(region.record) for region in chosen] == list(range(0, 40, 5))
     large = Region("a", (5, 0), (405, 401))
-    pieces = spread([large], (10, 10), 200)
+    pieces = spread([large], (10, 10), 20000)
     voxels = [np.prod(piece.shape) for piece in pieces]
     assert 0.8 * 20000 < sum(voxels) <= 20000
     assert len(pieces) >= 16 and not any(a.overlaps(b) for a in pieces for b in pieces if a is not b)
     assert all(5 <= p.start[0] < p.stop[0] <= 405 and p.stop[1] <= 401 for p in pieces)
     assert len(spread([large], (300, 300), 1)) == 1
+
+
+def test_of_the_training_part_no_more_is_scored_than_of_the_others(disc_folder, tiny_experiment, tmp_path):
+    events = []
+    config = tiny_experiment(**{"tr_config.evaluate_after": "all", "tr_setup.train_split": 0.75})
+    workflow.train(config, disc_folder(count=4), tmp_path / "P", emit=events.append)
+    shares = {event.split: event.share for event in one(Scored, events)}
+    assert shares["val"] == 1.0
+    assert 0.2 < shares["train"] <= 1 / 3
 
 
 def test_images_that_are_in_two_parts_are_said_before_after_and_in_the_report(

@@ -118,7 +118,8 @@ class TrConfig(Config):
         256,
         "Scored at most",
         "Of each part, as many voxels as so many patches have are scored at the end, evenly spread where "
-        "there are more; the report says which share it was. Empty: all.",
+        "there are more; of the training part no more than of the others together. The report says which "
+        "share it was. Empty: all.",
         unit="patches",
         ge=1,
     )

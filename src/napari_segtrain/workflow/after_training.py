@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import math
 
 import torch
 
@@ -14,7 +15,7 @@ from napari_segtrain.runs import Control, Emit, Progress, RunFolder, Scored, War
 
 from .prediction import load_predictor
 from .score_files import main_scores
-from .scoring import Scoring
+from .scoring import Scoring, voxels_of
 
 logger = logging.getLogger(__name__)
 
@@ -68,13 +69,18 @@ def _score(
         torch.cuda.empty_cache()
     predictor = load_predictor(run.path, {"checkpoint": "best"}, device)
     scoring = Scoring(run, dataset, config, predictor, control)
+    patches = config.tr_config.evaluate_patches
+    most = None if patches is None else patches * math.prod(scoring.patch_size)
     for number, (part, split) in enumerate(splits.items()):
+        # Training images are scored for comparison: as much of them as there is to compare with.
+        held_out = voxels_of((*split.val, *split.test))
+        limit = min(most, held_out) if part == "train" and most is not None and held_out else most
 
         def show(fraction: float, seconds: float | None, image: str) -> None:
             text = f"Scoring {part} ({number + 1} of {len(splits)})"  # noqa: B023 - called in this turn only
             tell(Progress(fraction=min(fraction, 1.0), seconds_left=seconds, text=text))
 
-        found = scoring.score(part, split.part(part), show, config.tr_config.evaluate_patches)
+        found = scoring.score(part, split.part(part), show, limit)
         tell(
             Scored(
                 split=part,

@@ -175,6 +175,11 @@ class Scoring:
         Its network; settings are changed to what scoring needs.
     control
         A stop ends it.
+
+    Attributes
+    ----------
+    patch_size
+        That of the training; of the patches that are shown.
     """
 
     def __init__(
@@ -191,10 +196,10 @@ class Scoring:
         self._control = control
         resolved = folder.read_as("resolved.json", ResolvedExperiment.from_dict)
         self._scorer = Scorer(predictor, resolved, complete_targets(config, dataset))
-        self._patch = resolved.patch_size
+        self.patch_size = resolved.patch_size
 
     def score(
-        self, split: Part, regions: Sequence[Region], tell: Progress, most_patches: int | None = None
+        self, split: Part, regions: Sequence[Region], tell: Progress, most_voxels: int | None = None
     ) -> Evaluation:
         """Score the regions of a part.
 
@@ -206,17 +211,17 @@ class Scoring:
             All of it.
         tell
             Told how far it is.
-        most_patches
-            Look at no more voxels than so many patches have, evenly spread; None is all of them.
+        most_voxels
+            Look at no more than so many, evenly spread; None is all of them.
 
         Raises
         ------
         PredictionCancelledError
             When it was stopped; nothing is written.
         """
-        chosen = spread(regions, self._patch, most_patches)
-        report, extremes = Report(), Extremes(self._scorer, self._patch)
-        total, done, start = _voxels(chosen), 0, time.monotonic()
+        chosen = spread(regions, self.patch_size, most_voxels)
+        report, extremes = Report(), Extremes(self._scorer, self.patch_size)
+        total, done, start = voxels_of(chosen), 0, time.monotonic()
         for region in chosen:
             size, record = math.prod(region.shape), self._dataset.records[region.record]
 
@@ -230,7 +235,7 @@ class Scoring:
             report.add(region.record, scored.scores)
             extremes.add(record, region, scored)
             done += size
-        share = total / _voxels(regions)
+        share = total / voxels_of(regions)
         about = {
             "checkpoint": Path(self._predictor.source["path"]).name,
             "epoch": self._predictor.source["epoch"],
@@ -246,21 +251,23 @@ class Scoring:
         return Evaluation(path, report, share)
 
 
-def spread(regions: Sequence[Region], patch: tuple[int, ...], most_patches: int | None) -> tuple[Region, ...]:
+def spread(regions: Sequence[Region], patch: tuple[int, ...], most_voxels: int | None) -> tuple[Region, ...]:
     """Return regions, or pieces of them, that are evenly spread and have no more voxels than allowed.
 
     Only where there are too many voxels are regions cut: those larger than a sixteenth of what is allowed,
     into pieces of whole patches. At least one piece is returned.
     """
-    if most_patches is None or _voxels(regions) <= most_patches * math.prod(patch):
+    if most_voxels is None or voxels_of(regions) <= most_voxels:
         return tuple(regions)
-    limit = most_patches * math.prod(patch)
     edges = list(patch)
-    while math.prod(edges) * 2 ** len(edges) <= limit // 16:
+    while math.prod(edges) * 2 ** len(edges) <= most_voxels // 16:
         edges = [2 * edge for edge in edges]
     pieces = [piece for region in regions for piece in _cut(region, edges)]
-    count = max(1, int(len(pieces) * limit / _voxels(regions)))
-    return tuple(pieces[i * len(pieces) // count] for i in range(count))
+    for count in range(int(len(pieces) * most_voxels / voxels_of(regions)), 1, -1):
+        chosen = tuple(pieces[i * len(pieces) // count] for i in range(count))
+        if voxels_of(chosen) <= most_voxels:
+            return chosen
+    return (pieces[0],)
 
 
 def _cut(region: Region, edges: Sequence[int]) -> list[Region]:
@@ -273,5 +280,6 @@ def _cut(region: Region, edges: Sequence[int]) -> list[Region]:
     return [Region(region.record, start, stop) for start, stop in boxes]
 
 
-def _voxels(regions: Sequence[Region]) -> int:
+def voxels_of(regions: Sequence[Region]) -> int:
+    """Return how many voxels regions have together."""
     return sum(math.prod(region.shape) for region in regions)
