@@ -89,7 +89,7 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Served]]:
     def start(token: str | None = None, **options: Any) -> Served:
         project = tmp_path / "P"
         service = Service(project, Starter(project), closing=lambda: server.should_exit, **options)
-        config = uvicorn.Config(make_app(service, token), log_level="error", timeout_graceful_shutdown=5)
+        config = uvicorn.Config(make_app(service, token), log_level="error", timeout_graceful_shutdown=60)
         server = uvicorn.Server(config)
         listener = socket.create_server(("127.0.0.1", 0))
         thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
@@ -100,7 +100,7 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Served]]:
     yield start
     for server, thread, listener in running:
         server.should_exit = True
-        thread.join(60)
+        thread.join(120)
         listener.close()
         assert not thread.is_alive()
 

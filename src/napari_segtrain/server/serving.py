@@ -6,7 +6,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from napari_segtrain.runs.atomic import explain_os_error
 if TYPE_CHECKING:
     import uvicorn
 
-_PATIENCE = 3
+_PATIENCE = 15
 """Seconds that open answers may take when the server ends."""
 
 
@@ -57,8 +57,10 @@ def serve(project: str | Path, host: str, port: int, token: str | None, say: Cal
     if token is not None and len(token) < 8:
         raise ConfigError("--token: use at least 8 letters or digits, so that nobody guesses it")
     project = Path(project).resolve()
-    check_writable(project)
-    recover(project)
+    if not project.is_dir():
+        check_writable(project)
+    with suppress(RunError):  # runs that others keep can be looked at without a right to change them
+        recover(project)
     with _listening(host, port) as listener:
         server, starter = make_server(project, token)
         shown = f"[{host}]" if ":" in host else host
