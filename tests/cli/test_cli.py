@@ -90,9 +90,11 @@ def test_a_run_out_of_memory_names_the_flags_to_use(run, small, disc_folder, tmp
 
 
 def test_plan_tells_the_resolved_network(run, small, disc_folder):
-    code, out, _ = run("plan", "-i", disc_folder(), "--config-path", small, "--patch-size", "30,30")
+    changes = ["--patch-size", "30,30", "--devices", 3]
+    code, out, _ = run("plan", "-i", disc_folder(), "--config-path", small, *changes)
     assert code == 0
-    for words in ("patch size      30,30", "batch size      2", "cells (1)", "parameters", "GiB", "s a step"):
+    batch = "batch size      2 × 3 processes = 6 patches a step"
+    for words in ("patch size      30,30", batch, "cells (1)", "parameters", "GiB", "s a step"):
         assert words in out
 
 

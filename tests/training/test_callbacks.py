@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 
-from napari_segtrain.config import TrainingError
+from napari_segtrain.config import ConfigError, TrainingError
 from napari_segtrain.runs import (
     LAST,
     Control,
@@ -405,6 +405,12 @@ def test_a_trainer_of_a_run_has_the_callbacks_of_a_run(make_experiment) -> None:
     assert Path(trainer.default_root_dir) == made.run.path
     off = build_trainer(made.run, made.experiment.config)
     assert not any(isinstance(callback, EarlyStop) for callback in off.callbacks)
+
+
+def test_batches_that_are_not_shared_out_are_not_trained_on_by_several_processes(make_experiment) -> None:
+    made = make_experiment(tr_setup__devices=2)
+    with pytest.raises(ConfigError, match="2 processes are asked for, but the batches are made for 1"):
+        made.fit()
 
 
 def test_the_pace_forgets_the_first_batch_and_follows_the_others(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,9 +10,10 @@ import pytest
 import tifffile
 import torch
 import yaml
+from torch.distributed import TCPStore
 
 from napari_segtrain import workflow
-from napari_segtrain.config import ConfigError
+from napari_segtrain.config import ConfigError, DataError, TrainingError
 from napari_segtrain.network import Hardware
 from napari_segtrain.runs import (
     BatchDone,
@@ -23,7 +24,8 @@ from napari_segtrain.runs import (
     RunStarted,
     read_events,
 )
-from napari_segtrain.workflow.crew import place_of
+from napari_segtrain.training import Team
+from napari_segtrain.workflow.crew import Crew, failure_told, place_of
 
 SETTINGS = {
     "tr_setup": {"device": "cpu", "num_workers": 0, "compile": "off"},
@@ -204,6 +206,23 @@ def test_those_who_start_processes_must_agree_with_the_experiment(monkeypatch, d
 def test_nodes_that_are_started_by_hand_must_know_where_to_meet(monkeypatch):
     with pytest.raises(ConfigError, match="MASTER_ADDR, MASTER_PORT, NODE_RANK"):
         placed(monkeypatch, Hardware("cpu", (0,), "ddp", num_nodes=2), {})
+
+
+def test_the_leader_says_what_failed_in_another_process():
+    crew = Crew(TWO, Team(0, 2), outside=True)
+    crew.store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    with pytest.raises(DataError), failure_told(Team(1, 2), crew.store):
+        raise DataError("im1.tif cannot be read")
+    # Others fail because of it, and their connection breaks.
+    with pytest.raises(RuntimeError), failure_told(Team(1, 2), crew.store):
+        raise RuntimeError("Connection closed by peer")
+    with (
+        pytest.raises(TrainingError, match=r"process 2 of 2 failed: im1.tif cannot be read"),
+        crew.failures_explained(),
+    ):
+        raise RuntimeError("Connection closed by peer")
+    with pytest.raises(DataError, match="its own"), crew.failures_explained():
+        raise DataError("its own")
 
 
 def test_data_in_memory_cannot_be_handed_on(tmp_path, disc_image, one_thread):

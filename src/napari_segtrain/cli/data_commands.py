@@ -32,21 +32,23 @@ def plan(
     patch_size: Annotated[str | None, flag("tr_config.patch_size", "--patch-size")] = None,
     batch_size: Annotated[int | None, flag("tr_config.batch_size", "--batch-size")] = None,
     device: Annotated[str | None, flag("tr_setup.device", "--device")] = None,
+    devices: Annotated[int | None, flag("tr_setup.devices", "--devices")] = None,
+    num_nodes: Annotated[int | None, flag("tr_setup.num_nodes", "--num-nodes")] = None,
 ) -> None:
     """Show the network that would be trained, its patch size, memory and time."""
     from napari_segtrain import network, workflow
     from napari_segtrain.data import open_dataset
 
-    config = experiment(
-        config_path,
-        {
-            "tr_config.patch_size": sizes(patch_size, "--patch-size"),
-            "tr_config.batch_size": batch_size,
-            "tr_setup.device": device,
-        },
-    )
+    overrides = {
+        "tr_config.patch_size": sizes(patch_size, "--patch-size"),
+        "tr_config.batch_size": batch_size,
+        "tr_setup.device": device,
+        "tr_setup.devices": devices,
+        "tr_setup.num_nodes": num_nodes,
+    }
+    config = experiment(config_path, overrides)
     dataset = open_dataset(str(input), config.dataset_config)
-    options = patch_size is not None or batch_size is not None or device is not None
+    options = any(value is not None for value in overrides.values())
     reviewed = workflow.review(config, dataset, origin_of(config_path, options))
     resolved = reviewed.checked()
     console = make_console()

@@ -40,7 +40,7 @@ from .memory import free_memory
 from .module import SegmentationModule
 from .randomness import random_states, seed_everything
 from .resolve import ResolvedExperiment, resolve, settle
-from .team import ALONE, Team
+from .team import ALONE, Team, check_processes
 from .trainer import build_callbacks, build_trainer
 
 if TYPE_CHECKING:
@@ -286,6 +286,7 @@ class Experiment:
         return result_of(self.run, self.module, reason)
 
     def _trainer(self, callbacks: Sequence[pl.Callback]) -> pl.Trainer:
+        check_processes(self.resolved.hardware.processes, self.team)
         return build_trainer(
             self.run,
             self.config,

@@ -32,7 +32,7 @@ from .steps import (
     zero_gradients,
 )
 from .tally import TOTAL, LossTally
-from .team import ALONE, Team
+from .team import ALONE, Team, check_processes
 from .values import Batch, Gradients, LossValue, Prediction, StepInfo
 
 Row = dict[str, float | int | None]
@@ -138,6 +138,16 @@ class SegmentationModule(pl.LightningModule):
         self._evaluation = ExitStack()
 
     # ------------------------------------------------------------------------------- training
+
+    def setup(self, stage: str) -> None:
+        """Refuse a trainer of other processes than those that share the batches.
+
+        Raises
+        ------
+        ConfigError
+            When there are more or fewer.
+        """
+        check_processes(self.trainer.world_size, self.team)
 
     def configure_optimizers(self) -> Any:
         """Return the optimizer and its scheduler, which `training_step` itself steps."""

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 import torch.distributed
 
+from napari_segtrain.config import ConfigError
+
 T = TypeVar("T")
 
 
@@ -86,6 +88,21 @@ ALONE = Team()
 
 PATIENCE = timedelta(hours=4)
 """How long processes wait for each other: one may index patches of a large volume for the first time."""
+
+
+def check_processes(wanted: int, team: Team) -> None:
+    """Refuse to train in another number of processes than those that share the batches.
+
+    Raises
+    ------
+    ConfigError
+        Says how to train in several.
+    """
+    if wanted != team.size:
+        raise ConfigError(
+            f"tr_setup: {wanted} processes are asked for, but the batches are made for {team.size}: train on "
+            "several devices with segtrain train --devices N or napari_segtrain.train, which share them out"
+        )
 
 
 def connect(team: Team, device: torch.device, store: Any = None) -> None:

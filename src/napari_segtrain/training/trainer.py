@@ -140,7 +140,8 @@ def build_trainer(
         Where to compute; by default what ``tr_setup`` means here.
     team
         The processes that train together, this one among them, when they are connected already. Without
-        it Lightning itself starts the processes of several devices.
+        it Lightning itself starts the processes of several devices; a module of your own then trains there,
+        while a `SegmentationModule`, whose batches have to be shared out, refuses.
     callbacks
         By default those of `build_callbacks`.
     epochs_done

@@ -65,9 +65,9 @@ def place_of(hardware: Hardware) -> tuple[Team, bool]:
         if team.size != hardware.processes:
             raise ConfigError(
                 f"tr_setup.devices: {team.size} processes were started ({type(outside).__name__}), but the "
-                f"experiment is for {hardware.processes} ({len(hardware.devices)} devices on "
-                f"{hardware.num_nodes} nodes): give --devices and --num-nodes as they were started, or start "
-                "one process"
+                f"experiment is for {hardware.processes} (devices {len(hardware.devices)}, num_nodes "
+                f"{hardware.num_nodes}): give --devices and --num-nodes as they were started, or start one "
+                "process"
             )
         os.environ["MASTER_ADDR"] = outside.main_address
         os.environ["MASTER_PORT"] = str(outside.main_port)
