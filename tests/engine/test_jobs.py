@@ -103,6 +103,20 @@ def test_patches_are_augmented_and_shared(monkeypatch: pytest.MonkeyPatch) -> No
     assert sent == [(((config, {"layers": []}), {"number": 5, "seed": 2, "hint": hint}), "o")]
 
 
+@pytest.mark.parametrize("retry", [False, True])
+def test_a_run_goes_on_or_begins_anew(monkeypatch: pytest.MonkeyPatch, retry: bool) -> None:
+    asked: list[tuple[str, object]] = []
+    fake = SimpleNamespace(
+        train=lambda *args, **kwargs: asked.append(("train", kwargs["resume"])),
+        retry=lambda run, **kwargs: asked.append(("retry", run)),
+    )
+    monkeypatch.setitem(sys.modules, "napari_segtrain.workflow", fake)
+    config = ExperimentConfig().to_dict()
+    command = Train(config=config, project="p", resume="p/runs/a", retry=retry)
+    jobs.WORKFLOW_JOBS.train(command, [].append, Control())
+    assert asked == [("retry" if retry else "train", "p/runs/a")]
+
+
 def test_the_table_of_the_program_is_found() -> None:
     assert load_jobs(jobs.WORKFLOW) is jobs.WORKFLOW_JOBS
 

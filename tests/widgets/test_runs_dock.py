@@ -43,7 +43,7 @@ def project(tmp_path: Path) -> Path:
     return tmp_path / "project"
 
 
-def make(project: Path, name: str, *states: RunState, epochs: int = 3, **settings: Any) -> RunFolder:
+def make_run(project: Path, name: str, *states: RunState, epochs: int = 3, **settings: Any) -> RunFolder:
     """Write a run as a training leaves it, without one."""
     run = RunFolder.create(project, name)
     overrides = {key.replace("__", "."): value for key, value in settings.items()}
@@ -72,8 +72,8 @@ def look(dock: Any) -> None:
 
 
 def test_each_run_is_a_row_in_words(dock: Any, project: Path, until: Until) -> None:
-    make(project, "done", RunState.RUNNING, RunState.COMPLETED)
-    make(project, "waits", epochs=0).update_info(best=None)
+    make_run(project, "done", RunState.RUNNING, RunState.COMPLETED)
+    make_run(project, "waits", epochs=0).update_info(best=None)
     (RunFolder.create(project, "torn").path / "run.json").write_text("{")
     look(dock)
     until(lambda: dock.table.model().rowCount() == 3)
@@ -93,7 +93,7 @@ def test_each_run_is_a_row_in_words(dock: Any, project: Path, until: Until) -> N
 
 
 def test_only_rows_that_changed_are_drawn_again(dock: Any, project: Path, until: Until) -> None:
-    runs = [make(project, name, RunState.RUNNING, RunState.INTERRUPTED) for name in ("a", "b", "c")]
+    runs = [make_run(project, name, RunState.RUNNING, RunState.INTERRUPTED) for name in ("a", "b", "c")]
     look(dock)
     until(lambda: dock.table.model().rowCount() == 3)
     dock.table.select([runs[0].path, runs[1].path])
@@ -105,7 +105,7 @@ def test_only_rows_that_changed_are_drawn_again(dock: Any, project: Path, until:
     until(lambda: any(row[:3] == ["b", "interrupted", "7/9"] for row in texts(dock)))
     assert changed == ["b"]
     shutil.rmtree(runs[0].path)
-    make(project, "d")
+    make_run(project, "d")
     look(dock)
     until(lambda: {row[0] for row in texts(dock)} == {"b", "c", "d"})
     assert changed == ["b"]
@@ -115,7 +115,7 @@ def test_only_rows_that_changed_are_drawn_again(dock: Any, project: Path, until:
 def test_500_runs_are_read_once_and_off_the_main_thread(
     dock: Any, project: Path, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = make(project, "run_0", RunState.RUNNING, RunState.COMPLETED)
+    first = make_run(project, "run_0", RunState.RUNNING, RunState.COMPLETED)
     text = (first.path / "run.json").read_text()
     for number in range(1, 500):
         folder = project / "runs" / f"run_{number}"
@@ -150,7 +150,7 @@ def test_500_runs_are_read_once_and_off_the_main_thread(
 def test_curves_of_all_chosen_runs_lie_in_one_plot_and_grow(
     viewer: Any, dock: Any, project: Path, until: Until
 ) -> None:
-    runs = [make(project, name, epochs=count) for name, count in (("a", 2), ("b", 3))]
+    runs = [make_run(project, name, epochs=count) for name, count in (("a", 2), ("b", 3))]
     viewer.window.show()
     try:
         look(dock)
@@ -183,9 +183,9 @@ def test_curves_of_all_chosen_runs_lie_in_one_plot_and_grow(
 
 
 def test_settings_that_differ_have_a_column_a_run(dock: Any, project: Path, until: Until) -> None:
-    a = make(project, "a", tr_config__batch_size=4)
-    b = make(project, "b", tr_config__optimizer__lr=0.5)
-    c = make(project, "c", tr_config__batch_size=4)
+    a = make_run(project, "a", tr_config__batch_size=4)
+    b = make_run(project, "b", tr_config__optimizer__lr=0.5)
+    c = make_run(project, "c", tr_config__batch_size=4)
     look(dock)
     until(lambda: dock.table.model().rowCount() == 3)
     words, table = dock.difference.words, dock.difference.table
@@ -210,7 +210,7 @@ def test_settings_that_differ_have_a_column_a_run(dock: Any, project: Path, unti
 
 
 def test_a_project_that_is_not_there_has_no_runs(dock: Any, tmp_path: Path, until: Until) -> None:
-    make(tmp_path / "other", "a")
+    make_run(tmp_path / "other", "a")
     dock.project.set_value(tmp_path / "other")
     until(lambda: dock.table.model().rowCount() == 1)
     dock.project.set_value(tmp_path / "nothing")
@@ -224,7 +224,7 @@ def test_a_project_that_is_not_there_has_no_runs(dock: Any, tmp_path: Path, unti
 def test_a_run_that_trains_elsewhere_is_followed_to_its_end(
     viewer: Any, dock: Any, project: Path, until: Until
 ) -> None:
-    run = make(project, "far", epochs=1)
+    run = make_run(project, "far", epochs=1)
     viewer.window.show()
     try:
         with ProjectLock(project).acquire("far"), EventWriter(run.events_path) as tell:
@@ -260,7 +260,7 @@ def test_a_run_that_trains_elsewhere_is_followed_to_its_end(
 
 def test_what_is_read_is_what_json_says(project: Path) -> None:
     reader = runs_watch.ProjectReader()
-    run = make(project, "a")
+    run = make_run(project, "a")
     state = reader.read(project, [run.path, project / "runs" / "gone"])
     assert [row["val_loss"] for row in state.details[0].metrics] == [1.0, 0.5, 1 / 3]
     assert reader.read(project, [run.path]).details[0].metrics is state.details[0].metrics

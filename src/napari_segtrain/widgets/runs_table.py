@@ -13,7 +13,7 @@ from .runs_model import SORT, STARTED, RunsModel
 
 _ROW, _LEAST = 20, 6
 """Pixels of a row, and rows that are always seen."""
-_WIDTHS = (112, 84, 56, 50, 72, 58)
+_WIDTHS = (112, 84, 56, 56, 82, 58)
 """Pixels of the columns; the first takes what is left."""
 
 
