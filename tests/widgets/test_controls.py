@@ -60,6 +60,9 @@ SPECIAL: dict[str, Any] = {
 ONLY_ONE = {(InplaneDirectionTask, "ds_interpolation")}
 """Keys that refuse any value but one, with the reason."""
 
+WITH = {"fold": {"folds": 5}}
+"""Keys that are allowed only with others."""
+
 
 def another(key: Key, now: Any) -> Any:
     """Return an allowed value of a key that is not the one it has."""
@@ -97,7 +100,7 @@ def changes(value: Config) -> Iterator[tuple[str, Config]]:
                 for name, inner in changes(model()):
                     yield f"{key.name}.{model.__name__}.{name}", value.replace(**{key.name: inner})
         elif (type(value), key.name) not in {(DatasetConfig, "targets"), *ONLY_ONE}:
-            yield key.name, value.replace(**{key.name: another(key, now)})
+            yield key.name, value.replace(**{key.name: another(key, now)}, **WITH.get(key.name, {}))
 
 
 TASKS = get_args(get_args(AuxiliaryTask)[0])
