@@ -66,6 +66,7 @@ def experiment(case, task, seed, steps, features):
         "val_every": epochs,
         "val_steps": 2,
         "keep_checkpoints": 0,
+        "evaluate_after": "none",
     }
     return ExperimentConfig.parse(values, "benchmark")
 

@@ -23,7 +23,7 @@ HERE = Path(__file__).parent
 
 def measure(example: str, data: Path, epochs: int) -> None:
     config = load_config(HERE.parent / "examples" / f"{example}.yaml")
-    config = config.with_overrides({"tr_config.num_epochs": epochs})
+    config = config.with_overrides({"tr_config.num_epochs": epochs, "tr_config.evaluate_after": "none"})
     events: list[Event] = []
     with tempfile.TemporaryDirectory() as folder:
         path = workflow.train(config, data, folder, emit=events.append).path

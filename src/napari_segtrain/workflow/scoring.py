@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from napari_segtrain.config import ExperimentConfig, RunError
+from napari_segtrain.config import DataError, ExperimentConfig, RunError
 from napari_segtrain.data import PARTS, SPLIT_FILE, Dataset, Part, Region, Split, find_leakage
 from napari_segtrain.evaluation import Report, write_page
 from napari_segtrain.inference import Predictor
@@ -117,7 +117,7 @@ def evaluate(
     regions = _regions(folder, dataset, split)
     # A checkpoint of the run that is named is the one that is scored.
     predictor = load_predictor(run if Path(run).is_file() else folder.path, overrides, device)
-    leaks = find_leakage(dataset, folder.read_as(SPLIT_FILE, Split.from_dict))
+    leaks = _leakage(folder, dataset)
     for message in (*predictor.messages, *leaks):
         emit(Warned(message=message))
     if may_write(folder):
@@ -129,6 +129,14 @@ def evaluate(
 
     scoring = Scoring(folder, dataset, config, predictor, control)
     return scoring.score(split, regions, tell)
+
+
+def _leakage(folder: RunFolder, dataset: Dataset) -> tuple[str, ...]:
+    try:
+        return find_leakage(dataset, folder.read_as(SPLIT_FILE, Split.from_dict))
+    except DataError as error:
+        # An image of another part that cannot be read is no reason not to score this one.
+        return (f"whether the parts of the split have images in common is not known: {error}",)
 
 
 def _regions(folder: RunFolder, dataset: Dataset, split: Part) -> tuple[Region, ...]:
