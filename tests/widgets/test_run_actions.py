@@ -80,6 +80,10 @@ def test_a_running_run() -> None:
     elsewhere = replace(here, own=None, busy=False)
     assert possible(elsewhere) == {"duplicate_run", "use_run", "open_folder"}
     assert "segtrain stop" in refusals(elsewhere)["stop_run"]
+    # A lock that another machine holds need not be seen from here.
+    far = replace(elsewhere, active=None)
+    assert possible(far) == possible(elsewhere)
+    assert refusals(far)["resume_run"] == "A training run is already active: this one"
 
 
 def test_a_damaged_run_says_what_is_wrong() -> None:

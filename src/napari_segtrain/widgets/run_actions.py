@@ -76,11 +76,17 @@ def _free(now: Situation) -> str:
     return "A training run is already active: the Train dock of this viewer works" if now.busy else ""
 
 
+_CANNOT_GO_ON: Mapping[RunState | None, str] = {
+    RunState.COMPLETED: "The run is completed; duplicate it to train again",
+    RunState.RUNNING: "A training run is already active: this one",
+}
+
+
 def _resume(now: Situation) -> str:
     if _damaged(now):
         return _damaged(now)
-    if _state(now) is RunState.COMPLETED:
-        return "The run is completed; duplicate it to train again"
+    if _state(now) in _CANNOT_GO_ON:
+        return _CANNOT_GO_ON[_state(now)]
     if _state(now) is RunState.FAILED and not now.details[0].resumable:
         return "The run failed before its first checkpoint; retry it"
     return _free(now)
@@ -91,9 +97,7 @@ def _retry(now: Situation) -> str:
         return _damaged(now)
     if _state(now) is RunState.PENDING:
         return "The run has not begun; resume begins it"
-    if _state(now) is RunState.COMPLETED:
-        return "The run is completed; duplicate it to train again"
-    return _free(now)
+    return _CANNOT_GO_ON.get(_state(now)) or _free(now)
 
 
 def _stop(now: Situation) -> str:

@@ -264,13 +264,20 @@ class RunsDock(Dock):
         running = [
             row for row in self.projects.state.rows if row.info and row.info.status is RunState.RUNNING
         ]
-        row = running[-1] if running and self.isVisible() else None
-        key = None if row is None or row.info is None else (row.run.path, row.info.resumed)
-        if key != self._followed:
-            self._followed, self._end = key, None
-            self.follower.follow(None if row is None else row.run)
-            if row is None and self._worker is None:
-                self.panel.reset()
+        if running and self.isVisible():
+            row, info = running[-1], running[-1].info
+            key = (row.run.path, info and info.resumed)
+            if key != self._followed:
+                self._followed, self._end = key, None
+                self.follower.follow(row.run)
+        elif self.follower.run is not None and self.follower.run.path not in self._paths():
+            self.follower.stop()  # of another project; one that has ended here still says how
+            self._followed = None
+            self.panel.reset()
+            self.panel.say("")
+
+    def _paths(self) -> set[Path]:
+        return {row.run.path for row in self.projects.state.rows}
 
     def _on_event(self, event: Event) -> None:
         name = self.follower.run.name if self.follower.run is not None else ""
