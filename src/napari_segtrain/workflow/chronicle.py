@@ -5,6 +5,9 @@ from __future__ import annotations
 import logging
 import shlex
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from napari_segtrain.data import Dataset
 from napari_segtrain.runs import (
@@ -74,3 +77,14 @@ def _network(info: RunInfo, event: RunStarted) -> str:
         f"split: {split_words(info)}; "
         f"epochs {event.first_epoch} to {event.num_epochs} of {event.steps_per_epoch} steps"
     )
+
+
+@contextmanager
+def warnings_to_log() -> Iterator[None]:
+    """Send Python's warnings to the log while a run is active, so that `training.log` has them."""
+    with warnings.catch_warnings():
+        logging.captureWarnings(True)
+        try:
+            yield
+        finally:
+            logging.captureWarnings(False)

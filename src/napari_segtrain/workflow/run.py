@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -50,13 +49,13 @@ from napari_segtrain.runs import run_name as name_of
 from napari_segtrain.training import NEEDED, Experiment, FitResult, resolve_again
 
 from .after_training import score_run
-from .chronicle import log_event, log_start
+from .chronicle import log_event, log_start, warnings_to_log
 from .crew import Crew
 from .data_change import change_of_data, note_data
 from .follower import follow
 from .preview import LivePreview
 from .review import Review, review
-from .run_data import DataSpec, open_data, where_it_is
+from .run_data import DataSpec, OpenData, open_data, where_it_is
 
 logger = logging.getLogger(__name__)
 
@@ -200,7 +199,7 @@ def train(
             run.update_info(changed=dict(overrides or {}))
             run.write_config(reviewed.config)
             note_data(run, dataset)
-            opened = _Opened(dataset, where_it_is(data, dataset))
+            opened = OpenData(dataset, where_it_is(data, dataset))
             return _execute(crew, run, reviewed, opened, False, wishes)
 
 
@@ -304,15 +303,6 @@ class _Wishes:
         return lock_project(lock, name, wait=self.wait, control=self.control, emit=self.emit)
 
 
-@dataclass(frozen=True)
-class _Opened:
-    """Data that is open, where it is (None: in this process's memory), and whether the run knows that."""
-
-    dataset: Dataset
-    where: Any
-    noted: bool = False
-
-
 def _go_on(
     config: ExperimentConfig,
     run: RunFolder,
@@ -343,7 +333,7 @@ def _go_on(
                 reviewed = reviewed.warning(change)
             if change or not has_checkpoint:
                 note_data(run, dataset)
-            opened = _Opened(dataset, where_it_is(where, dataset), noted=data is None)
+            opened = OpenData(dataset, where_it_is(where, dataset), noted=data is None)
             return _execute(crew, run, reviewed, opened, has_checkpoint, wishes)
 
 
@@ -362,12 +352,12 @@ def _check_continuation(config: ExperimentConfig, run: RunFolder, dataset: Datas
 
 
 def _execute(
-    crew: Crew, run: RunFolder, reviewed: Review, data: _Opened, resumed: bool, wishes: _Wishes
+    crew: Crew, run: RunFolder, reviewed: Review, data: OpenData, resumed: bool, wishes: _Wishes
 ) -> RunResult:
     """Run, and write the end of the run whatever it is."""
     config, control = reviewed.config, wishes.control
     extend = config.tr_config.num_epochs > (run.read_info().num_epochs or 0)
-    with run.open_events() as write, log_to(run), _warnings_to_log():
+    with run.open_events() as write, log_to(run), warnings_to_log():
 
         def tell(event: Event) -> None:
             log_event(run, event)
@@ -397,7 +387,7 @@ def _train(
     crew: Crew,
     run: RunFolder,
     config: ExperimentConfig,
-    data: _Opened,
+    data: OpenData,
     resumed: bool,
     wishes: _Wishes,
     tell: Emit,
@@ -502,16 +492,3 @@ def _end(
     _write_report(run)
     ended = {"status": state, "reason": reason, "message": message, "path": str(run.path), "fitting": fitting}
     tell(Finished.model_validate(ended))
-
-
-class _warnings_to_log:  # noqa: N801 - used like a function
-    """Send Python's warnings to the log while a run is active, so that `training.log` has them."""
-
-    def __enter__(self) -> None:
-        self._catch = warnings.catch_warnings()
-        self._catch.__enter__()
-        logging.captureWarnings(True)
-
-    def __exit__(self, *exc: object) -> None:
-        logging.captureWarnings(False)
-        self._catch.__exit__(None, None, None)

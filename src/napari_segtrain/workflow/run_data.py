@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,25 @@ from napari_segtrain.data import Dataset, open_dataset
 
 DataSpec = str | Path | Mapping[str, Any] | Dataset
 """A folder, ``{"layers": […]}``, or a data set that is open already."""
+
+
+@dataclass(frozen=True)
+class OpenData:
+    """Data that is open.
+
+    Attributes
+    ----------
+    dataset
+        The data set.
+    where
+        Where it is, as plain values; None when it is only in this process' memory.
+    noted
+        Whether the run knows that already.
+    """
+
+    dataset: Dataset
+    where: Any
+    noted: bool = False
 
 
 def open_data(data: DataSpec, config: ExperimentConfig) -> Dataset:
