@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -120,3 +121,15 @@ def test_nuclei_are_learned_from_real_images(data_folder, tmp_path):
     scores = workflow.evaluate(run, "val", overrides=settings).scores["nuclei"]
     # A hundred steps; the example itself, with its time, reaches a Dice of 0.946 on the test images.
     assert scores["dice_pooled"] > 0.85
+
+
+def test_the_job_for_slurm_gives_options_that_there_are() -> None:
+    from typer.main import get_command
+
+    from napari_segtrain.cli import app
+
+    [line] = re.findall(r"^srun .*?[^\\]$", (ROOT / "examples" / "slurm.sbatch").read_text(), re.M | re.S)
+    given = set(re.findall(r"(?<= )--?[a-z-]+", line.partition("segtrain train")[2]))
+    train = get_command(app).commands["train"]  # type: ignore[attr-defined]
+    known = {name for parameter in train.params for name in parameter.opts}
+    assert {"--num-nodes", "--devices"} <= given <= known

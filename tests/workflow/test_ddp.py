@@ -34,6 +34,8 @@ SETTINGS = {
         "num_epochs": 2,
         "steps_per_epoch": 3,
         "accumulate": 2,
+        "evaluate_after": "none",
+        "debug_pictures": 0,
         "ema_decay": 0.9,
         "optimizer": {"name": "SGD", "lr": 0.05},
     },

@@ -37,8 +37,10 @@ TEAM = "SEGTRAIN_TEAM"
 _FAILURE = "segtrain/failure"
 _READY = "segtrain/ready/"
 _LOOK_EVERY = 0.2
-_GRACE = 10.0
+_GRACE = 60.0
 """Seconds in which the leader should notice by itself that a process is gone."""
+_NEWS = 10.0
+"""Seconds for the reason to arrive after a connection broke: a process closes it before it has ended."""
 _FAREWELL = 30.0
 """Seconds for the others to end after the leader has."""
 
@@ -253,7 +255,7 @@ class Crew:
             raise
         except Exception as error:
             # The connection breaks in the moment in which the other process ends.
-            until = time.monotonic() + (3.0 if isinstance(error, RuntimeError) and self._shared else 0.0)
+            until = time.monotonic() + (_NEWS if isinstance(error, RuntimeError) and self._shared else 0.0)
             while not (lost := self._lost()) and time.monotonic() < until:
                 time.sleep(_LOOK_EVERY / 4)
             if lost:
