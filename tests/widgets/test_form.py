@@ -117,7 +117,10 @@ def models(model: type[Config]) -> st.SearchStrategy[Config]:
     keys = {key.name: values(key) for key in keys_of(model) if key.shape is not Shape.MAPPING}
     if model is TargetConfig:
         keys["activation"] = st.none()
-    return st.fixed_dictionaries(keys).map(model.model_validate)
+    drawn = st.fixed_dictionaries(keys)
+    if model is TrSetup:  # a fold is one of the folds
+        drawn = drawn.map(lambda given: {**given, "fold": given["fold"] % (given["folds"] or 1)})
+    return drawn.map(model.model_validate)
 
 
 @pytest.fixture(scope="module")
