@@ -321,14 +321,14 @@ def _go_on(
             split = run.read_as(SPLIT_FILE, Split.from_dict) if goes_on else None
             reviewed = review(config, dataset, split=split)
             reviewed.report.raise_for_errors()
+            has_checkpoint = not afresh and (run.checkpoints / LAST).is_file()
+            if has_checkpoint:
+                _check_continuation(reviewed.config, run, dataset)
+            elif not afresh and run.read_info().epoch:
+                raise RunError(f"{run.path}: its {LAST} is gone, so that it cannot go on; start a new run")
             change = change_of_data(run, dataset, accepted=wishes.changed_data)
             if afresh:
                 run = set_back(run)
-            has_checkpoint = (run.checkpoints / LAST).is_file()
-            if has_checkpoint:
-                _check_continuation(reviewed.config, run, dataset)
-            elif run.read_info().epoch:
-                raise RunError(f"{run.path}: its {LAST} is gone, so that it cannot go on; start a new run")
             if change:
                 reviewed = reviewed.warning(change)
             if change or not has_checkpoint:
