@@ -60,6 +60,9 @@ SPECIAL: dict[str, Any] = {
 ONLY_ONE = {(InplaneDirectionTask, "ds_interpolation")}
 """Keys that refuse any value but one, with the reason."""
 
+NOT_FROM_NAPARI = {"devices", "num_nodes", "strategy"}
+"""Keys that the Train dock keeps and does not show: several devices train from the command line only."""
+
 WITH = {"fold": {"folds": 5}}
 """Keys that are allowed only with others."""
 
@@ -222,6 +225,8 @@ def test_the_control_of_a_key_changes_this_key_and_no_other(train: Any, predict:
             continue
         if key.shape in (Shape.GROUP, Shape.UNION) or key.name == "targets":
             continue  # their parts are keys themselves; targets are a table, or boxes to tick
+        if section == "tr_setup" and key.name in NOT_FROM_NAPARI:
+            continue
         before = shown()
         control = dock.findChild(QWidget, section).findChild(QWidget, key.name)
         operate(control, another(key, getattr(before, key.name)))
