@@ -34,18 +34,14 @@ def content_key(path: Path) -> str | None:
     """
     try:
         files = [(file, file.stat()) for file in _files(path)]
-        if not files:
-            return None
+        if sum(stat.st_size for _, stat in files) <= MOST_BYTES:
+            return content_hash(path)
         digest = hashlib.blake2b(digest_size=16)
-        small = sum(stat.st_size for _, stat in files) <= MOST_BYTES
         for file, stat in files:
-            digest.update(f"{file.relative_to(path.parent)}\0{stat.st_size}\0".encode())
-            if small:
-                digest.update(_hash(file))
-                continue
             newest = max(stat.st_mtime, stat.st_ctime)
             if time.time() - newest < UNSETTLED:
                 return None
+            digest.update(f"{file.relative_to(path.parent)}\0{stat.st_size}\0".encode())
             digest.update(f"{stat.st_mtime_ns}\0{stat.st_ctime_ns}\0".encode())
     except OSError:
         return None
