@@ -198,7 +198,6 @@ def train(
             lock.rename(run.name)
             run.update_info(changed=dict(overrides or {}))
             run.write_config(reviewed.config)
-            note_data(run, dataset)
             opened = OpenData(dataset, where_it_is(data, dataset))
             return _execute(crew, run, reviewed, opened, False, wishes)
 
@@ -331,9 +330,7 @@ def _go_on(
                 run = set_back(run)
             if change:
                 reviewed = reviewed.warning(change)
-            if change or not has_checkpoint:
-                note_data(run, dataset)
-            opened = OpenData(dataset, where_it_is(where, dataset), noted=data is None)
+            opened = OpenData(dataset, where_it_is(where, dataset), noted=data is None, changed=bool(change))
             return _execute(crew, run, reviewed, opened, has_checkpoint, wishes)
 
 
@@ -366,9 +363,11 @@ def _execute(
             write(event)
             wishes.emit(event)
 
+        # Before the run is marked as running, so that from then on it can be resumed at any instant.
         if data.where is not None and not data.noted:
-            # Before the run is marked as running, so that from then on it can be resumed at any instant.
             write_data(run, data.where)
+        if data.changed or not resumed:
+            note_data(run, data.dataset)
         begun = run.set_state(RunState.RUNNING, extend=extend)
         log_start(run, data.dataset, resumed)
         tell(begun)

@@ -27,11 +27,14 @@ class OpenData:
         Where it is, as plain values; None when it is only in this process' memory.
     noted
         Whether the run knows that already.
+    changed
+        Whether its content is no longer what the run was trained on.
     """
 
     dataset: Dataset
     where: Any
     noted: bool = False
+    changed: bool = False
 
 
 def open_data(data: DataSpec, config: ExperimentConfig) -> Dataset:
