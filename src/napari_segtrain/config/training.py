@@ -115,7 +115,7 @@ class TrConfig(Config):
         "evaluation/; segtrain evaluate writes them at any time.",
     )
     evaluate_patches: int | None = key(
-        256,
+        64,
         "Scored at most",
         "Of each part, as many voxels as so many patches have are scored at the end, evenly spread where "
         "there are more; of the training part no more than of the others together. The report says which "
