@@ -89,7 +89,7 @@ def predict(command: Predict, emit: Emit, control: Control) -> None:
         emit(Warned(message=repr(sys.stdin.read())))
     elif what == "stubborn":
         emit(Warned(message="I do not listen"))
-        time.sleep(60)
+        time.sleep(300)
     elif what == "cancelled":
         emit(Warned(message="I wait for somebody"))
         while not control.stopped:

@@ -199,4 +199,4 @@ def test_stop_reaches_the_process_that_runs_it(run: RunFolder, python) -> None:
     )
     assert process.stdout.readline() == "held\n"
     stop_run(run)
-    assert process.wait(30) == -signal.SIGTERM
+    assert process.wait(120) == -signal.SIGTERM

@@ -1,34 +1,61 @@
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import numpy as np
 import pytest
 
+from napari_segtrain.widgets import beat as module
 from napari_segtrain.widgets.beat import FAST, SLOW, Beat
 from napari_segtrain.widgets.gaze import Gaze
 
 pytestmark = [pytest.mark.gui, pytest.mark.usefixtures("qapp")]
 
 
-def test_what_was_asked_often_is_called_once(qtbot: Any) -> None:
+class Clock:
+    """Goes on only when told to, so that no busy machine makes drawing slow."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def draw(self, seconds: float = 0.03) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(module, "time", clock)
+    return clock
+
+
+def test_what_was_asked_often_is_called_once(
+    qtbot: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert FAST >= 250, "at most four times a second"
     beat, called = Beat(), []
+    waits: list[int] = []
+    start = beat._timer.start
+    monkeypatch.setattr(beat._timer, "start", lambda wait: (waits.append(wait), start(0)))
 
     def change() -> None:
-        called.append(time.monotonic())
+        called.append(clock.now)
 
     for _ in range(5):
         beat.ask(change)
     qtbot.waitUntil(lambda: bool(called))
+    clock.draw(0.1)
     beat.ask(change)
     qtbot.waitUntil(lambda: len(called) == 2)
-    assert called[1] - called[0] >= 0.9 * FAST / 1000
+    assert waits == [0, FAST - 100]
 
 
-def test_the_beat_is_slow_where_drawing_is(qtbot: Any) -> None:
+def test_the_beat_is_slow_where_drawing_is(qtbot: Any, clock: Clock) -> None:
     beat = Beat()
-    beat.ask(lambda: time.sleep(0.03))
+    beat.ask(clock.draw)
     qtbot.waitUntil(lambda: beat.interval == SLOW)
     beat.ask(lambda: None)
     beat.strike()
@@ -36,29 +63,33 @@ def test_the_beat_is_slow_where_drawing_is(qtbot: Any) -> None:
 
 
 def test_while_the_view_moves_it_waits_where_drawing_is_slow(
-    qtbot: Any, monkeypatch: pytest.MonkeyPatch
+    qtbot: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("napari_segtrain.widgets.beat.SLOW", 100)
-    # Long enough for a busy machine, on which 20 ms can become several hundred.
-    monkeypatch.setattr("napari_segtrain.widgets.beat._REST", 1000)
-    monkeypatch.setattr("napari_segtrain.widgets.beat._PATIENCE", 2500)
+    monkeypatch.setattr(module, "SLOW", 20)
+    monkeypatch.setattr(module, "_REST", 10)
     beat, called = Beat(), []
-    beat.ask(lambda: time.sleep(0.03))
-    qtbot.waitUntil(lambda: beat.interval == 100)
-    began = time.monotonic()
-    beat.ask(lambda: called.append(time.monotonic()))
-    while time.monotonic() - began < 0.4:
-        beat.give_way()
-        qtbot.wait(20)
-    assert not called
-    qtbot.waitUntil(lambda: bool(called) and beat.interval == FAST, timeout=10_000)  # called, and measured
+    beat.ask(clock.draw)
+    qtbot.waitUntil(lambda: beat.interval == 20)
 
-    beat.interval = 100
-    beat.ask(lambda: called.append(time.monotonic()))
-    while len(called) < 2:  # it does not wait for ever
+    def draw() -> None:
+        called.append(clock.now)
+        clock.draw()
+
+    beat.ask(draw)
+    for _ in range(20):
         beat.give_way()
-        qtbot.wait(20)
-    assert 2.4 < called[1] - called[0] < 10
+        qtbot.wait(10)
+    assert not called
+    clock.draw(0.02)  # the view rests
+    qtbot.waitUntil(lambda: len(called) == 1)
+    qtbot.waitUntil(lambda: beat.interval == 20)
+
+    beat.ask(draw)
+    while len(called) < 2:  # it does not wait for ever
+        clock.draw(0.1)
+        beat.give_way()
+        qtbot.wait(10)
+    assert called[1] - called[0] >= 0.001 * module._PATIENCE
 
 
 def test_moving_the_view_is_noticed(viewer: Any) -> None:

@@ -65,7 +65,7 @@ def test_a_file_system_that_hangs_keeps_nobody_waiting(
 
     def slow(where: Path, known: Any) -> ProjectState:
         asked.append(where)
-        hangs.wait(20)
+        hangs.wait(300)
         return ProjectState(where, "busy")
 
     monkeypatch.setattr(project_watch, "look_at", slow)

@@ -328,7 +328,7 @@ def test_what_is_large_is_compared_by_a_worker_and_what_is_painted_meanwhile_wai
     def slowly(changed: Any, place: Any) -> Any:
         if threading.current_thread() is not threading.main_thread():
             reading.set()
-            go.wait(10)
+            go.wait(300)
         return around(changed, place)
 
     monkeypatch.setattr(shared_copy, "around", slowly)

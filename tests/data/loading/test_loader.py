@@ -110,8 +110,26 @@ def test_batches_are_the_same_for_any_number_of_workers(make, record, shape, aug
     assert len(every[0]) == 9
     for other in every[1:]:
         assert all(same(a, b) for a, b in zip(every[0], other, strict=True))
-    assert len(deriver.threads) >= 3
+    assert len(deriver.threads) >= 2, "some thread besides the main one must have prepared patches"
     assert not same(every[0][0], every[0][1])
+
+
+def test_as_many_workers_as_asked_for_prepare_at_once(make, numbered):
+    meeting = threading.Barrier(3)
+
+    class Meet(RawLabels):
+        """Goes on only once three threads are in it together."""
+
+        def __call__(self, labels, masks, spacing):
+            if threading.current_thread().name not in self.threads:
+                meeting.wait(60)
+            return super().__call__(labels, masks, spacing)
+
+    deriver = Meet()
+    loader = make(numbered, steps=9, num_workers=3, deriver=deriver)
+    assert len(list(loader)) == 9
+    assert len(deriver.threads) == 3
+    loader.close()
 
 
 def everything(make, *records, patch=(8, 8, 8), **options):
@@ -359,7 +377,7 @@ def test_a_bounded_number_of_batches_is_prepared_ahead_and_close_ends_the_thread
 
     loader._make = counting
     stream = iter(loader)
-    assert done.wait(10)
+    assert done.wait(120)
     next(stream)
     loader.close()
     assert 5 <= len(made) <= 6
