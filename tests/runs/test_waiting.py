@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -10,10 +13,17 @@ from napari_segtrain.runs import (
     ActiveRunError,
     Control,
     Event,
+    Holder,
     ProjectLock,
     Waiting,
     lock_project,
+    queue,
 )
+from napari_segtrain.runs.process import ProcessId
+from napari_segtrain.runs.queue import Place
+
+PATIENCE = 90.0
+"""Seconds that only a fault takes."""
 
 
 def test_a_free_project_is_taken_at_once(tmp_path: Path) -> None:
@@ -65,21 +75,76 @@ def test_a_stop_ends_the_waiting(tmp_path: Path) -> None:
         )
 
 
-def test_all_who_wait_come_one_after_the_other(tmp_path: Path) -> None:
-    inside, most, done = [], [], []
+def begin_to_wait(project: Path, name: str, control: Control, order: list[str]) -> threading.Thread:
+    """Wait in a thread; returns when that is in the queue."""
+    told = threading.Event()
 
-    def work(name: str) -> None:
-        with lock_project(ProjectLock(tmp_path), name, wait=True):
-            inside.append(name)
-            most.append(len(inside))
-            threading.Event().wait(0.02)
-            inside.remove(name)
-        done.append(name)
+    def work() -> None:
+        with (
+            suppress(CancelledError),
+            lock_project(
+                ProjectLock(project), name, wait=True, control=control, emit=lambda event: told.set()
+            ),
+        ):
+            order.append(name)
 
-    threads = [threading.Thread(target=work, args=(name,)) for name in "abc"]
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert told.wait(PATIENCE)
+    return thread
+
+
+def test_all_who_wait_come_in_the_order_in_which_they_began_to(tmp_path: Path) -> None:
+    order: list[str] = []
+    controls = {name: Control() for name in "cabd"}
+    with ProjectLock(tmp_path).acquire("first"):
+        threads = [begin_to_wait(tmp_path, name, control, order) for name, control in controls.items()]
+        controls["a"].stop()
+        threads[1].join(PATIENCE)
     for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(done) == ["a", "b", "c"]
-    assert max(most) == 1
+        thread.join(PATIENCE)
+    assert order == ["c", "b", "d"]
+    assert list((tmp_path / "runs" / ".queue").iterdir()) == []
+
+
+def test_a_waiting_process_that_was_killed_holds_nobody_up(tmp_path: Path) -> None:
+    waiter = """
+import sys
+from napari_segtrain.runs import ProjectLock, lock_project
+lock_project(ProjectLock(sys.argv[1]), "killed", wait=True, emit=lambda event: print("waits", flush=True))
+"""
+    order: list[str] = []
+    with ProjectLock(tmp_path).acquire("first"):
+        process = subprocess.Popen([sys.executable, "-c", waiter, tmp_path], stdout=subprocess.PIPE)
+        with process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"waits\n"
+            thread = begin_to_wait(tmp_path, "next", Control(), order)
+            process.kill()
+    thread.join(PATIENCE)
+    assert order == ["next"]
+
+
+def test_one_of_another_machine_that_is_silent_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue, "_SILENCE", 0.5)
+    far = ProcessId(host="far away", pid=1, started=0.0)
+    with Place(tmp_path, "far") as place:
+        place.path.write_text(Holder(process=far, run="far").model_dump_json())
+        damaged = place.path.with_name("00000000-damaged.json")
+        damaged.write_text("{")
+        told: list[Waiting] = []
+        with lock_project(ProjectLock(tmp_path), "near", wait=True, emit=told.append) as lock:
+            assert lock.held
+        assert "'far' (process 1 on far away); 1 waits before this one" in told[0].message
+        assert not place.path.exists()
+        place.keep()
+        assert place.path.exists(), "one that only slept has its place back"
+
+
+def test_nobody_goes_past_those_who_wait(tmp_path: Path) -> None:
+    with Place(tmp_path, "next"), pytest.raises(ActiveRunError, match="or about to be: 'next'"):
+        lock_project(ProjectLock(tmp_path), "pushy")
+    with lock_project(ProjectLock(tmp_path), "pushy") as lock:
+        assert lock.held

@@ -47,6 +47,7 @@ from napari_segtrain.runs import (
     SplitReady,
     TargetsReady,
     Warned,
+    lock_project,
     read_data,
     set_back,
     write_data,
@@ -64,10 +65,11 @@ def train(command: Train, emit: Emit, control: Control) -> None:
         raise DataError("labels 'x': no voxel is labelled; paint some")
     data = command.data if command.data is not None else read_data(RunFolder.open(command.resume or ""))
     dataset = open_dataset(data, config.dataset_config)
-    with ProjectLock(command.project).acquire(what):
+    lock = ProjectLock(command.project)
+    with lock_project(lock, what, wait=command.wait, control=control, emit=emit):
         run = RunFolder.open(command.resume) if command.resume else RunFolder.create(command.project, what)
         run = set_back(run) if command.retry else run
-        run.set_state(RunState.RUNNING)
+        emit(run.set_state(RunState.RUNNING))
         run.write_config(config)
         if command.data is not None:
             write_data(run, data)

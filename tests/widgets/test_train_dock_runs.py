@@ -108,6 +108,34 @@ def test_start_waits_for_a_run_of_another_process(
     assert not dock.projects._tick.isActive(), "nobody looks, so nobody asks the file system"
 
 
+def test_a_start_may_wait_for_the_end_of_a_run_elsewhere(
+    qtbot: Any, dock: Any, cells: Any, until: Until, notes: Notes
+) -> None:
+    project, wait = Path(dock.project.value()), button(dock, "wait")
+    epochs(dock, 1)
+    dock.projects.look()
+    until(lambda: dock.projects.state.project == project)
+    assert not wait.isVisibleTo(dock)
+    with ProjectLock(project).acquire("elsewhere"):
+        dock.projects.look()
+        until(lambda: wait.isVisibleTo(dock))
+        assert not button(dock, "start").isEnabled()
+        press(qtbot, dock, "wait")
+        until(lambda: dock.session.state is State.WAITING)
+        until(lambda: "already active" in dock.panel.text and "'elsewhere'" in dock.panel.text)
+        assert not wait.isVisibleTo(dock)
+        press(qtbot, dock, "stop")
+        until(lambda: dock.session.state is State.IDLE)
+        assert "stopped while waiting, nothing was started" in dock.panel.text
+        dock.projects.look()
+        until(lambda: wait.isVisibleTo(dock))
+        press(qtbot, dock, "wait")
+        until(lambda: dock.session.state is State.WAITING)
+        assert list_runs(project) == []
+    until(lambda: ("info", "base is trained; use it in the Predict dock.") in notes)
+    assert not [text for level, text in notes if level == "error"]
+
+
 def test_a_typed_project_is_looked_at_once_it_is_typed(
     dock: Any, until: Until, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

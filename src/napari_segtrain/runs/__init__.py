@@ -70,7 +70,7 @@ from .states import FinishReason, RunState, check_move
 from .summary import format_seconds, split_words, summary_text
 from .table import RunRow, TableReader, file_stamp, run_table
 from .tensorboard import TensorBoardFile
-from .waiting import lock_project
+from .waiting import check_turn, lock_project
 
 __all__ = [
     "BEST",
@@ -128,6 +128,7 @@ __all__ = [
     "atomic_writer",
     "attempts",
     "check_move",
+    "check_turn",
     "check_writable",
     "compare_runs",
     "create_run",

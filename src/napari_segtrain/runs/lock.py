@@ -39,6 +39,10 @@ class Holder(Config):
     run: str
     """Name of the active run."""
 
+    def __str__(self) -> str:
+        """Return run and process in words."""
+        return f"{self.run!r} (process {self.process.pid} on {self.process.host})"
+
 
 class ActiveRunError(RunError):
     """``A training run is already active`` in the project.
@@ -168,7 +172,7 @@ class ProjectLock:
         if not self.path.exists():
             return None
         substitute = self.path.with_suffix(".owner")
-        if (owner := _read_holder(substitute)) is not None and owner.process.is_alive() is not False:
+        if (owner := read_holder(substitute)) is not None and owner.process.is_alive() is not False:
             return owner
         with self.path.open("rb") as file:
             try:
@@ -182,7 +186,7 @@ class ProjectLock:
 
     def _noted_holder(self) -> Holder:
         # The text can be missing or that of a dead process for the instant after the lock was taken.
-        noted = _read_holder(self.path)
+        noted = read_holder(self.path)
         return noted if noted is not None and noted.process.is_alive() is not False else _UNKNOWN
 
     def _take(self, holder: Holder) -> None:
@@ -229,17 +233,14 @@ class ProjectLock:
     def _refusal(self, holder: Holder | None) -> str:
         if holder is None or holder is _UNKNOWN:
             return f"A training run is already active in {self.project}; stop it or wait for its end"
-        owner = holder.process
-        return (
-            f"A training run is already active in {self.project}: {holder.run!r} (process {owner.pid} on "
-            f"{owner.host}); stop it or wait for its end"
-        )
+        return f"A training run is already active in {self.project}: {holder}; stop it or wait for its end"
 
 
 _UNKNOWN = Holder(process=ProcessId(host="", pid=0, started=0.0), run="")
 
 
-def _read_holder(path: Path) -> Holder | None:
+def read_holder(path: Path) -> Holder | None:
+    """Return whom a file names; None when there is none, or it is damaged."""
     try:
         return Holder.model_validate_json(path.read_bytes())
     except (OSError, ValidationError):
@@ -253,14 +254,14 @@ def _take_substitute(path: Path, holder: Holder) -> Path:
             with path.open("x", encoding="utf-8") as file:
                 file.write(text)
         except FileExistsError:
-            owner = _read_holder(path)
+            owner = read_holder(path)
             if owner is None or owner.process.is_alive() is not False:
                 raise _TakenError from None
             path.unlink(missing_ok=True)
         else:
             # Two processes may have found the same dead owner; the later one's file is what counts.
             time.sleep(0.05)
-            if _read_holder(path) == holder:
+            if read_holder(path) == holder:
                 return path
             break
     raise _TakenError

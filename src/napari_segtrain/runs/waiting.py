@@ -9,6 +9,7 @@ from napari_segtrain.config import CancelledError
 from .control import Control
 from .events import Emit, Waiting, ignore
 from .lock import ActiveRunError, ProjectLock
+from .queue import Place, first_waiting
 
 _LOOK_EVERY = 0.2
 """Seconds between two tries."""
@@ -21,6 +22,8 @@ def lock_project(
 ) -> ProjectLock:
     """Take the lock of a project.
 
+    Those who wait come in the order in which they began to, in all processes; see `Place`.
+
     Parameters
     ----------
     lock
@@ -28,7 +31,7 @@ def lock_project(
     run
         Name of the run that is going to be active.
     wait
-        Wait for the end of an active run instead of refusing. Of several that wait, any may be next.
+        Wait for the end of an active run, and for those who waited before, instead of refusing.
     control
         Somebody who may ask to stop, which ends the waiting.
     emit
@@ -37,24 +40,48 @@ def lock_project(
     Raises
     ------
     ActiveRunError
-        When a run is active and nobody wants to wait.
+        When a run is active, or others wait to be, and nobody wants to wait.
     CancelledError
         When a stop was asked for while waiting.
     RunError
         When the lock file cannot be written.
     """
-    began = time.monotonic()
-    tell = began
+    if not wait:
+        check_turn(lock)
+        return lock.acquire(run)
+    with Place(lock.project, run) as place:
+        return _take_turn(lock, place, control, emit)
+
+
+def check_turn(lock: ProjectLock) -> None:
+    """Refuse a start that would go past those who wait; raises `ActiveRunError`."""
+    first = first_waiting(lock.project)
+    if first is not None and lock.active() is None:
+        raise ActiveRunError(
+            f"A training run is already active in {lock.project}, or about to be: {first} is next; wait for "
+            "its end",
+            first,
+        )
+
+
+def _take_turn(lock: ProjectLock, place: Place, control: Control | None, emit: Emit) -> ProjectLock:
+    tell = began = time.monotonic()
     while True:
-        try:
-            return lock.acquire(run)
-        except ActiveRunError as error:
-            if not wait:
-                raise
-            message = str(error).partition("; stop it")[0]
+        ahead = place.ahead()
+        if not ahead:
+            try:
+                return lock.acquire(place.holder.run)
+            except ActiveRunError as error:
+                message = str(error).partition("; stop it")[0]
+        else:
+            message = (lock.active() or f"A training run is about to begin: {ahead[0]}").partition("; stop")[
+                0
+            ]
+            message += f"; {len(ahead)} {'waits' if len(ahead) == 1 else 'wait'} before this one"
         now = time.monotonic()
         if now >= tell:
             tell = now + _TELL_EVERY
+            place.keep()
             emit(Waiting(message=message, seconds=round(now - began, 1)))
         if control is not None and control.stopped:
             raise CancelledError(f"stopped while waiting, nothing was started. {message}")

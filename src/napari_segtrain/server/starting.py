@@ -17,6 +17,7 @@ from napari_segtrain.runs import (
     ProjectLock,
     RunFolder,
     RunState,
+    check_turn,
     create_run,
     recover,
     run_name,
@@ -118,6 +119,7 @@ class Starter:
         lock = ProjectLock(self.project)
         if (words := lock.active()) is not None:
             raise ActiveRunError(words, lock.holder())
+        check_turn(lock)
 
 
 def _has_ended(run: RunFolder, pid: int) -> bool:

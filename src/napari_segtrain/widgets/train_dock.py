@@ -21,6 +21,7 @@ from ..runs import (
     RunFolder,
     RunStarted,
     RunState,
+    Waiting,
     Warned,
     read_data,
 )
@@ -43,6 +44,7 @@ from .train_form import TrainForm
 from .training_session import State, TrainingSession
 
 _START = "Train with these settings"
+_WAIT = "Train with these settings as soon as the active run has ended; Stop ends the waiting"
 _RESUME = "Go on with this run and its own settings"
 _SAYS = {
     State.PREPARING: "Preparing the layers …",
@@ -75,6 +77,7 @@ class TrainDock(EngineDock):
         self.panel = RunPanel(
             {
                 "start": ("Start", _START),
+                "wait": ("Start when it ends", _WAIT),
                 "pause": ("Pause", "Wait after this batch; press again to go on"),
                 "stop": ("Stop", "End after this batch, with a checkpoint; the run can be resumed"),
             },
@@ -130,7 +133,8 @@ class TrainDock(EngineDock):
 
     def _connect(self) -> None:
         buttons = self.panel.buttons
-        buttons["start"].clicked.connect(self.start)
+        buttons["start"].clicked.connect(lambda _=False: self.start())
+        buttons["wait"].clicked.connect(lambda _=False: self.start(wait=True))
         buttons["pause"].clicked.connect(self.session.pause)
         buttons["stop"].clicked.connect(self.session.stop)
         self.resumable.button.clicked.connect(self.resume)
@@ -149,11 +153,17 @@ class TrainDock(EngineDock):
 
     # ------------------------------------------------------------------------------- actions
 
-    def start(self) -> None:
-        """Train with what the dock shows; says why not when it cannot."""
+    def start(self, *, wait: bool = False) -> None:
+        """Train with what the dock shows; says why not when it cannot.
+
+        Parameters
+        ----------
+        wait
+            Wait for the end of a run that is active in the project.
+        """
         try:
             config, data = self.form.value(), self.form.data()
-            self.session.start(config, data, self._project())
+            self.session.start(config, data, self._project(), wait=wait)
         except SegtrainError as error:
             self._refuse(str(error))
 
@@ -284,6 +294,7 @@ class TrainDock(EngineDock):
         self._place.show_row(self.resumable, idle and bool(found.resumable))
         start, resume = self.panel.buttons["start"], self.resumable.button
         start.setEnabled(idle and found.active is None)
+        self.panel.buttons["wait"].setVisible(idle and found.active is not None)
         resume.setEnabled(found.active is None)
         start.setToolTip(found.active or _START)
         resume.setToolTip(found.active or _RESUME)
@@ -303,6 +314,8 @@ class TrainDock(EngineDock):
         elif isinstance(event, Progress):
             if self.session.state in (State.STARTING, State.RUNNING):
                 self.panel.show_progress(event.fraction, event.seconds_left, event.text)
+        elif isinstance(event, Waiting):
+            self.panel.wait(f"Waiting, Stop ends it. {event.message}.")
         elif isinstance(event, BatchDone):
             self.curves.add_batch(event)
         elif isinstance(event, EpochDone):

@@ -20,6 +20,8 @@ from ..runs import (
     Resumed,
     RunStarted,
     RunState,
+    StatusChanged,
+    Waiting,
     check_writable,
 )
 from ..runs.scratch import Scratch
@@ -41,6 +43,8 @@ class State(StrEnum):
     """Layers are being written into shared files."""
     STARTING = "starting"
     """The engine has the command; its run has not begun."""
+    WAITING = "waiting"
+    """The engine waits for the end of another run of the project."""
     RUNNING = "running"
     PAUSED = "paused"
     STOPPING = "stopping"
@@ -48,6 +52,7 @@ class State(StrEnum):
 
 
 _FOLLOWING: dict[type[Event], State] = {
+    Waiting: State.WAITING,
     RunStarted: State.RUNNING,
     Resumed: State.RUNNING,
     Paused: State.PAUSED,
@@ -112,6 +117,7 @@ class TrainingSession(QObject):
         resume: Path | None = None,
         *,
         retry: bool = False,
+        wait: bool = False,
     ) -> None:
         """Train; returns at once.
 
@@ -127,6 +133,8 @@ class TrainingSession(QObject):
             Folder of the run to go on with, instead of a new one.
         retry
             Train that run from its begin.
+        wait
+            Wait for the end of a run that is active in the project.
 
         Raises
         ------
@@ -147,6 +155,7 @@ class TrainingSession(QObject):
             project=str(project),
             resume=None if resume is None else str(resume),
             retry=retry,
+            wait=wait,
         )
         self._job, self.run = command.job, resume
         self._go(State.PREPARING)
@@ -171,7 +180,7 @@ class TrainingSession(QObject):
             if self._worker is not None:
                 self._worker.quit()
             self._end(True, "Stopped before the training began")
-        elif self._state in (State.STARTING, State.RUNNING, State.PAUSED):
+        elif self._state in (State.STARTING, State.WAITING, State.RUNNING, State.PAUSED):
             self._send(Stop(job=self._job))
             self._go(State.STOPPING)
 
@@ -210,6 +219,8 @@ class TrainingSession(QObject):
         if event.job is None or event.job != self._job:
             return
         following = _FOLLOWING.get(type(event))
+        if self._state is State.WAITING and isinstance(event, StatusChanged):
+            following = State.STARTING  # its turn has come
         if following is not None and self._state is not State.STOPPING:
             self._go(following)
         if isinstance(event, RunStarted):
