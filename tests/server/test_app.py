@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -163,6 +164,61 @@ def test_a_pending_or_interrupted_run_can_be_begun(served, completed: RunFolder,
     assert served.ask("/api/runs/next/resume", {}).json["error"] == "A training run is already active"
 
 
+def test_a_run_that_failed_is_retried(served, completed: RunFolder, sleepers) -> None:
+    answer = served.ask("/api/runs/done/retry", {})
+    assert (answer.code, "completed cannot become pending" in answer.json["error"]) == (409, True)
+    run = create_run(served.project, "bad", ExperimentConfig(), "/data")
+    run.set_state(RunState.RUNNING)
+    run.append_metrics({"epoch": 1, "train_loss": 1.0})
+    run.finish(RunState.FAILED, "error", "no")
+    with ProjectLock(served.project).acquire("theirs"):
+        answer = served.ask("/api/runs/bad/retry", {})
+        assert (answer.code, answer.json["error"]) == (409, "A training run is already active")
+    assert (run.state, sleepers) == (RunState.FAILED, [])
+    answer = served.ask("/api/runs/bad/retry", {})
+    assert (answer.code, answer.json["name"], answer.json["status"]) == (202, "bad", "pending")
+    assert (run.path / "attempts" / "1" / "metrics.json").is_file()
+    assert run.read_metrics() == []
+    assert len(sleepers) == 1
+
+
+def test_a_run_is_duplicated_with_other_settings(served, completed: RunFolder, sleepers) -> None:
+    answer = served.ask("/api/runs/done/duplicate", {"overrides": {"tr_config.optimizer.lr": 0.5}})
+    run = RunFolder.open(served.project / "runs" / "done_lr_0.5")
+    assert answer.code == 201
+    assert answer.json == {"run_id": run.read_info().id, "name": "done_lr_0.5", "status": "pending"}
+    assert run.read_config().tr_config.optimizer.lr == 0.5
+    assert sleepers == []
+    assert served.ask("/api/runs/done/duplicate", {"run_name": "mine"}).json["name"] == "mine"
+    for body, words in (
+        ({"overrides": {"tr_config.num_epoch": 3}}, "Did you mean 'num_epochs'"),
+        ({"run_name": "../x"}, "is not usable"),
+        ({"name": "x"}, "name: Extra inputs"),
+    ):
+        answer = served.ask("/api/runs/done/duplicate", body)
+        assert answer.code in (409, 422)
+        assert words in answer.json["error"]
+    assert len(list_runs(served.project)) == 3
+
+
+def test_a_run_is_deleted_unless_it_runs(served, completed: RunFolder, sleepers) -> None:
+    def delete() -> Any:
+        return served.ask("/api/runs/done", method="DELETE", Content_Type="application/json")
+
+    with ProjectLock(served.project).acquire("done"):
+        assert delete().code == 409
+    assert served.ask("/api/runs/done", method="DELETE").code == 415, "a page of another site cannot"
+    completed.path.rename(completed.path.with_name("kept"))
+    create_run(served.project, "done", ExperimentConfig(), "/data")
+    assert served.ask("/api/runs/done/resume", {}).code == 202
+    answer = delete()
+    assert (answer.code, "is about to run" in answer.json["error"]) == (409, True)
+    sleepers[0].kill()
+    sleepers[0].wait()
+    assert (delete().code, delete().code) == (200, 404)
+    assert [path.name for path in completed.path.parent.iterdir() if path.is_dir()] == ["kept"]
+
+
 def test_stop_asks_the_process(served, completed: RunFolder, monkeypatch) -> None:
     answer = served.ask("/api/runs/done/stop", {})
     assert (answer.code, "is not running" in answer.json["error"]) == (409, True)
@@ -181,4 +237,7 @@ def test_a_dead_run_is_not_listed_as_running(served) -> None:
 def test_what_is_not_there(served) -> None:
     for path in ("/api/nothing", "/nothing", "/../../etc/passwd", "/..%2Fapp.py", "/%2e%2e/app.py"):
         assert served.ask(path).code == 404, path
-    assert served.ask("/api/runs", method="DELETE", content_type="application/json").code == 405
+    assert served.ask("/api/runs", method="DELETE", Content_Type="application/json").code == 405
+    for method, path in (("POST", "retry"), ("POST", "duplicate"), ("DELETE", "")):
+        answer = served.ask(f"/api/runs/gone/{path}".rstrip("/"), b"{}", method)
+        assert (answer.code, "there is no run 'gone'" in answer.json["error"]) == (404, True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 import os
 import re
 import shutil
@@ -18,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from napari_segtrain.config import ExperimentConfig
 from napari_segtrain.runs import EpochDone, Progress, ProjectLock, RunFolder, RunState, Warned
 from napari_segtrain.server.app import PAGE
 
@@ -177,12 +179,63 @@ def test_the_page_shows_a_run_while_it_trains(browser, served, completed, monkey
     assert [event for event in browser.events if event["method"] in wrong] == []
 
 
+def test_runs_are_started_duplicated_and_deleted_on_the_page(browser, served, sleepers, tmp_path) -> None:
+    text = "document.getElementById('{}').textContent"
+
+    def fill(box: str, **values: str) -> None:
+        for name, value in values.items():
+            field = f"document.querySelector('#{box} [name=\"{name.replace('__', '.')}\"]')"
+            browser.value(f"{field}.value = {json.dumps(value)}")
+        browser.value(f"document.querySelector('#{box} [type=submit]').click()")
+
+    def click(name: str) -> None:
+        browser.wait_for(f"!document.getElementById('{name}').hidden")
+        browser.value(f"document.getElementById('{name}').click()")
+
+    fault = "document.querySelector('#starting [role=alert]')"
+    browser.open(f"http://127.0.0.1:{served.port}/")
+    browser.wait_for("document.getElementById('none')?.hidden === false")
+    click("new")
+    fill("starting", data=str(tmp_path / "gone"))
+    browser.wait_for(f"{fault}.textContent.includes('there is no such data folder on this machine')")
+    fill("starting", data=str(tmp_path), tr_config__num_epochs="0")
+    browser.wait_for(f"{fault}.textContent.includes('tr_config.num_epochs')")
+    fill("starting", settings="tr_setup.seed 3")
+    browser.wait_for(f"{fault}.textContent.includes('write section.key=value')")
+    values = {"tr_config__num_epochs": "7", "tr_config__patch_size": "32, 48", "settings": "tr_setup.seed=3"}
+    fill("starting", run_name="mine", **values)
+    browser.wait_for(f"{text.format('name')} == 'mine' && {text.format('state')} == 'pending'")
+    assert not browser.value("document.getElementById('starting').open")
+    config = RunFolder.open(served.project / "runs" / "mine").read_config()
+    assert (config.tr_config.num_epochs, config.tr_config.patch_size) == (7, (32, 48))
+    assert config.tr_setup.seed == 3
+    assert len(sleepers) == 1
+    sleepers[0].kill()
+    sleepers[0].wait()
+    click("duplicate")
+    fill("duplicating", settings="tr_config.optimizer.lr=0.5")
+    browser.wait_for(f"{text.format('name')} == 'mine_lr_0.5'")
+    copy = RunFolder.open(served.project / "runs" / "mine_lr_0.5")
+    click("delete")
+    browser.value("document.querySelector('#deleting [type=button]').click()")
+    assert copy.path.is_dir()
+    click("delete")
+    assert "mine_lr_0.5" in browser.value(text.format("deleting"))
+    fill("deleting")
+    browser.wait_for("document.querySelectorAll('#runs tr').length == 1")
+    assert not copy.path.exists()
+
+
 def test_the_page_needs_nothing_from_elsewhere() -> None:
     files = {path.name: path.read_text(encoding="utf-8") for path in PAGE.iterdir()}
-    assert set(files) == {"index.html", "page.js", "curves.js", "style.css"}
+    assert set(files) == {"index.html", "page.js", "curves.js", "forms.js", "style.css"}
     for name, text in files.items():
         outside = [url for url in re.findall(r"\bhttps?://[^\s\"']+", text) if "www.w3.org" not in url]
         assert outside == [], name
     named = re.findall(r'\bat\("(\w+)"\)', files["page.js"])
     there = re.findall(r'\bid="(\w+)"', files["index.html"])
     assert set(named) <= set(there)
+    keys = [name for name in re.findall(r'\bname="([\w.]+)"', files["index.html"]) if "." in name]
+    assert keys
+    for key in keys:
+        assert operator.attrgetter(key)(ExperimentConfig()) is not ..., "raises where there is no such key"

@@ -73,16 +73,18 @@ def test_a_run_that_does_not_run(state: RunState, known: dict[str, bool], legal:
 
 
 def test_a_running_run() -> None:
-    path = Path("P/runs/a")
-    here = Situation((row(RunState.RUNNING),), (details(checkpoint=True),), ACTIVE, own=path, busy=True)
+    here = Situation((row(RunState.RUNNING),), (details(checkpoint=True),), ACTIVE, busy=True)
     assert possible(here) == {"stop_run", "use_run", "open_folder"}
     assert refusals(here)["delete_runs"] == "a: running; stop it first"
-    elsewhere = replace(here, own=None, busy=False)
-    assert possible(elsewhere) == {"duplicate_run", "use_run", "open_folder"}
-    assert "segtrain stop" in refusals(elsewhere)["stop_run"]
+    elsewhere = replace(here, busy=False)
+    assert possible(elsewhere) == {"stop_run", "duplicate_run", "use_run", "open_folder"}
     # A lock that another machine holds need not be seen from here.
-    far = replace(elsewhere, active=None)
-    assert possible(far) == possible(elsewhere)
+    running = row(RunState.RUNNING)
+    assert running.info is not None
+    there = replace(running, info=running.info.replace(host="cluster"))
+    far = replace(elsewhere, rows=(there,), active=None)
+    assert possible(far) == possible(elsewhere) - {"stop_run"}
+    assert "trains on cluster" in refusals(far)["stop_run"]
     assert refusals(far)["resume_run"] == "A training run is already active: this one"
 
 

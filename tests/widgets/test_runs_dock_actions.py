@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -108,6 +110,35 @@ def test_a_run_is_stopped_resumed_retried_and_duplicated(
     assert train.session.state is State.IDLE, "nothing is trained before Start"
     np.testing.assert_array_equal(cells[1].data, painted)
     assert not [text for level, text in notes if level == "error"]
+
+
+ELSEWHERE = """
+import signal, sys, threading
+from napari_segtrain.runs import ProjectLock, RunFolder, RunState
+run, asked = RunFolder.open(sys.argv[1]), threading.Event()
+signal.signal(signal.SIGTERM, lambda *_: asked.set())
+with ProjectLock(run.project).acquire(run.name):
+    run.set_state(RunState.RUNNING)
+    while not asked.wait(0.05):
+        pass
+    run.finish(RunState.INTERRUPTED, "stopped")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows ends the process instead")
+def test_a_run_of_another_program_is_stopped(dock: Any, until: Until, notes: Notes) -> None:
+    run = made(Path(dock.project.value()), "a")
+    with subprocess.Popen([sys.executable, "-c", ELSEWHERE, str(run.path)]) as process:
+        try:
+            until(lambda: run.state is RunState.RUNNING)
+            choose(dock, until, run)
+            press(dock, until, "stop_run")
+            until(lambda: process.poll() is not None)
+        finally:
+            process.kill()
+    assert run.state is RunState.INTERRUPTED
+    until(lambda: dock.panel.text.startswith("a was asked to stop"))
+    assert notes == []
 
 
 def test_a_run_whose_data_is_gone_says_so(train: Any, dock: Any, until: Until, notes: Notes) -> None:

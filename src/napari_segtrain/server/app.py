@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,20 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from napari_segtrain.config import ConfigError, DataError, RunError, SegtrainError
-from napari_segtrain.runs import ActiveRunError, RunFolder, run_table, runs_folder, stop_run
+from napari_segtrain.runs import (
+    ActiveRunError,
+    RunFolder,
+    duplicate_run,
+    run_table,
+    runs_folder,
+    stop_run,
+)
 from napari_segtrain.runs.atomic import dump_json
 from napari_segtrain.runs.folder import RUN_FILE
 from napari_segtrain.runs.table import RunRow
 
 from .guard import Guard
-from .starting import ACTIVE, Starter, StartRequest
+from .starting import ACTIVE, DuplicateRequest, Starter, StartRequest
 from .stream import HEARTBEAT, begin_at, is_over, stream
 
 PAGE = Path(__file__).parent / "page"
@@ -83,6 +91,22 @@ class Service:
         """Begin a pending run, or go on with an interrupted one."""
         return _begun(await run_in_threadpool(self.starter.resume, self._run(request)))
 
+    async def retry(self, request: Request) -> Response:
+        """Train a failed or interrupted run from its begin."""
+        return _begun(await run_in_threadpool(self.starter.retry, self._run(request)))
+
+    async def duplicate(self, request: Request) -> Response:
+        """Make a pending run with the settings and the data of another; a resume begins it."""
+        wanted = DuplicateRequest.model_validate_json(await request.body())
+        make = partial(duplicate_run, name=wanted.run_name, overrides=wanted.overrides)
+        return _begun(await run_in_threadpool(make, self._run(request)), 201)
+
+    async def delete(self, request: Request) -> Response:
+        """Delete a run that is not running, with everything in its folder."""
+        run = self._run(request)
+        await run_in_threadpool(self.starter.delete, run)
+        return Json({"name": run.name, "deleted": True})
+
     async def stop(self, request: Request) -> Response:
         """Ask a run to stop after the batch it is in."""
         run = self._run(request)
@@ -139,9 +163,12 @@ def make_app(service: Service, token: str | None) -> Starlette:
         Route("/api/runs", service.list, methods=["GET"]),
         Route("/api/runs", service.start, methods=["POST"]),
         Route(one, service.show, methods=["GET"]),
+        Route(one, service.delete, methods=["DELETE"]),
         Route(f"{one}/events", service.events, methods=["GET"]),
         Route(f"{one}/pictures/{{picture:str}}", service.picture, methods=["GET"]),
         Route(f"{one}/resume", service.resume, methods=["POST"]),
+        Route(f"{one}/retry", service.retry, methods=["POST"]),
+        Route(f"{one}/duplicate", service.duplicate, methods=["POST"]),
         Route(f"{one}/stop", service.stop, methods=["POST"]),
         Mount("/", StaticFiles(directory=PAGE, html=True)),
     ]
@@ -152,9 +179,9 @@ def make_app(service: Service, token: str | None) -> Starlette:
     )
 
 
-def _begun(run: RunFolder) -> Response:
+def _begun(run: RunFolder, code: int = 202) -> Response:
     info = run.read_info()
-    return Json({"run_id": info.id, "name": run.name, "status": info.status}, status_code=202)
+    return Json({"run_id": info.id, "name": run.name, "status": info.status}, status_code=code)
 
 
 def _refuse(request: Request, error: Exception) -> Response:

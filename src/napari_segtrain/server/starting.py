@@ -19,7 +19,9 @@ from napari_segtrain.runs import (
     RunState,
     check_turn,
     create_run,
+    delete_run,
     recover,
+    retry_run,
     run_name,
 )
 from napari_segtrain.runs.states import ENDED
@@ -41,8 +43,17 @@ class StartRequest(Config):
     """Name of the run."""
 
 
+class DuplicateRequest(Config):
+    """How a new run is to differ from another one."""
+
+    overrides: dict[str, Any] = Field(default_factory=dict)
+    """Settings to change, by dotted name; they name the run."""
+    run_name: str | None = None
+    """Name of the new run."""
+
+
 class Starter:
-    """Starts runs of a project.
+    """Starts runs of a project, and deletes those that it did not just start.
 
     Parameters
     ----------
@@ -88,6 +99,20 @@ class Starter:
                     f"{run.name}: is {run.state} and cannot go on; start a new run, or duplicate it"
                 )
             return self._begin(run)
+
+    def retry(self, run: RunFolder) -> RunFolder:
+        """Train a failed or interrupted run from its begin; errors as `start`, and as `set_back`."""
+        with self._guard:
+            self._refuse_second()
+            recover(self.project)
+            return self._begin(retry_run(run))
+
+    def delete(self, run: RunFolder) -> None:
+        """Delete a run with everything in its folder; errors as `delete_run`."""
+        with self._guard:
+            if self.is_begun(run):
+                raise RunError(f"{run.path}: is about to run and cannot be deleted; stop it first")
+            delete_run(run)
 
     def _begin(self, run: RunFolder) -> RunFolder:
         process = begin(run, self._environment)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from ..runs import RunRow, RunState
 from .runs_watch import RunDetails
@@ -33,8 +33,6 @@ class Situation:
         The chosen runs; details may come a moment later, then there are fewer.
     active
         Who trains in the project, as a sentence; None when nobody does.
-    own
-        The run that this viewer's Train dock trains.
     busy
         Whether this viewer's Train dock works, on this project or another.
     """
@@ -42,7 +40,6 @@ class Situation:
     rows: tuple[RunRow, ...]
     details: tuple[RunDetails, ...] = ()
     active: str | None = None
-    own: Path | None = None
     busy: bool = False
 
 
@@ -101,10 +98,11 @@ def _retry(now: Situation) -> str:
 
 
 def _stop(now: Situation) -> str:
-    if _state(now) is not RunState.RUNNING:
+    info = now.rows[0].info
+    if info is None or info.status is not RunState.RUNNING:
         return "The run is not running"
-    if now.own != now.rows[0].run.path:
-        return "The run was started elsewhere; stop it there, or with segtrain stop"
+    if info.host and info.host != platform.node():
+        return f"The run trains on {info.host}; stop it there, in its dock or with segtrain stop"
     return ""
 
 

@@ -22,6 +22,7 @@ from ..runs import (
     RunState,
     Warned,
     delete_run,
+    stop_run,
 )
 from .debug_picture import DebugWindow
 from .difference import Difference
@@ -43,6 +44,7 @@ from .style import DEFAULT_PROJECT
 from .train_dock import TrainDock
 
 _PER_ROW = 3
+_ASKED = "{} was asked to stop: it does after the batch it is in, with a checkpoint"
 
 
 class RunsDock(Dock):
@@ -127,10 +129,14 @@ class RunsDock(Dock):
         self._train_dock().duplicate(self._one().run.path)
 
     def stop(self) -> None:
-        """Stop the run that this viewer's Train dock trains."""
-        train = find_dock(self, TrainDock)
-        if train is not None and train.session.run == self._one().run.path:
+        """Stop the chosen run: in this viewer's Train dock, else by asking its process."""
+        train, run = find_dock(self, TrainDock), self._one().run
+        if train is not None and train.session.run == run.path:
             train.session.stop()
+            return
+        self._perform(
+            partial(stop_run, run), f"Asking {run.name} to stop …", lambda _: _ASKED.format(run.name)
+        )
 
     def use(self) -> None:
         """Choose the run in the Predict dock."""
@@ -251,7 +257,6 @@ class RunsDock(Dock):
             tuple(self.table.selected()),
             tuple(self._details()),
             self.projects.state.active,
-            None if train is None else train.session.run,
             train is not None and train.busy,
         )
         for name, why_not in refusals(now).items():

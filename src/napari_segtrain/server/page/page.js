@@ -1,5 +1,6 @@
 // The page of `segtrain serve`: a list of runs, and one of them followed while it trains.
 import { groups, panel } from "./curves.js";
+import { dialog, overrides } from "./forms.js";
 
 const at = (id) => document.getElementById(id);
 let chosen = null; // name of the run that is shown
@@ -7,8 +8,9 @@ let source = null; // its stream
 let rows = []; // its epochs
 let drawn = false;
 
-async function ask(path, method = "GET") {
-  const options = method === "GET" ? {} : { method, headers: { "Content-Type": "application/json" }, body: "{}" };
+async function ask(path, method = "GET", given = {}) {
+  const body = JSON.stringify(given);
+  const options = method === "GET" ? {} : { method, headers: { "Content-Type": "application/json" }, body };
   const answer = await fetch(`api/${path}`, options);
   const content = await answer.json();
   if (!answer.ok) throw new Error(content.detail || content.error);
@@ -63,6 +65,9 @@ function line(run) {
 function buttons(status) {
   at("stop").hidden = status !== "running";
   at("resume").hidden = !["pending", "interrupted"].includes(status);
+  at("retry").hidden = !["failed", "interrupted"].includes(status);
+  at("duplicate").hidden = !status;
+  at("delete").hidden = status === "running";
 }
 
 function show(status) {
@@ -107,10 +112,12 @@ async function choose(name) {
     if (chosen !== name) return;
     show(known.run && known.run.status);
     known.faults.forEach(note);
+    at("doing").textContent = (known.run && known.run.message) || "";
     at("settings").textContent = JSON.stringify(known.config, null, 2);
     if (known.pictures.length) picture(known.pictures[0].name, known.pictures[0].time);
     follow(name);
   } catch (error) {
+    if (chosen === name) chosen = null; // it may have been deleted; the newest is shown next
     tell(error);
   }
 }
@@ -142,18 +149,38 @@ function follow(name) {
   });
 }
 
-for (const action of ["stop", "resume"]) {
+for (const action of ["stop", "resume", "retry"]) {
   at(action).addEventListener("click", async () => {
     try {
       await ask(path(chosen, `/${action}`), "POST");
       tell(null);
       at(action).hidden = true;
-      if (action === "resume") choose(chosen);
+      if (action !== "stop") choose(chosen);
     } catch (error) {
       tell(error);
     }
   });
 }
+
+async function made(where, form, more = {}) {
+  const run_name = form.get("run_name").trim() || null;
+  const { name } = await ask(where, "POST", { ...more, run_name, overrides: overrides(form) });
+  choose(name);
+  list();
+}
+
+const start = dialog("starting", (form) => made("runs", form, { data: form.get("data").trim() }));
+const duplicate = dialog("duplicating", (form) => made(path(chosen, "/duplicate"), form));
+const remove = dialog("deleting", async () => {
+  await ask(path(chosen), "DELETE");
+  source?.close();
+  chosen = null;
+  at("run").hidden = true;
+  list();
+});
+at("new").addEventListener("click", () => start());
+at("duplicate").addEventListener("click", () => duplicate(chosen));
+at("delete").addEventListener("click", () => remove(chosen));
 
 list();
 setInterval(list, 2000);
