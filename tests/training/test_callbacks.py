@@ -329,6 +329,28 @@ def test_painted_labels_reach_the_data_and_are_confirmed(make_experiment) -> Non
     assert any("nobody" in event.message for event in made.of(Warned))
 
 
+def test_labels_are_taken_up_during_a_pause_and_preferred_after_a_resume(make_experiment) -> None:
+    made = make_experiment(tr_config__num_epochs=3)
+    region = made.experiment.data.split.train[0]
+    stop = tuple(n + 8 for n in region.start)
+
+    change = LabelChange(record=region.record, target="fg", start=region.start, stop=stop)
+    made.control.pause()
+    timers = [
+        when(lambda: made.of(Paused), lambda: made.control.change_labels(change)),
+        when(lambda: made.of(LabelsApplied), made.control.resume),
+    ]
+    made.fit(stop_after=2)
+    for timer in timers:
+        timer.join()
+    recent = made.experiment.data.loader("train").index.view.recent
+    assert len(recent) == 1
+    again = make_experiment(run=made.run, resume=True, tr_config__num_epochs=3)
+    [restored] = again.experiment.data.loader("train").index.view.recent
+    assert (restored.cells, restored.until) == (recent[0].cells, recent[0].until)
+    assert restored.flats.tolist() == recent[0].flats.tolist()
+
+
 @pytest.mark.parametrize("label_only", [False, True])
 def test_a_head_without_a_valid_voxel_is_warned_of_once(make_experiment, layers, label_only: bool) -> None:
     data = layers(2)

@@ -99,17 +99,6 @@ def test_a_second_target_and_a_mask_travel_too(painting: Any, viewer: Any, until
     assert painting.applied() == ("nuclei", (7, 8), (8, 9)), "the target that the mask is of"
 
 
-def test_strokes_during_a_pause_are_applied_at_resume(painting: Any, viewer: Any, until: Until) -> None:
-    painting.press("pause")
-    until(lambda: painting.dock.session.state is State.PAUSED)
-    painting.events.clear()
-    painting.nuclei.data_setitem((np.array([3]), np.array([4])), 1)
-    painting.qtbot.wait(300)
-    assert painting.of(LabelsApplied) == []
-    painting.press("pause")
-    assert painting.applied() == ("nuclei", (3, 4), (4, 5))
-
-
 def test_a_new_array_reaches_the_training(painting: Any, viewer: Any, until: Until) -> None:
     new = painting.nuclei.data.copy()
     new[30:40, 10:60] = 1

@@ -118,6 +118,23 @@ class DatasetConfig(Config):
         "Draw foreground patches so that rare classes are seen as often as frequent ones.",
     )
 
+    recent_share: float = key(
+        0.33,
+        "Painted lately",
+        "Share of the patches that hold some of what was painted a short while ago, while training; 0 draws "
+        "them no more often than others.",
+        ge=0.0,
+        le=1.0,
+    )
+    recent_batches: int = key(
+        100,
+        "Lately",
+        "For how many batches a stroke, a fill or an erasure counts as painted lately.",
+        unit="batches",
+        ge=0,
+        le=1_000_000,
+    )
+
     @field_validator("spacing")
     @classmethod
     def _positive(cls, value: tuple[float, ...] | None) -> tuple[float, ...] | None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import math
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from .index_cache import IndexCache
 from .index_rules import EVERYWHERE, Held, IndexRules
 from .patches import PatchSpec
 from .pools import IndexView, Pool
+from .recent import RecentPlaces
 from .records import Region
 from .region_index import RegionIndex
 
@@ -40,6 +41,7 @@ class PatchIndex:
         for number, part in enumerate(self._regions):
             self._numbers.setdefault(part.region.record, []).append(number)
         self._usable = [part.usable() for part in self._regions]
+        self._recent = RecentPlaces(self._regions)
         self.view = self._make_view()
 
     @classmethod
@@ -120,7 +122,9 @@ class PatchIndex:
         """Return the position with the most labels, and of several the one with most foreground."""
         return max((part.fullest() for part in self._regions), key=lambda found: found[0])[1]
 
-    def update(self, record: str, target: str, bounds: Sequence[tuple[int, int]]) -> bool:
+    def update(
+        self, record: str, target: str, bounds: Sequence[tuple[int, int]], *, now: int = 0, lasting: int = 0
+    ) -> bool:
         """Count again where labels changed; costs the cells that are touched, not the volume.
 
         Parameters
@@ -131,6 +135,10 @@ class PatchIndex:
             The target they belong to; others that read the same label files are updated with it.
         bounds
             Start and stop of the changed box for each spatial axis, in voxels of the record.
+        now
+            Number of the batch at which it changed, counted over all epochs.
+        lasting
+            For how many batches the place is one of `IndexView.recent`.
 
         Returns
         -------
@@ -156,12 +164,27 @@ class PatchIndex:
                         f"bounds {list(bounds)} of a change in {record!r} have {len(box)} axes, "
                         f"the image has {len(part.patch)}"
                     )
-                if part.recount(sharing, box):
-                    self._usable[number] = part.usable()
-                    touched = True
+                cells = part.recount(sharing, box)
+                if cells is None:
+                    continue
+                self._usable[number] = part.usable()
+                touched = True
+                if lasting:
+                    self._recent.add(number, cells, now + lasting, now)
             if touched:
                 self._swap_view()
         return touched
+
+    def recent_state(self, now: int) -> list[dict[str, Any]]:
+        """Return what batch `now` still knows of painting, as plain values, for `restore_recent`."""
+        with self._lock:
+            return self._recent.state(now)
+
+    def restore_recent(self, state: Iterable[dict[str, Any]]) -> None:
+        """Prefer again what was painted shortly before `recent_state` was asked for."""
+        with self._lock:
+            self._recent.restore(state)
+            self._swap_view()
 
     def _swap_view(self) -> None:
         view = self._make_view()
@@ -180,7 +203,9 @@ class PatchIndex:
             if target is not None and value is not None:
                 classes.setdefault(target, {})[value] = pool
         classes = {t: found for t, found in classes.items() if 1 < len(found) <= MOST_CLASSES}
-        return IndexView(self._pool(EVERYWHERE), foreground, classes)
+        none = np.zeros(0, np.int64)
+        recent = self._recent.places([flats.get(EVERYWHERE, none) for flats in self._usable])
+        return IndexView(self._pool(EVERYWHERE), foreground, classes, recent)
 
     def _pool(self, what: Held) -> Pool:
         parts = [(p, f[what]) for p, f in zip(self._regions, self._usable, strict=True) if what in f]

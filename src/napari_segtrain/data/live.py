@@ -17,6 +17,7 @@ def labels_changed(
     record: str,
     target: str,
     bounds: Sequence[Sequence[int]],
+    done: tuple[int, int] = (0, 0),
 ) -> bool:
     """Tell running loaders that labels, or a mask, have new values.
 
@@ -35,6 +36,8 @@ def labels_changed(
         The target that was painted.
     bounds
         Start and stop of the changed box for each axis of the record or stack, in voxels.
+    done
+        Epochs that are done, and batches of the next.
 
     Returns
     -------
@@ -51,7 +54,7 @@ def labels_changed(
     touched = False
     for name, inside in _changes(dataset, record, box):
         for loader in loaders:
-            touched |= loader.labels_changed(name, target, inside)
+            touched |= loader.labels_changed(name, target, inside, done)
     return touched
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -132,10 +133,18 @@ class PatchLoader:
             self._of = len(sampler)
             self._samples = -(-self._of // world_size)
         else:
-            sampler = RandomSampler(self.index, seed, data.foreground_oversampling, data.balance_classes)
             once = -(-len(self.index) // (batch_size * world_size))
             self._samples = batch_size * (min(max(once, LEAST_STEPS), MOST_STEPS) if steps is None else steps)
             self._of = self._samples * world_size
+            sampler = RandomSampler(
+                self.index,
+                seed,
+                data.foreground_oversampling,
+                data.balance_classes,
+                recent_share=data.recent_share,
+                batch_of=lambda epoch, number: epoch * len(self) + number // (batch_size * world_size),
+            )
+        self._lasting = 0 if self.grid else data.recent_batches
         augmenter = augmenters(config, patch) if augment and data.augmentation.enabled else None
         self.dataset = PatchDataset(
             dataset, sampler, self.index.rules, normalisation, deriver, seed, augmenter
@@ -194,9 +203,27 @@ class PatchLoader:
         self._streams.add(stream)
         return map(self._finish, stream)
 
-    def labels_changed(self, record: str, target: str, bounds: Sequence[tuple[int, int]]) -> bool:
-        """Take note of painted labels while training; see `PatchIndex.update`."""
-        return self.index.update(record, target, bounds)
+    def labels_changed(
+        self, record: str, target: str, bounds: Sequence[tuple[int, int]], done: tuple[int, int] = (0, 0)
+    ) -> bool:
+        """Take note of painted labels while training; see `PatchIndex.update`.
+
+        Parameters
+        ----------
+        record, target, bounds
+            What changed.
+        done
+            Epochs that are done, and batches of the next: from here on the place is preferred for a while.
+        """
+        now = self._batches(done)
+        return self.index.update(record, target, bounds, now=now, lasting=self._lasting)
+
+    def recent_state(self, done: tuple[int, int]) -> list[dict[str, Any]]:
+        """Return which places are preferred at this point of the training, as plain values."""
+        return self.index.recent_state(self._batches(done))
+
+    def _batches(self, done: tuple[int, int]) -> int:
+        return done[0] * len(self) + done[1]
 
     def close(self) -> None:
         """Stop the threads and drop what they prepared; the loader may be used again."""

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .patches import PatchSpec
+from .recent import Recent
 from .region_index import RegionIndex
 
 
@@ -94,3 +95,4 @@ class IndexView:
     everywhere: Pool
     foreground: dict[str, Pool]
     classes: dict[str, dict[int, Pool]]
+    recent: tuple[Recent, ...] = ()

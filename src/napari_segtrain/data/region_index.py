@@ -69,21 +69,21 @@ class RegionIndex:
         """Count every voxel of the region, block by block."""
         self._count(self.cells, tuple(slice(0, n) for n in self.grid.shape), sparse=True)
 
-    def recount(self, targets: Iterable[str], box: Box) -> bool:
-        """Count the cells again that `box` touches, in the record's coordinates; False if there are none."""
+    def recount(self, targets: Iterable[str], box: Box) -> Box | None:
+        """Count the cells again that `box` touches, in the record's coordinates; return them, if any."""
         mine = [target for target in targets if target in self.cells]
         inside = tuple(
             slice(max(s.start - a, 0), min(s.stop, b) - a)
             for s, a, b in zip(box, self.region.start, self.region.stop, strict=True)
         )
         if not mine or any(s.stop <= s.start for s in inside):
-            return False
+            return None
         touched = self.grid.touching(inside)
         for target in mine:
             self.cells[target].clear(touched)
         edges = zip(self.grid.edges, touched, strict=True)
         self._count(mine, tuple(slice(int(e[s.start]), int(e[s.stop])) for e, s in edges))
-        return True
+        return touched
 
     def _count(self, targets: Iterable[str], box: Box, *, sparse: bool = False) -> None:
         """Count the voxels in `box`, relative to the region, whose cells are clear.
@@ -179,6 +179,22 @@ class RegionIndex:
                 found[target, value] = good & (self.grid.window_sum(counted) > 0)
         return {what: np.flatnonzero(where) for what, where in found.items() if where.any()}
 
+    def holding(self, cells: Box) -> NDArray[np.int64]:
+        """Return flat indices of the positions that hold labelled voxels of a range of cells."""
+        counts = self._counts(None, None)
+        found = counts[cells] > 0 if counts is not None else np.zeros((0,) * len(cells), np.bool_)
+        within: list[NDArray[np.int64]] = []
+        for axis, part in enumerate(cells):
+            first = np.maximum(self.grid.first(axis) - part.start, 0)
+            last = np.minimum(self.grid.last(axis) - part.start, part.stop - part.start)
+            near = np.flatnonzero(first < last)
+            padding = [(1, 0) if a == axis else (0, 0) for a in range(found.ndim)]
+            table = np.pad(np.cumsum(found, axis=axis, dtype=np.int64), padding)
+            found = table.take(last[near], axis) > table.take(first[near], axis)
+            within.append(near)
+        places = [near[at] for near, at in zip(within, np.nonzero(found), strict=True)]
+        return np.ravel_multi_index(places, self.grid.positions).astype(np.int64)
+
     def largest_share(self) -> float:
         """Return the largest labelled share of any position and target."""
         volume = math.prod(self.grid.extent)
@@ -226,16 +242,24 @@ class RegionIndex:
         return PatchSpec(self.region, start, self.patch, start)
 
     def moved(
-        self, flat: int, random: np.random.Generator, target: str | None = None, value: int | None = None
+        self,
+        flat: int,
+        random: np.random.Generator,
+        target: str | None = None,
+        value: int | None = None,
+        *,
+        within: Box | None = None,
     ) -> PatchSpec:
         """Return the position moved by up to half a step, inside the region.
 
         One of its cells with labelled voxels (with `target`: with its foreground; with `value` too: with
-        that class) is drawn and stays wholly inside, so that the patch has something to learn from.
+        that class; with `within`: in that range) is drawn and stays wholly inside, so that the patch has
+        something to learn from.
         """
         position = self._unflat(flat)
         anchor = [int(s[i]) for s, i in zip(self.grid.starts, position, strict=True)]
-        keep = self._cell_to_keep(position, random, target, value)
+        counts = self._counts(target, value)
+        keep = None if counts is None else self._cell_to_keep(position, random, counts, within)
         start: list[int] = []
         for axis, first in enumerate(anchor):
             extent, size = self.grid.extent[axis], self.grid.shape[axis]
@@ -246,11 +270,19 @@ class RegionIndex:
         return PatchSpec(self.region, self._start(start), self.patch, self._start(anchor))
 
     def _cell_to_keep(
-        self, position: tuple[int, ...], random: np.random.Generator, target: str | None, value: int | None
+        self,
+        position: tuple[int, ...],
+        random: np.random.Generator,
+        counts: NDArray[np.int64],
+        within: Box | None,
     ) -> Box | None:
         cells = self.grid.cells_of(position)
-        counts = self._counts(target, value)
-        inside = np.argwhere(counts[cells] > 0) if counts is not None else ()
+        if within is not None:
+            cells = tuple(
+                slice(max(a.start, b.start), max(a.start, b.start, min(a.stop, b.stop)))
+                for a, b in zip(cells, within, strict=True)
+            )
+        inside = np.argwhere(counts[cells] > 0)
         # Labels may have changed since the position was drawn.
         if not len(inside):
             return None

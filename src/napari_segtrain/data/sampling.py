@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,19 +54,41 @@ class RandomSampler:
         Share of the samples that hold foreground for certain, 0 to 1.
     balance
         Whether foreground is drawn by class.
+    recent_share
+        Share of the samples that hold some of what was painted lately, every such place as often as every
+        other; of what is left, the rest is as without.
+    batch_of
+        Returns the number of the batch, counted over all epochs, of an epoch's sample.
     """
 
-    def __init__(self, index: PatchIndex, seed: int, foreground_share: float, balance: bool = False) -> None:
+    def __init__(
+        self,
+        index: PatchIndex,
+        seed: int,
+        foreground_share: float,
+        balance: bool = False,
+        *,
+        recent_share: float = 0.0,
+        batch_of: Callable[[int, int], int] = lambda epoch, number: 0,
+    ) -> None:
         self._index = index
         self._seed = seed
         self._share = foreground_share
         self._balance = balance
+        self._recent_share = recent_share
+        self._batch_of = batch_of
         self._orders: dict[tuple[int, int, int], NDArray[np.int64]] = {}
         self._lock = threading.Lock()
 
     def draw(self, epoch: int, number: int, random: np.random.Generator) -> PatchSpec:
         """Return the patch of sample `number` of an epoch; `random` is the sample's own stream."""
         view = self._index.view
+        # Without painting no random number is used up: the patches are those that there ever were.
+        if view.recent and self._recent_share > 0:
+            batch = self._batch_of(epoch, number)
+            recent = [place for place in view.recent if batch < place.until]
+            if recent and random.random() < self._recent_share:
+                return recent[int(random.integers(len(recent)))].moved(random)
         oversample = random.random() < self._share
         if oversample and view.foreground:
             targets = sorted(view.foreground)

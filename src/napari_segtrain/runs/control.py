@@ -56,7 +56,7 @@ class Control:
         # the thread it interrupts is just looking at them.
         self._stop_reason = ""
         self._paused = False
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         self._labels: list[LabelChange] = []
         self._hint: PreviewHint | None = None
 
@@ -122,6 +122,12 @@ class Control:
         with self._lock:
             if change not in self._labels:
                 self._labels.append(change)
+            self._lock.notify_all()
+
+    def wait_for_labels(self, seconds: float) -> bool:
+        """Wait until labels were painted, at most so many seconds; return whether there are any."""
+        with self._lock:
+            return self._lock.wait_for(lambda: bool(self._labels), seconds)
 
     def take_labels(self) -> list[LabelChange]:
         """Return the blocks painted since the last call, oldest first, without repetitions."""

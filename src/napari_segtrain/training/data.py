@@ -178,7 +178,18 @@ class SegtrainDataModule(pl.LightningDataModule):
             When the labels are not of this data, or no longer fit the image.
         """
         bounds = list(zip(change.start, change.stop, strict=True))
-        return labels_changed(self._dataset, self._loaders.values(), change.record, change.target, bounds)
+        loaders = list(self._loaders.values())
+        return labels_changed(self._dataset, loaders, change.record, change.target, bounds, self.position())
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what of the painting a resumed training still prefers; nothing where nobody painted."""
+        recent = self.loader("train").recent_state(self.position())
+        return {"recent": recent} if recent else {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over what `state_dict` returned."""
+        if state_dict:
+            self.loader("train").index.restore_recent(state_dict["recent"])
 
     def close(self) -> None:
         """Stop the loaders' threads."""

@@ -38,6 +38,7 @@ from .data import SegtrainDataModule
 from .fit import FitResult, memory_explained, result_of, run_loop, smaller_size
 from .memory import free_memory
 from .module import SegmentationModule
+from .painted import labels_taken
 from .randomness import random_states, seed_everything
 from .resolve import ResolvedExperiment, resolve, settle
 from .team import ALONE, Team, check_processes
@@ -147,6 +148,7 @@ class Experiment:
         data.device = lambda: next(network.parameters()).device
         if checkpoint is not None:
             restore_training_state(module, checkpoint)
+            data.load_state_dict(checkpoint.get(type(data).__qualname__, {}))
             restore_rows(run, module)
         else:
             # How much is drawn up to the first batch differs: by imports, by indices found in a cache.
@@ -198,6 +200,7 @@ class Experiment:
         seed_everything(team.own_seed(config.tr_setup.seed))
         if shared["checkpoint"] is not None:
             restore_training_state(module, shared["checkpoint"])
+            data.load_state_dict(shared["checkpoint"].get(type(data).__qualname__, {}))
         return cls(config, resolved, run, module, data, ignore, Control(), team)
 
     def _write(self, data: SegtrainDataModule, dataset: Dataset) -> None:
@@ -267,7 +270,6 @@ class Experiment:
             emit=self.emit,
             control=control,
             preview=preview,
-            apply_labels=self.data.labels_changed,
             resolved=self.resolved,
             stopwatch=self.module.journey.stopwatch,
             stop_after=stop_after,
@@ -279,7 +281,10 @@ class Experiment:
             self._announce()
         self.module.network.train()
         try:
-            with memory_explained(self.config, self.resolved):
+            with (
+                memory_explained(self.config, self.resolved),
+                labels_taken(control, self.data.labels_changed, self.emit),
+            ):
                 reason = run_loop(self._trainer(callbacks), self.module, self.data, control, ending)
         finally:
             self.data.close()

@@ -25,7 +25,6 @@ from .callbacks import (
     DebugPictures,
     EarlyStop,
     Ending,
-    LabelChanges,
     NanGuard,
     Preview,
     PreviewCallback,
@@ -36,7 +35,6 @@ from .callbacks import (
     UnseenHeads,
 )
 from .callbacks.checkpoints import RunCheckpointIO
-from .callbacks.labels import ApplyLabels
 from .resolve import ResolvedExperiment
 from .schedules import Stopwatch
 from .team import ALONE, Team
@@ -68,7 +66,6 @@ def build_callbacks(
     emit: Emit = ignore,
     control: Control | None = None,
     preview: Preview | None = None,
-    apply_labels: ApplyLabels | None = None,
     resolved: ResolvedExperiment | None = None,
     stopwatch: Stopwatch | None = None,
     stop_after: int | None = None,
@@ -100,8 +97,6 @@ def build_callbacks(
         if curves is not None:
             pictures.followers.append(curves.show)
         callbacks.append(pictures)
-    if apply_labels is not None:
-        callbacks.append(LabelChanges(control, apply_labels, emit))
     if preview is not None:
         callbacks.append(PreviewCallback(preview, emit))
     if tr.max_time is not None:

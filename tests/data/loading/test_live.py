@@ -135,3 +135,27 @@ def test_files_are_counted_once_and_again_when_they_change(tmp_path, monkeypatch
     tifffile.imwrite(tmp_path / "labels" / "a_cell.tif", labels, compression="zlib")
     assert len(positions()) > len(first)
     assert len(counted) == 2
+
+
+def test_labels_painted_in_a_region_of_validation_stay_validation():
+    image, labels = np.random.default_rng(0).random((64, 64)), np.zeros((64, 64), np.uint8)
+    labels[:, 2:6] = labels[:, 50:52] = 1
+    labels[:4, 2:6] = 2
+    config = ExperimentConfig.parse(CONFIG)
+    dataset = open_dataset(
+        {"layers": [{"id": "sample", "image": image, "labels": {"cell": labels}}]}, config.dataset_config
+    )
+    facts = gather_facts(dataset, config)
+    deriver = TargetDeriver(config, resolve_heads(config, facts), facts)
+    split = Split(train=(Region("sample", (0, 0), (64, 40)),), val=(Region("sample", (0, 48), (64, 64)),))
+    train, val = (
+        PatchLoader(dataset, split, part, config, (16, 16), Normalisation(), deriver, 2, steps=40)
+        for part in ("train", "val")
+    )
+    before, labels[8:12, 52:60] = list(train.index.positions), 2
+    assert labels_changed(dataset, [train, val], "sample", "cell", [[8, 12], [52, 60]])
+    assert list(train.index.positions) == before and train.index.view.recent == ()
+    assert any((batch["cell"] == 1).any() for batch in val)
+    draws = [train.dataset._sampler.draw(0, n, np.random.default_rng(n)) for n in range(40)]
+    assert all(spec.stop[1] <= 40 for spec in draws)
+    assert not labels_changed(dataset, [train, val], "sample", "cell", [[8, 12], [41, 46]]), "the gap"

@@ -189,3 +189,80 @@ def test_padding_larger_than_the_image_is_reflected_again_and_again():
     padded = spec.crop().pad_image(np.array([[[1.0], [2.0], [3.0]]]))
     np.testing.assert_array_equal(padded[0, :, 0], [1, 2, 3, 2, 1, 2, 3, 2, 1, 2, 3])
     assert padded.shape == (1, 11, 7)
+
+
+# -------------------------------------------------------------------------------- painted lately
+
+
+def painted_lately(index, shape, patch, *boxes, lasting=10, **config):
+    """Return an index of a strip of labels, told of boxes that were painted since at batch 5."""
+    labels = np.zeros(shape, np.uint8)
+    labels[..., :4] = 1
+    built = index(labels, patch, **config)
+    before = built.view
+    for place in boxes:
+        labels[tuple(slice(*side) for side in place)] = 1
+        assert built.update("r", "a", place, now=5, lasting=lasting)
+    return before, built
+
+
+def overlap(one, other):
+    return one.start < other.stop and other.start < one.stop
+
+
+def of_batch(size):
+    return lambda epoch, number: 8 * epoch + number // size
+
+
+@pytest.mark.parametrize(("shape", "patch"), [((96, 96), (16, 16)), ((24, 48, 48), (8, 16, 16))])
+def test_what_was_painted_lately_is_drawn_more_often_for_a_while(index, shape, patch):
+    place = [(n - 12, n - 8) for n in shape]
+    before, built = painted_lately(index, shape, patch, place)
+    inside = tuple(slice(*side) for side in place)
+    sampler = RandomSampler(built, 0, 0.0, recent_share=0.5, batch_of=of_batch(40))
+
+    def share(count, epoch):
+        specs = draws(sampler, count, epoch=epoch)
+        return np.mean([all(map(overlap, box(spec), inside)) for spec in specs])
+
+    assert not before.recent
+    assert share(320, 0) > 0.45, "batches 0 to 7, before 15"
+    assert share(320, 2) < 0.3, "batches 16 to 23, after 15"
+    plain = RandomSampler(built, 0, 0.0)
+    assert draws(sampler, 40, epoch=2) == draws(plain, 40, epoch=2), "as if nothing had been painted"
+
+
+def test_every_place_painted_lately_is_drawn_as_often_as_every_other(index):
+    scribble, dab = [(40, 44), (10, 90)], [(80, 84), (80, 84)]
+    _, built = painted_lately(index, (96, 96), (16, 16), scribble, dab, dab)
+    sampler = RandomSampler(built, 0, 0.0, recent_share=1.0)
+    specs = draws(sampler, 200)
+    assert len(built.view.recent) == 2
+    assert 60 < sum(spec.start[0] > 60 for spec in specs) < 140
+    for spec in specs:
+        assert overlap(box(spec)[0], slice(40, 44)) or spec.stop[0] > 80
+
+
+def test_a_place_of_which_all_was_erased_is_not_preferred(index):
+    place = [(80, 84), (80, 84)]
+    _, built = painted_lately(index, (96, 96), (16, 16), place)
+    assert built.view.recent
+    built._regions[0]._record.labels["a"].array[0, 80:84, 80:84] = 0
+    built.update("r", "a", place, now=6, lasting=10)
+    assert built.view.recent == ()
+
+
+def test_what_is_preferred_is_the_same_after_a_restart(index):
+    boxes = [[(40, 44), (10, 90)], [(80, 84), (80, 84)]]
+    _, built = painted_lately(index, (96, 96), (16, 16), *boxes)
+    _, again = painted_lately(index, (96, 96), (16, 16), *boxes, lasting=0)
+    assert not again.view.recent
+    again.restore_recent(built.recent_state(6))
+    options = {"recent_share": 0.5, "batch_of": of_batch(4)}
+    one, other = (draws(RandomSampler(i, 0, 0.3, **options), 80) for i in (built, again))
+    assert one == other
+    assert built.recent_state(15) == []
+    again.restore_recent(
+        [{"region": 3, "cells": [[0, 1]], "until": 9}, {"region": 0, "cells": [[0, 99]] * 2, "until": 9}]
+    )
+    assert len(again.view.recent) == 2, "places that the data does not have"

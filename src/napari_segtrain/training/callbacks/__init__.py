@@ -4,7 +4,6 @@ from .announce import Announcer
 from .checkpoints import CheckpointCallback
 from .control import ControlCallback
 from .debug_pictures import DebugPictures
-from .labels import LabelChanges
 from .limits import EarlyStop, Ending, StopAfter, TimeLimit
 from .nan_guard import NanGuard
 from .preview import Preview, PreviewCallback
@@ -19,7 +18,6 @@ __all__ = [
     "DebugPictures",
     "EarlyStop",
     "Ending",
-    "LabelChanges",
     "NanGuard",
     "Preview",
     "PreviewCallback",
