@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from napari_segtrain.config import (
     TargetConfig,
 )
 from napari_segtrain.runs import RunFolder
-from napari_segtrain.widgets import followers
+from napari_segtrain.widgets import followers, trained_watch
 from napari_segtrain.widgets.predict_dock import PredictDock
 from napari_segtrain.widgets.prediction_data import Scope, prediction_data
 from napari_segtrain.widgets.train_dock import TrainDock
@@ -28,6 +29,7 @@ pytestmark = pytest.mark.gui
 
 Until = Callable[[Callable[[], Any]], None]
 Notes = list[tuple[str, str]]
+PATIENCE = 90.0
 
 
 @pytest.fixture
@@ -60,6 +62,11 @@ def volume(viewer: Any) -> Any:
     return viewer.add_image(rng.integers(0, 255, (8, 48, 64)).astype(np.uint8), name="cells", **space)
 
 
+def look(dock: Any, until: Until) -> None:
+    dock.run.refresh()
+    until(lambda: dock.run.value() is not None and dock.run.known)
+
+
 def press(qtbot: Any, dock: Any, action: str) -> None:
     qtbot.mouseClick(dock.findChild(QPushButton, action), Qt.MouseButton.LeftButton)
 
@@ -85,11 +92,11 @@ def test_the_dock_speaks_the_schema(dock: Any, config: InferenceConfig) -> None:
 
 
 def test_runs_of_the_project_are_offered_with_their_outputs(
-    dock: Any, run: RunFolder, tmp_path: Path
+    dock: Any, run: RunFolder, tmp_path: Path, until: Until
 ) -> None:
     (run.project / "runs" / "no_run").mkdir()
     RunFolder.create(run.project, "never_trained")
-    dock.run.refresh()
+    look(dock, until)
     assert dock.run.value() == run.path
     assert dock.run.choice.currentText() == "first · epoch 0"
     assert f"pending\n{run.path}" in dock.run.choice.toolTip()
@@ -103,12 +110,36 @@ def test_runs_of_the_project_are_offered_with_their_outputs(
     assert dock.run.value() is None
     dock.run.set_value(run.path / "checkpoints" / "best.ckpt")
     assert dock.run.config() == run.read_config()
+    until(lambda: dock.run.known)
+    assert dock.run.config() == run.read_config()
+    assert dock.value().overlap == 0.25
+    assert len(dock.run.choice.offered()) == 1, "nothing of the project before"
+
+
+def test_a_project_that_hangs_keeps_nobody_waiting(
+    dock: Any, run: RunFolder, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hangs, asked = threading.Event(), threading.Event()
+
+    def slow(project: Path) -> list[RunFolder]:
+        asked.set()
+        hangs.wait(PATIENCE)
+        return [run]
+
+    monkeypatch.setattr(trained_watch, "list_runs", slow)
+    dock.run.refresh()
+    until(asked.is_set)
+    dock.run.set_value(run.path)
+    assert dock.run.value() == run.path, "chosen while the disk is being read"
+    hangs.set()
+    until(lambda: dock.run.choice.currentText() == "first · epoch 0")
+    assert dock.run.choice.offered() == [run.path]
 
 
 def test_the_whole_layer_becomes_aligned_layers(
     qtbot: Any, viewer: Any, dock: Any, run: RunFolder, volume: Any, until: Until
 ) -> None:
-    dock.run.refresh()
+    look(dock, until)
     buttons = dock.panel.buttons
     press(qtbot, dock, "predict")
     assert not buttons["predict"].isEnabled()
@@ -131,7 +162,7 @@ def test_the_whole_layer_becomes_aligned_layers(
 def test_the_current_slice_only(
     qtbot: Any, viewer: Any, dock: Any, run: RunFolder, volume: Any, until: Until
 ) -> None:
-    dock.run.refresh()
+    look(dock, until)
     dock.scope.set_value(Scope.SLICE)
     viewer.dims.set_current_step(0, 5)
     place = viewer.dims.point
@@ -190,7 +221,7 @@ def test_a_zarr_layer_is_passed_by_its_path(viewer: Any, tmp_path: Path) -> None
 def test_a_result_can_be_a_store_that_is_opened_lazily(
     qtbot: Any, viewer: Any, dock: Any, run: RunFolder, volume: Any, until: Until, tmp_path: Path
 ) -> None:
-    dock.run.refresh()
+    look(dock, until)
     dock.destination.set_value("store")
     dock.store.set_value(tmp_path / "out.zarr")
     dock.set_value(dock.value().replace(targets=("mask", "normals")))
@@ -207,7 +238,7 @@ def test_an_unfinished_store_is_gone_on_with_or_replaced(
 ) -> None:
     button = dock.findChild(QPushButton, "predict")
     box = dock.findChild(QWidget, "overwrite")
-    dock.run.refresh()
+    look(dock, until)
     dock.destination.set_value("store")
     for name, complete in (("half.zarr", False), ("whole.zarr", True)):
         zarr.create_group(tmp_path / name, attributes={"segtrain": {"complete": complete}})
@@ -242,7 +273,7 @@ def test_an_unfinished_store_is_gone_on_with_or_replaced(
 def test_a_prediction_can_be_cancelled(
     qtbot: Any, viewer: Any, dock: Any, run: RunFolder, volume: Any, until: Until, notes: Notes
 ) -> None:
-    dock.run.refresh()
+    look(dock, until)
     press(qtbot, dock, "predict")
     until(lambda: dock.panel.status.text() == "Predicting …")
     press(qtbot, dock, "cancel")
@@ -266,6 +297,7 @@ def test_what_cannot_be_predicted_is_said(
     press(qtbot, dock, "predict")
     assert "no trained network is chosen" in notes[-1][1]
     dock.project.set_value(run.project)
+    look(dock, until)
     dock.destination.set_value("store")
     press(qtbot, dock, "predict")
     assert "no Zarr store is chosen" in notes[-1][1]
@@ -292,7 +324,7 @@ def test_a_result_that_cannot_be_read_back_is_said(
         raise OSError("stale file handle")
 
     monkeypatch.setattr(followers, "read_all", gone)
-    dock.run.refresh()
+    look(dock, until)
     predict(qtbot, dock, until)
     expected = "the prediction cannot be read back (stale file handle); is the disk still there?"
     assert notes == [("error", expected)]
@@ -302,7 +334,7 @@ def test_a_result_that_cannot_be_read_back_is_said(
 def test_results_are_no_images_and_labels_lie_on_top(
     qtbot: Any, viewer: Any, dock: Any, run: RunFolder, volume: Any, until: Until
 ) -> None:
-    dock.run.refresh()
+    look(dock, until)
     predict(qtbot, dock, until)
     names = [getattr(layer, "name", layer) for layer in dock.image.offered()]
     assert names == ["cells"]
@@ -326,7 +358,7 @@ def test_both_docks_work_on_a_machine_with_a_single_thread(
     try:
         make_dock(TrainDock)
         dock = make_dock(PredictDock)
-        dock.run.refresh()
+        look(dock, until)
         predict(qtbot, dock, until)
         assert "cells · mask" in viewer.layers
     finally:

@@ -189,7 +189,6 @@ def predictions(
         assert len(errors) <= 1, errors
         return "".join(errors)
 
-    dock.run.refresh()
     dock.run.set_value(run.path)
     nan = np.where(noise() > 200, np.nan, noise()).astype(np.float32)
     assert "image cells holds values that are not numbers (NaN" in attempt(nan)

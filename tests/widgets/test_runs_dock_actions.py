@@ -14,10 +14,18 @@ import tifffile
 import zarr
 from qtpy.QtCore import Qt, QUrl
 from qtpy.QtGui import QDesktopServices, QPixmap
-from qtpy.QtWidgets import QLineEdit, QMessageBox, QSpinBox
+from qtpy.QtWidgets import QLineEdit, QMessageBox, QPushButton, QSpinBox
 
-from napari_segtrain.config import ExperimentConfig
-from napari_segtrain.runs import ProjectLock, RunFolder, RunState, list_runs
+from napari_segtrain.config import ExperimentConfig, TargetConfig
+from napari_segtrain.runs import (
+    ProjectLock,
+    RunFolder,
+    RunState,
+    list_runs,
+    note_predictions,
+    read_data,
+    write_data,
+)
 from napari_segtrain.widgets.predict_dock import PredictDock
 from napari_segtrain.widgets.runs_dock import RunsDock
 from napari_segtrain.widgets.stored_results import read_stored
@@ -150,11 +158,36 @@ def test_a_run_whose_data_is_gone_says_so(train: Any, dock: Any, until: Until, n
     assert train.session.state is State.IDLE
     press(dock, until, "duplicate_run")
     assert train.panel.text.startswith("The form has the settings of a now; open and tick the images")
+    assert f"segtrain duplicate {run.path}, then segtrain train --resume NEW_RUN -i" in train.panel.text
     (run.path / "config.yaml").write_text("tr_config: {batch_size: no}")
     (run.path / "config.json").write_text("{}")
     press(dock, until, "duplicate_run")
     assert notes[-1][0] == "error"
     assert "config" in notes[-1][1]
+
+
+def test_a_run_that_learned_from_a_folder_is_duplicated_with_it(
+    train: Any, dock: Any, disc_folder: Callable[..., Path], until: Until, notes: Notes
+) -> None:
+    run, folder = made(Path(dock.project.value()), "a"), disc_folder(count=2)
+    config = ExperimentConfig().with_overrides({"tr_config.num_epochs": 1})
+    dataset = config.dataset_config.replace(targets={"cells": TargetConfig()})
+    run.write_config(config.replace(dataset_config=dataset))
+    write_data(run, str(folder))
+    choose(dock, until, run)
+    press(dock, until, "duplicate_run")
+    assert f"trains on its folder {folder}; change what you like" in train.panel.text
+    assert train.form.folder.isVisibleTo(train)
+    assert not train.form.images.isVisibleTo(train)
+    train.findChild(QPushButton, "preview_targets").click()
+    assert "previews are of open layers" in notes.pop()[1]
+    train.findChild(QPushButton, "start").click()
+    until(lambda: ("info", "base is trained; use it in the Predict dock.") in notes)
+    assert read_data(RunFolder.open(run.project / "runs" / "base")) == str(folder)
+    train.findChild(QPushButton, "use_layers").click()
+    assert train.form.images.isVisibleTo(train)
+    train.findChild(QPushButton, "start").click()
+    assert notes[-1][0] == "error", "there is no layer"
 
 
 def test_a_run_is_used_in_the_predict_dock(
@@ -273,12 +306,28 @@ def test_predictions_become_layers_where_they_belong(
     assert layers["volume · nuclei"].metadata["napari_segtrain"]["settings"] == {"date": "today"}
     np.testing.assert_allclose(layers["im_0 · depth"].scale, (0.5, 0.25))
     assert notes == []
+    # Those that were written elsewhere, as long as they are there.
+    (folder / "volume.zarr").rename(run.path / "volume.zarr")
+    (folder / "im_0_depth.tif").rename(folder.parent / "im_0_depth.tif")
+    note_predictions(run.path, [run.path / "volume.zarr", run.path / "moved.zarr"])
+    viewer.layers.clear()
+    press(dock, until, "open_predictions")
+    until(lambda: len(viewer.layers) == 4)
+    until(lambda: "moved or deleted" in dock.panel.text)
+    assert dock.panel.text.startswith("Opened volume · n")
+    assert dock.panel.text.endswith(f"moved or deleted: {run.path / 'moved.zarr'}")
     (folder / "torn.zarr").mkdir()
     press(dock, until, "open_predictions")
     until(lambda: notes)
     assert notes[-1][0] == "error"
     assert "torn.zarr: cannot be shown" in notes[-1][1]
-    assert len(viewer.layers) == 5
+    assert len(viewer.layers) == 4
+    notes.clear()
+    for path in (folder / "torn.zarr", run.path / "volume.zarr"):
+        path.rename(path.with_suffix(".gone"))
+    press(dock, until, "open_predictions")
+    until(lambda: notes)
+    assert "Predictions are no longer where they were written" in notes[-1][1]
 
 
 def test_scaled_numbers_keep_what_they_stand_for(tmp_path: Path) -> None:

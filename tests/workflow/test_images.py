@@ -7,7 +7,7 @@ import zarr
 
 from napari_segtrain import workflow
 from napari_segtrain.config import ConfigError, DataError
-from napari_segtrain.runs import PredictProgress, Warned
+from napari_segtrain.runs import PredictProgress, Warned, find_run, predictions_of
 
 SMALL = {
     "tr_config.num_epochs": 1,
@@ -58,6 +58,7 @@ def test_the_channel_axis_is_the_runs(disc_folder, train, tmp_path, axis):
     data = rewrite(disc_folder(count=2), two_channels)
     run = train(data, **{"dataset_config.channel_axis": axis})
     written = workflow.predict_files(run, data, tmp_path / "out")
+    assert predictions_of(find_run(run)) == written.paths, "the run remembers where they are"
     assert [tifffile.imread(path).shape for path in written.paths] == [(64, 72)] * 2
     first = sorted((data / "images").iterdir())[0]
     np.testing.assert_array_equal(

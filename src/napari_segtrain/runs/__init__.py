@@ -65,6 +65,7 @@ from .lock import ActiveRunError, Holder, ProjectLock, recover
 from .log import log_to
 from .metrics import MetricsLog, read_metrics
 from .naming import run_name
+from .predictions import note_predictions, predictions_of
 from .process import ProcessId
 from .states import FinishReason, RunState, check_move
 from .summary import format_seconds, split_words, summary_text
@@ -149,9 +150,11 @@ __all__ = [
     "load_checkpoint",
     "lock_project",
     "log_to",
+    "note_predictions",
     "numbered_checkpoints",
     "numbered_name",
     "plain",
+    "predictions_of",
     "prune",
     "read_data",
     "read_events",

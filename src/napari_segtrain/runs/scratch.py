@@ -202,9 +202,10 @@ class Scratch:
         )
 
 
-def is_shared(path: str | Path, project: str | Path) -> bool:
-    """Return whether a file lies in a folder that `Scratch.create` made in a project."""
-    return Path(path).resolve().parent.parent == (Path(project) / _SHARED).resolve()
+def is_shared(path: str | Path, project: str | Path | None = None) -> bool:
+    """Return whether a file lies in a folder that `Scratch.create` made in a project, or in any."""
+    folder = Path(path).resolve().parent.parent
+    return folder.name == _SHARED if project is None else folder == (Path(project) / _SHARED).resolve()
 
 
 def open_memmap(spec: Spec, *, writable: bool = False) -> np.memmap[Any, Any]:

@@ -91,8 +91,8 @@ class TrainingData:
     Attributes
     ----------
     spec
-        ``{"layers": […]}`` for the engine, complete when `copies` are written; None for what a resumed run
-        was trained on before.
+        ``{"layers": […]}`` for the engine, complete when `copies` are written; the path of a data folder;
+        None for what a resumed run was trained on before.
     copies
         Arrays that have to be written into shared files first.
     mirrors
@@ -101,7 +101,7 @@ class TrainingData:
         The images by id.
     """
 
-    spec: dict[str, Any] | None = field(default_factory=lambda: {"layers": []})
+    spec: dict[str, Any] | str | None = field(default_factory=lambda: {"layers": []})
     copies: Copies = field(default_factory=Copies)
     mirrors: list[Mirror] = field(default_factory=list)
     images: dict[str, TrainedImage] = field(default_factory=dict)
@@ -109,7 +109,7 @@ class TrainingData:
     @property
     def layers(self) -> list[dict[str, Any]]:
         """The images of `spec`, each with its labels and masks."""
-        return [] if self.spec is None else self.spec["layers"]
+        return self.spec["layers"] if isinstance(self.spec, dict) else []
 
 
 def training_data(

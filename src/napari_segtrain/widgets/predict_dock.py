@@ -124,8 +124,8 @@ class PredictDock(EngineDock):
     def _connect(self) -> None:
         self.panel.buttons["predict"].clicked.connect(self.predict)
         self.panel.buttons["cancel"].clicked.connect(self.session.cancel)
-        self.project.changed.connect(lambda: self.run.set_project(self.project.value()))
-        self.run.changed.connect(self._on_run)
+        self.project.changed.connect(lambda: self.run.set_project(self.project.value() or DEFAULT_PROJECT))
+        self.run.configured.connect(self._on_run)
         self.destination.changed.connect(self._on_destination)
         self.store.changed.connect(self._on_destination)
         self.store_note.changed.connect(self._on_store)

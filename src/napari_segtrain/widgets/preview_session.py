@@ -198,11 +198,15 @@ class PreviewSession(QObject):
 
         Raises
         ------
+        DataError
+            When no layer is trained on.
         RunError
             When the project cannot be written to.
         """
         if self.busy:
             return
+        if not data.images:
+            raise DataError("previews are of open layers: press Use layers above, and tick an image")
         images = list(data.images.values())
         image = next((image for image in images if image.layer.visible), images[0])
         self._scratch = Scratch.create(project)

@@ -18,7 +18,7 @@ ACTIONS: Mapping[str, tuple[str, str]] = {
     "delete_runs": ("Delete…", "Delete the chosen runs with all that is in their folders; asks first"),
     "open_folder": ("Open folder", "Show the run folder in the file manager"),
     "open_picture": ("Debug picture", "Show image, ground truth and prediction of the newest validation"),
-    "open_predictions": ("Predictions", "Open what lies in the run's predictions/ as layers"),
+    "open_predictions": ("Predictions", "Open what was predicted with the run as layers"),
 }
 """Text and tooltip of each button, by its name."""
 
@@ -124,7 +124,7 @@ def _picture(now: Situation) -> str:
 
 
 def _predictions(now: Situation) -> str:
-    return "" if now.details[0].predictions else "There is nothing in the run's predictions/"
+    return "" if now.details[0].predictions else "Nothing was predicted with the run yet"
 
 
 def _anyway(now: Situation) -> str:

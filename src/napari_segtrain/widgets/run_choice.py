@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QPushButton, QWidget
 
-from ..config import ConfigError, ExperimentConfig, SegtrainError
-from ..runs import RunFolder, find_run, list_runs
+from ..config import ConfigError, ExperimentConfig
 from .choice_editors import Combo
+from .style import DEFAULT_PROJECT
+from .trained_watch import TrainedWatch, read_experiment
 
 _TIP = "The trained network: a run of the project, or a checkpoint file"
 
@@ -17,15 +19,21 @@ _TIP = "The trained network: a run of the project, or a checkpoint file"
 class RunChoice(QWidget):
     """The runs of a project that have a checkpoint, newest first, and what else was browsed for.
 
-    Its value is the path of a run folder or a checkpoint, None when there is none.
+    Its value is the path of a run folder or a checkpoint, None when there is none. Runs are read in a thread:
+    what is new appears a moment later.
     """
 
     changed = Signal()
+    """Another one is chosen."""
+    configured = Signal()
+    """The experiment of the chosen one was read, or it is another than before."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._project: Path | None = None
+        self._project = DEFAULT_PROJECT
         self._browsed: list[Path] = []
+        self._told: tuple[Path | None, ExperimentConfig | None] = (None, None)
+        self.watch = TrainedWatch(lambda: self._project, self)
         self.choice = Combo("run")
         self.choice.setAccessibleName("Run")
         self.choice.setPlaceholderText("no run yet")
@@ -45,30 +53,46 @@ class RunChoice(QWidget):
             button.setAccessibleName(button.toolTip())
             layout.addWidget(button)
         self.setFocusProxy(self.choice)
-        self.choice.changed.connect(self._explain_choice)
-        self.choice.changed.connect(self.changed)
+        self.choice.changed.connect(self._on_choice)
         self.refresh_button.clicked.connect(self.refresh)
         self.browse.clicked.connect(self._browse)
+        self.watch.looked.connect(self._on_look)
 
-    def set_project(self, project: Path | None) -> None:
-        """Offer the runs of another project."""
-        self._project = project
-        self.refresh()
+    def set_project(self, project: Path) -> None:
+        """Offer the runs of another project, once its path is typed to the end."""
+        if project != self._project:
+            self._project = project
+            self._offer(())
+            self.watch.look_when_typed()
 
     def refresh(self) -> None:
         """Look at the disk again; the chosen run stays chosen."""
-        found: list[tuple[str, Path]] = []
-        if self._project is not None:
-            for run in reversed(list_runs(self._project)):
-                if any(run.checkpoints.glob("*.ckpt")):
-                    found.append((_describe(run), run.path))
-        found += [(str(path), path) for path in self._browsed]
-        self.choice.set_items(found)
-        self._explain_choice()
+        self.watch.look()
 
-    def _explain_choice(self) -> None:
+    def _offer(self, runs: Sequence[tuple[str, Path]]) -> None:
+        self.choice.set_items([*runs, *((str(path), path) for path in self._browsed)])
+
+    def _on_look(self) -> None:
+        state = self.watch.state
+        known = {path for _, path in state.runs}
+        self._browsed = [path for path in self._browsed if path not in known]
+        self._offer(state.runs)
+        if state.chosen is not None and state.chosen == self.value():
+            self.choice.setToolTip(f"{_TIP}\n\n{state.explained}")
+            self._tell(state.chosen, state.config)
+
+    def _on_choice(self) -> None:
         chosen = self.value()
-        self.choice.setToolTip(_TIP if chosen is None else f"{_TIP}\n\n{_explain(chosen)}")
+        self.watch.choose(chosen)
+        self.choice.setToolTip(_TIP if chosen is None else f"{_TIP}\n\n{chosen}")
+        if chosen is None:
+            self._tell(None, None)
+        self.changed.emit()
+
+    def _tell(self, chosen: Path | None, config: ExperimentConfig | None) -> None:
+        if self._told != (chosen, config):
+            self._told = chosen, config
+            self.configured.emit()
 
     def value(self) -> Path | None:
         """Return the chosen run folder or checkpoint."""
@@ -82,18 +106,20 @@ class RunChoice(QWidget):
         path = Path(value)
         if path not in self.choice.offered():
             self._browsed = [*(old for old in self._browsed if old != path), path]
-            self.refresh()
+            self._offer(self.watch.state.runs if self.watch.state.project == self._project else ())
         self.choice.set_value(path)
+
+    @property
+    def known(self) -> bool:
+        """Whether the experiment of the chosen one was read."""
+        return self.value() == self._told[0]
 
     def config(self) -> ExperimentConfig | None:
         """Return the experiment of the chosen run, None where there is none beside the checkpoint."""
         chosen = self.value()
         if chosen is None:
             return None
-        try:
-            return find_run(chosen).read_config()
-        except SegtrainError:
-            return None
+        return self._told[1] if self.known else read_experiment(chosen)
 
     def checked(self) -> Path:
         """Return the chosen run.
@@ -111,27 +137,9 @@ class RunChoice(QWidget):
         return chosen
 
     def _browse(self) -> None:
-        start = str(self._project or Path.home())
+        start = str(self._project if self._project.is_dir() else Path.home())
         chosen, _ = QFileDialog.getOpenFileName(
             self, "Choose a checkpoint", start, "Checkpoints (*.ckpt *.pth)"
         )
         if chosen:
             self.set_value(chosen)
-
-
-def _describe(run: RunFolder) -> str:
-    try:
-        return f"{run.name} · epoch {run.read_info().epoch}"
-    except SegtrainError:
-        return run.name
-
-
-def _explain(model: Path) -> str:
-    """Return the state of a run, its best score and where it lies."""
-    try:
-        info = find_run(model).read_info()
-    except SegtrainError:
-        return str(model)
-    if info.best is None or info.best.value is None:
-        return f"{info.status}\n{model}"
-    return f"{info.status}; {info.best.monitor} {info.best.value:.3g} after epoch {info.best.epoch}\n{model}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ from .run_curves import RunCurves
 from .run_panel import RunPanel
 from .runs_table import RunsTable
 from .runs_watch import RunDetails, RunsState, RunsWatch
-from .stored_results import StoredResult, add_stored, read_stored
+from .stored_results import Found, add_stored, read_found
 from .style import DEFAULT_PROJECT
 from .train_dock import TrainDock
 
@@ -181,14 +181,15 @@ class RunsDock(Dock):
             self._window.raise_()
 
     def open_predictions(self) -> None:
-        """Add what lies in the run's ``predictions`` to the viewer, where it belongs in the world."""
+        """Add what was predicted with the run to the viewer, where it belongs in the world."""
         [detail] = self._details()
 
-        def show(found: Sequence[StoredResult]) -> str:
-            layers = add_stored(self.viewer, found, detail.path)
-            return f"Opened {', '.join(layer.name for layer in layers)}"
+        def show(found: Found) -> str:
+            layers = add_stored(self.viewer, found.results, detail.path)
+            opened = f"Opened {', '.join(layer.name for layer in layers)}"
+            return f"{opened}; {found.loss}" if found.gone else opened
 
-        self._perform(partial(read_stored, detail.predictions), "Opening predictions …", show)
+        self._perform(partial(read_found, detail.predictions), "Opening predictions …", show)
 
     def _train_dock(self) -> TrainDock:
         return show_dock(self, TrainDock, "Train")

@@ -10,10 +10,18 @@ from typing import Any
 from qtpy.QtCore import QObject
 
 from ..config import SegtrainError
-from ..runs import Comparison, RunFolder, RunRow, TableReader, compare_runs, file_stamp, read_metrics
+from ..runs import (
+    Comparison,
+    RunFolder,
+    RunRow,
+    TableReader,
+    compare_runs,
+    file_stamp,
+    predictions_of,
+    read_metrics,
+)
 from ..runs.metrics import Row
 from .project_watch import ProjectState, ProjectWatch
-from .stored_results import stored_results
 
 
 @dataclass(frozen=True)
@@ -33,7 +41,7 @@ class RunDetails:
     picture
         Its newest debug picture.
     predictions
-        Stores and files in its ``predictions``.
+        Stores and files in its ``predictions``, and those that were written elsewhere.
     fault
         Why some of it cannot be read.
     """
@@ -150,7 +158,7 @@ class ProjectReader:
             resumable=row.info is not None and _can_go_on(run),
             has_checkpoint=any(run.checkpoints.glob("*.ckpt")),
             picture=max(pictures, key=lambda path: path.name, default=None),
-            predictions=stored_results(run),
+            predictions=predictions_of(run),
             fault=row.fault or fault,
         )
 

@@ -11,12 +11,13 @@ from typing import Any
 from xml.etree import ElementTree
 
 from ..config import DataError
-from ..runs import PredictDone, RunFolder
+from ..runs import PredictDone
 from .colours import heads_of
 from .geometry import Geometry
 from .results import add_results, open_lazily
 
-_FOLDER = "predictions"
+_MOST_NAMED = 3
+"""Files that are named when they are gone."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,43 @@ class StoredResult:
     arrays: dict[str, Any]
 
 
-def stored_results(run: RunFolder) -> tuple[Path, ...]:
-    """Return the predictions in a run folder: Zarr stores and TIFF files, by name."""
-    folder = run.path / _FOLDER
-    found = [*folder.glob("*.zarr"), *folder.glob("*.tif")]
-    return tuple(sorted(path for path in found if not path.name.startswith(".")))
+@dataclass(frozen=True)
+class Found:
+    """What there was to open.
+
+    Attributes
+    ----------
+    results
+        What was read.
+    gone
+        What is no longer where it was written.
+    """
+
+    results: tuple[StoredResult, ...] = ()
+    gone: tuple[Path, ...] = ()
+
+    @property
+    def loss(self) -> str:
+        """Return a sentence about what is gone, an empty text when nothing is."""
+        if not self.gone:
+            return ""
+        names = ", ".join(map(str, self.gone[:_MOST_NAMED])) + (" …" if len(self.gone) > _MOST_NAMED else "")
+        return f"no longer where they were written, moved or deleted: {names}"
+
+
+def read_found(paths: Sequence[Path]) -> Found:
+    """Read the predictions that are still there.
+
+    Raises
+    ------
+    DataError
+        When none is, or one of them cannot be read.
+    """
+    there = {path: path.exists() for path in paths}
+    found = Found(gone=tuple(path for path in paths if not there[path]))
+    if not any(there.values()):
+        raise DataError(f"Predictions are {found.loss}. Drop them into the viewer from where they are now")
+    return Found(tuple(read_stored([path for path in paths if there[path]])), found.gone)
 
 
 def read_stored(paths: Sequence[Path]) -> list[StoredResult]:

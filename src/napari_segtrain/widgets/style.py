@@ -11,5 +11,6 @@ STYLE = """
 QLabel#title { font-size: 13px; font-weight: 600; }
 QFrame#card { border: 1px solid rgba(128, 128, 128, 90); border-radius: 4px; }
 QFrame#card QLineEdit#name { font-weight: 600; }
-QPushButton#start, QPushButton#predict { font-weight: 600; min-height: 26px; }
+QPushButton#start, QPushButton#predict { font-weight: 600; }
+QPushButton#start, QPushButton#wait, QPushButton#predict { min-height: 26px; }
 """

@@ -201,7 +201,9 @@ class TrainDock(EngineDock):
         notify.info(f"{run.name} {found.words}.")
 
     def duplicate(self, path: Path) -> None:
-        """Show settings and project of a run, and its layers where they are open, to train another one.
+        """Show settings and project of a run, and its data, to train another one.
+
+        Layers are chosen where they are open; a data folder is held on to.
 
         Parameters
         ----------
@@ -210,15 +212,22 @@ class TrainDock(EngineDock):
         """
         try:
             run, config = self._open_run(path)
-            found = reattach(_data_of(run), config.dataset_config, list(self.viewer.layers))
+            data = _data_of(run)
+            found = reattach(data, config.dataset_config, list(self.viewer.layers))
             self._show_run(run, config, found)
         except SegtrainError as error:
             self._refuse(str(error))
             return
-        if found.data.spec is not None:
+        if isinstance(data, str):
+            self.form.folder.set_value(Path(data))
+            words = f"and trains on its folder {data}; change what you like and press Start"
+        elif found.data.spec is not None:
             words = "and its layers; change what you like and press Start"
         else:
-            words = "now; open and tick the images that it shall learn from, then press Start"
+            words = (
+                "now; open and tick the images that it shall learn from, then press Start. Where they are in "
+                f"a folder: segtrain duplicate {run.path}, then segtrain train --resume NEW_RUN -i FOLDER"
+            )
         self.panel.say(f"The form has the settings of {run.name} {words}.")
 
     def _open_run(self, path: Path) -> tuple[RunFolder, ExperimentConfig]:
@@ -232,6 +241,7 @@ class TrainDock(EngineDock):
         if self._project().resolve() != run.project.resolve():
             self.project.set_value(run.project)
         self.form.set_value(config)
+        self.form.folder.set_value(None)
         if found.data.images:
             self.form.images.set_value(tuple(found.data.images))
 

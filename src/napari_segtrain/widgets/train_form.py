@@ -25,6 +25,7 @@ from .facts import describe_image
 from .folding import fold
 from .form import Form
 from .form_rows import FormRows
+from .held_folder import HeldFolder
 from .layer_choice import LayerList, LayerWatch, is_image
 from .layers import layer_axes
 from .targets_table import TargetsTable
@@ -49,6 +50,7 @@ class TrainForm(QWidget):
         self._inference = ExperimentConfig().inference_config
         self._prefilled: int | None = None
         self.images = LayerList("image", watch, is_image)
+        self.folder = HeldFolder()
         self.several = Combo("several")
         self.several.set_items([("separate images", "images"), ("channels of one image", "channels")])
         self.facts = QLabel()
@@ -73,6 +75,7 @@ class TrainForm(QWidget):
         self.images.setAccessibleName("Image layers")
         self.several.setToolTip("What several ticked layers are to each other")
         self._choice = FormRows()
+        self._choice.add(self.folder)
         self._choice.add(self.images)
         self._choice.add_row("They are", self.several)
         self._choice.add(self.facts)
@@ -94,6 +97,7 @@ class TrainForm(QWidget):
     def _connect(self) -> None:
         self._watch.changed.connect(self.targets.suggest)
         self.images.changed.connect(self._on_layers)
+        self.folder.changed.connect(self._on_layers)
         self.targets.changed.connect(self.auxiliary.refresh)
         for part in (self.targets, self.auxiliary, self.dataset, self.training, self.network, self.setup):
             part.changed.connect(self.changed)
@@ -101,8 +105,10 @@ class TrainForm(QWidget):
         self.several.changed.connect(self._describe)
 
     def _on_layers(self) -> None:
-        chosen = self.images.layers()
-        self._choice.show_row(self.several, len(chosen) > 1)
+        chosen, layers = self.images.layers(), self.folder.value() is None
+        self.images.setVisible(layers)
+        self.facts.setVisible(layers)
+        self._choice.show_row(self.several, layers and len(chosen) > 1)
         if chosen:
             self._prefill_channel_axis(chosen[0])
         self._describe()
@@ -192,6 +198,9 @@ class TrainForm(QWidget):
         ConfigError, DataError
             When layers are missing or do not fit each other.
         """
+        folder = self.folder.value()
+        if folder is not None:
+            return TrainingData(spec=str(folder))
         return training_data(
             self.images.layers(),
             self.targets.layers(),

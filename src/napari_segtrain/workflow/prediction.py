@@ -37,6 +37,7 @@ from napari_segtrain.runs import (
     RunState,
     Warned,
     ignore,
+    note_predictions,
 )
 
 from .distributed import cluster, spread_over
@@ -234,7 +235,7 @@ def predict_files(
             spread = spread_over(client, predictor, file, reading, device, store)
             done = _run(predictor, reader.open(file), store, None, emit, control, tell, name, spread=spread)
         tell()
-        return Written((store.path,) if done else (), cancelled=not done)
+        return _written(run, [store.path] if done else [], cancelled=not done)
     tell = _Messages(emit, predictor.messages, reader.messages)
     part = _Part(count=len(images))
     paths: list[Path] = []
@@ -245,11 +246,16 @@ def predict_files(
             ZarrSink(output, overwrite=overwrite) if to_store else TiffSink(output, name, overwrite=overwrite)
         )
         if not _run(predictor, reader.open(file), sink, None, emit, control, tell, name, part):
-            return Written(tuple(paths), cancelled=True)
+            return _written(run, paths, cancelled=True)
         paths += [sink.path] if isinstance(sink, ZarrSink) else sorted(sink.paths.values())
         part = part.next()
     tell()
-    return Written(tuple(paths))
+    return _written(run, paths)
+
+
+def _written(run: str | Path, paths: list[Path], *, cancelled: bool = False) -> Written:
+    note_predictions(run, paths)
+    return Written(tuple(paths), cancelled)
 
 
 def _check_all(images: Mapping[str, Path], reader: ImageReader, predictor: Predictor) -> None:
@@ -337,6 +343,7 @@ def predict_layer(
     if not done:
         emit(Finished(status=RunState.INTERRUPTED, reason=FinishReason.STOPPED, path=str(path)))
         return
+    note_predictions(run, [path])
     import zarr
 
     group = zarr.open_group(str(path), mode="r")
