@@ -165,7 +165,7 @@ def test_instances_of_every_sink(
     blockwise: bool, instance_predictor: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if blockwise:
-        monkeypatch.setattr("napari_segtrain.inference.objects.WHOLE_VOXELS", 0)
+        monkeypatch.setattr("napari_segtrain.inference.planes.WHOLE_VOXELS", 0)
     predictor = instance_predictor(3)
     predictor.memory = 0
     monkeypatch.setattr("napari_segtrain.inference.sinks.base.CHUNK_EDGE", {2: 16, 3: 16})

@@ -10,12 +10,13 @@ import os
 import signal
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import zarr
 
-from napari_segtrain.config import DataError, ExperimentConfig, SegtrainError
+from napari_segtrain.config import DataError, ExperimentConfig, InferenceConfig, SegtrainError
 from napari_segtrain.data import Dataset, describe_split, gather_facts, make_split, open_dataset
 from napari_segtrain.data.sources import open_source
 from napari_segtrain.engine import (
@@ -26,6 +27,8 @@ from napari_segtrain.engine import (
     PreviewTargets,
     Train,
 )
+from napari_segtrain.inference.instances import separate_instances
+from napari_segtrain.inference.kept_parts import KEPT_PARTS, note_parts
 from napari_segtrain.runs import (
     AugmentationReady,
     BatchDone,
@@ -174,8 +177,28 @@ def predict(command: Predict, emit: Emit, control: Control) -> None:
             group.create_array(name, data=array)
             path = str(Path(command.output) / name)
             outputs[name] = {"kind": "zarr", "path": path, "channel_axis": channel}
-    emit(PredictDone(outputs=outputs, start=command.start, seconds=0.4))
+    settings = {"inference_config": dict(command.inference or {})}
+    if command.instances:
+        outputs["cells"] = _instances(command, block[0])
+    emit(PredictDone(outputs=outputs, start=command.start, seconds=0.4, settings=settings))
     emit(Finished(status=RunState.COMPLETED, reason="all_epochs", path=command.output))
+
+
+def _instances(command: Predict, values: Any) -> dict[str, Any]:
+    """Write the parts of brightness above its threshold: probability and distance are the brightness."""
+    store = Path(command.output)
+    share = (values / 255).astype(np.float16)
+    inference = InferenceConfig.model_validate(command.inference)
+    found = separate_instances(share, distance=share, inference=inference)
+    group = zarr.open_group(command.output, mode="a")
+    group.create_array("cells", data=found)
+    if command.keep_parts:
+        parts = zarr.create_group(str(store / KEPT_PARTS))
+        for name in ("cells", "cells_distance"):
+            parts.create_array(f"{name}~part", data=share)
+        names = SimpleNamespace(foreground="cells", boundary=None, distance="cells_distance")
+        note_parts(store, {"cells": names}, values.ndim)  # type: ignore[dict-item]  # without torch
+    return {"kind": "zarr", "path": str(store / "cells"), "channel_axis": None}
 
 
 def warm_up() -> None:

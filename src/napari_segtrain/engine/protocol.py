@@ -83,6 +83,8 @@ class Predict(Command):
     """Where to compute, as in ``tr_setup.device``."""
     overwrite: bool = False
     """Replace a prediction that is at `output`; one of the same settings is continued otherwise."""
+    keep_parts: bool = False
+    """Keep what instances are made of beside them, so that they can be separated again."""
 
 
 class PreviewTargets(Command):

@@ -1,14 +1,31 @@
-"""Prediction: tiles on one grid, blended in bounded memory, objects separated."""
+"""Prediction: tiles on one grid, blended in bounded memory, objects separated.
 
-from .checkpoint import Trained, load_trained
-from .codecs import few_threads_for_chunks
-from .images import as_source, check_source
-from .instances import separate_instances
-from .outputs import Output, OutputPlan, instance_parts, plan_outputs
-from .predictor import PredictionCancelledError, Predictor, Spread
-from .sinks import Job, MemorySink, SharedZarrSink, Sink, TiffSink, ZarrSink, failures_explained, write_tiff
-from .stream import Outcome, StreamResult
-from .tiling import Tile, TileGrid
+Importing it imports no torch: the viewer separates objects too, in a process that has none.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .checkpoint import Trained, load_trained
+    from .codecs import few_threads_for_chunks
+    from .images import as_source, check_source
+    from .instances import separate_instances
+    from .kept_parts import note_parts
+    from .outputs import Output, OutputPlan, instance_parts, plan_outputs
+    from .predictor import PredictionCancelledError, Predictor, Spread
+    from .sinks import (
+        Job,
+        MemorySink,
+        SharedZarrSink,
+        Sink,
+        TiffSink,
+        ZarrSink,
+        failures_explained,
+        write_tiff,
+    )
+    from .stream import Outcome, StreamResult
+    from .tiling import Tile, TileGrid
 
 __all__ = [
     "Job",
@@ -33,7 +50,44 @@ __all__ = [
     "few_threads_for_chunks",
     "instance_parts",
     "load_trained",
+    "note_parts",
     "plan_outputs",
     "separate_instances",
     "write_tiff",
 ]
+
+_FILES = {
+    "Job": "sinks",
+    "MemorySink": "sinks",
+    "Outcome": "stream",
+    "Output": "outputs",
+    "OutputPlan": "outputs",
+    "PredictionCancelledError": "predictor",
+    "Predictor": "predictor",
+    "SharedZarrSink": "sinks",
+    "Sink": "sinks",
+    "Spread": "predictor",
+    "StreamResult": "stream",
+    "TiffSink": "sinks",
+    "Tile": "tiling",
+    "TileGrid": "tiling",
+    "Trained": "checkpoint",
+    "ZarrSink": "sinks",
+    "as_source": "images",
+    "check_source": "images",
+    "failures_explained": "sinks",
+    "few_threads_for_chunks": "codecs",
+    "instance_parts": "outputs",
+    "load_trained": "checkpoint",
+    "note_parts": "kept_parts",
+    "plan_outputs": "outputs",
+    "separate_instances": "instances",
+    "write_tiff": "sinks",
+}
+
+
+def __getattr__(name: str) -> Any:
+    file = _FILES.get(name)
+    if file is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{file}", __name__), name)

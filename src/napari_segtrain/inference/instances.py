@@ -34,6 +34,18 @@ class Evidence:
     boundary: Floats | None = None
     distance: Floats | None = None
 
+    def flat(self, lead: int) -> Evidence:
+        """Return the same without the first `lead` axes, which are of length 1."""
+
+        def part(values: Floats) -> Floats:
+            return values.reshape(values.shape[lead:])
+
+        return Evidence(
+            part(self.foreground),
+            None if self.boundary is None else part(self.boundary),
+            None if self.distance is None else part(self.distance),
+        )
+
     def inside(self) -> npt.NDArray[np.float32] | None:
         """Return how far inside an object a voxel is, 0 … 1: distance, less the boundary; None without."""
         if self.distance is None and self.boundary is None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from qtpy.compat import isalive
 from qtpy.QtCore import QEvent, Qt, QTimer
 from qtpy.QtWidgets import QDockWidget, QScrollArea, QVBoxLayout, QWidget
 
@@ -66,6 +67,11 @@ class Dock(QWidget):
         layout.addWidget(scroll, 1)
         for widget in foot:
             layout.addWidget(widget)
+
+    def show_in_view(self, widget: QWidget) -> None:
+        """Scroll to a control, when its size is known."""
+        scroll = self.findChild(QScrollArea, "scroll")
+        QTimer.singleShot(0, partial(_scroll_to, scroll, widget))
 
     def _refuse(self, message: str) -> None:
         """Say in words why something cannot be done."""
@@ -173,3 +179,8 @@ def _call(let_go: Callable[[], None], *_: Any) -> None:
 def _let_go(watch: LayerWatch, engine: EngineSession) -> None:
     watch.stop()
     engine.close()
+
+
+def _scroll_to(scroll: QScrollArea, widget: QWidget) -> None:
+    if isalive(scroll) and isalive(widget):
+        scroll.ensureWidgetVisible(widget)

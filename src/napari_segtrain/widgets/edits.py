@@ -88,6 +88,11 @@ class LayerEdits:
         return (dims.point, dims.thickness, dims.order, dims.ndisplay, *shown)
 
 
+def is_edited(layer: Any) -> bool:
+    """Return whether a layer has been painted on since it got its array."""
+    return bool(_history(layer))
+
+
 def _history(layer: Any) -> tuple[Edit, ...]:
     """Return the edits that are in force, oldest first: what undo would take back."""
     return tuple(getattr(layer, "_undo_history", ()))

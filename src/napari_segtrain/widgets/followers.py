@@ -30,7 +30,7 @@ from ..runs.follow import follow as follow_events
 from ..runs.scratch import Scratch
 from .data_spec import TrainingData
 from .layers import Copies
-from .results import open_lazily, read_all
+from .results import open_lazily, parts_of, read_all
 from .shared_copy import Update
 
 _TICK = 0.25
@@ -138,11 +138,15 @@ def update_copies(updates: Sequence[Update]) -> Generator[None, None, None]:
 
 
 @thread_worker(worker_class=Worker)
-def read_results(event: PredictDone, lazy: bool) -> Generator[str, None, dict[str, Any] | str]:
-    """Open what was predicted, into memory unless `lazy`; what went wrong is returned in words."""
+def read_results(event: PredictDone, lazy: bool) -> Generator[str, None, tuple[Any, Any] | str]:
+    """Open what was predicted and what its instances are made of, into memory unless `lazy`.
+
+    What went wrong is returned in words.
+    """
     yield "reading"
     try:
-        return open_lazily(event) if lazy else read_all(event)
+        arrays = open_lazily(event) if lazy else read_all(event)
+        return arrays, parts_of(event, lazy=lazy)
     except (OSError, ValueError, KeyError) as error:
         return f"the prediction cannot be read back ({error}); is the disk still there?"
 

@@ -15,6 +15,7 @@ from .dock import EngineDock
 from .folding import fold
 from .form import Form
 from .form_rows import FormRows
+from .instance_panel import InstancePanel
 from .layer_choice import LayerCombo, is_image
 from .outputs_edit import OutputsEdit, output_names
 from .path_edit import PathEdit
@@ -80,6 +81,7 @@ class PredictDock(EngineDock):
         self.destination.set_items([("new layers", "layers"), ("a Zarr store, opened lazily", "store")])
         self.store = PathEdit("store", "Zarr store that is written; an interrupted one is continued.", "save")
         self.store_note = StoreNote()
+        self.instances = InstancePanel(self.watch)
         self.panel = RunPanel(
             {
                 "predict": ("Predict", "Predict with these settings"),
@@ -116,6 +118,7 @@ class PredictDock(EngineDock):
             ("Image", image),
             ("Prediction", self.form),
             ("Result", self._result),
+            ("Objects", self.instances),
         ):
             column.addWidget(fold(heading, content, opened=True, heading=True))
         column.addStretch(1)
@@ -133,6 +136,8 @@ class PredictDock(EngineDock):
         self.session.warned.connect(notify.warning)
         self.session.progressed.connect(self.panel.show_progress)
         self.session.ended.connect(self._on_end)
+        self.session.shown.connect(self._on_shown)
+        self.instances.used.connect(self._on_used)
 
     # ------------------------------------------------------------------------------- actions
 
@@ -194,8 +199,20 @@ class PredictDock(EngineDock):
         if not well:
             notify.error(message)
 
+    def _on_shown(self, layers: list[Any]) -> None:
+        """Bring the sliders into view where there are objects that they can change."""
+        if self.instances.offer(layers):
+            self.show_in_view(self.instances)
+
+    def _on_used(self, values: dict[str, Any]) -> None:
+        """Take over how objects were separated last."""
+        for name, value in values.items():
+            self.form.editors[name].set_value(value)
+        self.panel.say("The next prediction separates objects with these values.")
+
     def shut_down(self) -> None:
         """Let go of viewer and engine; a running prediction is cancelled."""
+        self.instances.close_down()
         self.session.close()
         super().shut_down()
 

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from ..config import DatasetConfig
 from .geometry import Geometry
 from .layers import Copies, LayerAxes, array_spec, layer_axes, level_data, level_geometry
@@ -45,6 +48,8 @@ class PredictionData:
         Where the predicted block lies.
     spacing
         Size of a voxel.
+    intensity
+        The image itself, in that block.
     """
 
     name: str
@@ -54,6 +59,39 @@ class PredictionData:
     stop: tuple[int, ...] | None
     geometry: Geometry
     spacing: tuple[float, ...]
+    intensity: Intensity
+
+
+@dataclass(frozen=True)
+class Intensity:
+    """The voxels of what is predicted; read away from the main thread.
+
+    Attributes
+    ----------
+    array
+        The array of a layer, of one level.
+    axes
+        What its axes are.
+    start
+        First voxel of what is predicted, on the spatial axes.
+    """
+
+    array: Any
+    axes: LayerAxes
+    start: tuple[int, ...]
+
+    def __call__(self, where: tuple[slice, ...]) -> npt.NDArray[Any]:
+        """Return a part, `(channels, *where)`; `where` is counted from the first voxel."""
+        place = [slice(None)] * len(self.axes.letters)
+        for axis, side, first in zip(self.axes.spatial, where, self.start, strict=True):
+            place[axis] = slice(side.start + first, side.stop + first)
+        found = np.asarray(self.array[tuple(place)])
+        channel = self.axes.channel
+        return found[np.newaxis] if channel is None else np.moveaxis(found, channel, 0)
+
+    def __deepcopy__(self, memo: Any) -> Intensity:
+        # Nobody writes into it: the copy of a layer shares it.
+        return self
 
 
 def prediction_data(
@@ -94,17 +132,21 @@ def prediction_data(
         step = current_step(viewer, layer)
         index = tuple(step[axis] if axis in fixed else slice(None) for axis in range(len(letters)))
         plain = LayerAxes("".join(a for i, a in enumerate(letters) if i not in fixed), len(kept))
-        spec = array_spec("image", [_Part(layer.name, level_data(layer, level)[index])], plain, copies)
+        array = level_data(layer, level)[index]
+        spec = array_spec("image", [_Part(layer.name, array)], plain, copies)
     else:
-        plain = LayerAxes("".join(letters), len(kept))
+        plain, array = LayerAxes("".join(letters), len(kept)), level_data(layer, level)
         spec = array_spec("image", [layer], plain, copies, level=level)
     box = _box(viewer, layer, scope, level)
     geometry = level_geometry(layer, level)
     spacing = tuple(float(geometry.scale[axis]) for axis in kept)
-    if box is None:
-        return PredictionData(layer.name, spec, copies, None, None, geometry.select(kept), spacing)
-    start, stop = (tuple(box[axis][side] for axis in kept) for side in (0, 1))
-    return PredictionData(layer.name, spec, copies, start, stop, geometry.select(kept).crop(start), spacing)
+    start, stop = None, None
+    place, first = geometry.select(kept), (0,) * len(kept)
+    if box is not None:
+        start, stop = (tuple(box[axis][side] for axis in kept) for side in (0, 1))
+        place, first = place.crop(start), start
+    intensity = Intensity(array, plain, first)
+    return PredictionData(layer.name, spec, copies, start, stop, place, spacing, intensity)
 
 
 def _box(viewer: Any, layer: Any, scope: Scope, level: int) -> Box | None:

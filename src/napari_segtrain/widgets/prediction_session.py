@@ -46,6 +46,8 @@ class PredictionSession(QObject):
     """Finished share, seconds left or None, and what is being done."""
     said = Signal(str)
     warned = Signal(str)
+    shown = Signal(object)
+    """The layers that were added."""
     ended = Signal(bool, str)
     """Whether all went well, and a message for the user."""
 
@@ -118,6 +120,7 @@ class PredictionSession(QObject):
             instances=inference.instances,
             device=device,
             overwrite=overwrite,
+            keep_parts=inference.instances,
         )
         job = self._command.job
         worker = write_copies(data.copies, self._scratch)
@@ -187,15 +190,18 @@ class PredictionSession(QObject):
         if isinstance(found, str):
             self._end(False, found)
             return
+        arrays, parts = found
         as_numbers = (command.inference or {}).get("output") == "uint8"
         layers = add_results(
             self._viewer,
             event,
             data,
-            found,
+            arrays,
             as_numbers=as_numbers,
             heads=heads_of(command.model),
+            parts=parts,
         )
+        self.shown.emit(layers)
         names = ", ".join(layer.name for layer in layers) if len(layers) < 3 else f"{len(layers)} new layers"
         self._end(True, f"Predicted in {format_seconds(event.seconds)}: {names}")
 

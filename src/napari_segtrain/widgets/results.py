@@ -5,17 +5,23 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
+from ..inference.kept_parts import KeptParts, kept_parts
 from ..runs import PredictDone
 from ..targets import Head
 from .colours import foreground_colours, number_options
 from .geometry import Geometry
 
+OURS = "napari_segtrain"
+"""Key of what this plugin notes in the metadata of its layers."""
 _SAMPLE = 2**20
 """Voxels of a result that are looked at to choose the range of its colours."""
+_MOST_PARTS = 2**31
+"""Bytes that are kept in memory so that instances can be separated again."""
 
 
 class Predicted(Protocol):
@@ -40,6 +46,7 @@ def add_results(
     *,
     as_numbers: bool,
     heads: Mapping[str, Head] | None = None,
+    parts: Mapping[str, KeptParts] | None = None,
 ) -> list[Any]:
     """Add a layer for every output, for one with several channels a layer for each channel.
 
@@ -61,29 +68,31 @@ def add_results(
     heads
         The outputs of the network by name, where they are known. Each that is foreground against background
         has a colour, and components of directions and tensors have their axes as names.
+    parts
+        What separated objects are made of, by output: their layers keep it, so that they can be separated
+        again.
     """
     known = heads or {}
     foreground = [name for name, head in known.items() if head.encoding == "binary"]
     _hide_previews(viewer, data.name, arrays)
-    parts = [
+    shown_parts = [
         (*part, event.limits.get(name))
         for name in arrays
         for part in _channels(name, arrays[name], event.outputs[name], known)
     ]
-    kinds = {name: _is_labels(array, as_numbers=as_numbers) for name, array, *_ in parts}
+    kinds = {name: _is_labels(array, as_numbers=as_numbers) for name, array, *_ in shown_parts}
     added = []
     # Labels go on top, and other results wait for the eye: they would hide what they are drawn over.
-    for name, array, head, limits in sorted(parts, key=lambda part: kinds[part[0]]):
+    for name, array, head, limits in sorted(shown_parts, key=lambda part: kinds[part[0]]):
         options = {
             **data.geometry.kwargs(),
             "name": f"{data.name} · {name}",
-            "metadata": {
-                "napari_segtrain": {"result": True, "settings": event.settings, **_restoring(limits)}
-            },
+            "metadata": {OURS: {"result": True, "settings": event.settings, **_restoring(limits)}},
         }
         if kinds[name]:
             # Separated objects have wider numbers than a mask, and a colour each.
             colours = foreground_colours(foreground, name) if array.dtype == np.uint8 else None
+            options["metadata"][OURS] |= _origin(data, (parts or {}).get(name))
             added.append(viewer.add_labels(array, colormap=colours, **options))
         else:
             shown = not any(kinds.values())
@@ -92,10 +101,15 @@ def add_results(
     return added
 
 
+def _origin(data: Predicted, parts: KeptParts | None) -> dict[str, Any]:
+    """Return what separated objects are made of, and the image they are measured in, where it is known."""
+    return {} if parts is None else {"parts": parts, "intensity": getattr(data, "intensity", None)}
+
+
 def _hide_previews(viewer: Any, image: str, heads: Iterable[str]) -> None:
     """Hide the live previews of what is predicted now: they would show through."""
     for layer in viewer.layers:
-        ours = layer.metadata.get("napari_segtrain", {})
+        ours = layer.metadata.get(OURS, {})
         if ours.get("preview") and ours["image"] == image and ours["head"] in heads:
             layer.visible = False
 
@@ -156,6 +170,20 @@ def open_lazily(event: PredictDone) -> dict[str, Any]:
         # A Zarr array that is indexed is read; one channel of it is lazy only by way of dask.
         opened[name] = dask.array.from_zarr(array) if several else array
     return opened
+
+
+def parts_of(event: PredictDone, *, lazy: bool) -> dict[str, KeptParts]:
+    """Return what the instances of a prediction are made of, where it was kept, by output.
+
+    In memory unless `lazy`; what is too large for that is left out.
+    """
+    stores = {Path(spec["path"]).parent for spec in event.outputs.values() if spec["kind"] == "zarr"}
+    found = {name: parts for store in stores for name, parts in kept_parts(store).items()}
+    if lazy:
+        return found
+    if sum(parts.nbytes for parts in found.values()) > _MOST_PARTS:
+        return {}
+    return {name: parts.loaded() for name, parts in found.items()}
 
 
 def read_all(event: PredictDone) -> dict[str, Any]:

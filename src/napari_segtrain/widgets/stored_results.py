@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 from ..config import DataError
+from ..inference.kept_parts import KeptParts
 from ..runs import PredictDone
 from .colours import heads_of
 from .geometry import Geometry
-from .results import add_results, open_lazily
+from .results import add_results, open_lazily, parts_of
 
 _MOST_NAMED = 3
 """Files that are named when they are gone."""
@@ -34,12 +35,15 @@ class StoredResult:
         What was predicted, as it was announced then.
     arrays
         The outputs by name; lazy where they are stored in chunks.
+    parts
+        What separated objects are made of, where it was kept.
     """
 
     name: str
     geometry: Geometry
     event: PredictDone
     arrays: dict[str, Any]
+    parts: Mapping[str, KeptParts] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -108,7 +112,15 @@ def add_stored(viewer: Any, results: Sequence[StoredResult], run: Path) -> list[
     added = []
     for result in results:
         scaled = result.event.settings.get("inference_config", {}).get("output") == "uint8"
-        added += add_results(viewer, result.event, result, result.arrays, as_numbers=scaled, heads=heads)
+        added += add_results(
+            viewer,
+            result.event,
+            result,
+            result.arrays,
+            as_numbers=scaled,
+            heads=heads,
+            parts=result.parts,
+        )
     return added
 
 
@@ -130,7 +142,7 @@ def _read_store(path: Path) -> StoredResult:
         limits = {name: tuple(own["limits"]) for name, own in arrays.items() if "limits" in own}
         event = PredictDone(outputs=outputs, seconds=0.0, settings=said["settings"], limits=limits)
         geometry = Geometry.placed(said["spacing"], said["origin"], said["unit"])
-        return StoredResult(path.stem, geometry, event, open_lazily(event))
+        return StoredResult(path.stem, geometry, event, open_lazily(event), parts_of(event, lazy=True))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{path}: cannot be shown ({error!s:.200}); it is not a prediction of this program, or damaged"

@@ -26,6 +26,8 @@ from napari_segtrain.inference import (
     as_source,
     check_source,
     load_trained,
+    note_parts,
+    plan_outputs,
 )
 from napari_segtrain.runs import (
     Control,
@@ -283,6 +285,7 @@ def predict_layer(
     instances: bool = False,
     device: str = "auto",
     overwrite: bool = False,
+    keep_parts: bool = False,
     emit: Emit = ignore,
     control: Control | None = None,
 ) -> None:
@@ -310,6 +313,8 @@ def predict_layer(
         Where to predict.
     overwrite
         Replace a prediction that is there.
+    keep_parts
+        Keep what instances are made of in the store, so that they can be separated again.
     emit
         Told `PredictProgress`, `PredictDone` and `Finished`.
     control
@@ -336,7 +341,9 @@ def predict_layer(
     region = None
     if start is not None and stop is not None:
         region = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
-    sink = ZarrSink(path, overwrite=overwrite)
+    plan = plan_outputs(predictor.heads, predictor.inference, predictor.values)
+    kept = plan.instances if keep_parts else {}
+    sink = ZarrSink(path, overwrite=overwrite, keep_parts=bool(kept))
     tell = _Messages(emit, predictor.messages)
     done = _run(predictor, source, sink, region, emit, control, tell)
     tell()
@@ -346,6 +353,7 @@ def predict_layer(
     note_predictions(run, [path])
     import zarr
 
+    note_parts(path, kept, predictor.plan.ndim)
     group = zarr.open_group(str(path), mode="r")
     attributes = {name: dict(array.attrs) for name, array in group.arrays()}
     outputs = {

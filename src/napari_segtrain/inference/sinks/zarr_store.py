@@ -15,6 +15,7 @@ import zarr
 from napari_segtrain.config import RunError
 
 from ..codecs import few_chunks_at_a_time
+from ..kept_parts import KEPT_PARTS
 from ..layout import BlockLayout
 from ..outputs import Output
 from ..tiling import Slices
@@ -44,6 +45,8 @@ class ZarrSink:
         Replace a prediction that is there, whether finished or not. Anything else stays.
     levels
         Add smaller versions.
+    keep_parts
+        Keep what instances are made of, in the group `KEPT_PARTS` of the store.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class ZarrSink:
         zarr_format: Literal[2, 3] = 3,
         overwrite: bool = False,
         levels: bool = True,
+        keep_parts: bool = False,
     ) -> None:
         self.path = Path(path)
         self.title = str(self.path)
@@ -61,6 +65,7 @@ class ZarrSink:
         self._format = zarr_format
         self._overwrite = overwrite
         self._levels = levels
+        self._keep_parts = keep_parts
         self._arrays: dict[str, Any] = {}
         self._outputs: dict[str, Output] = {}
         self._done: set[tuple[tuple[int, int], ...]] = set()
@@ -147,6 +152,8 @@ class ZarrSink:
                 self._add_levels(group)
             group.attrs[_KEY] = {**dict(group.attrs[_KEY]), "complete": True}
             self._complete = True
+            if self._keep_parts:
+                (self._unfinished / "parts.zarr").rename(self.path / KEPT_PARTS)
             shutil.rmtree(self._unfinished, ignore_errors=True)
 
     def _add_levels(self, group: Any) -> None:
