@@ -29,6 +29,7 @@ from napari_segtrain.config import (
     LossConfig,
     TargetConfig,
 )
+from napari_segtrain.widgets.correct_dock import CorrectDock
 from napari_segtrain.widgets.predict_dock import PredictDock
 from napari_segtrain.widgets.run_actions import ACTIONS
 from napari_segtrain.widgets.runs_dock import RunsDock
@@ -272,7 +273,7 @@ def heard(widget: Any) -> bool:
     return any(widget.isSignalConnected(method) for method in own)
 
 
-@pytest.mark.parametrize("kind", [TrainDock, PredictDock, RunsDock])
+@pytest.mark.parametrize("kind", [TrainDock, PredictDock, RunsDock, CorrectDock])
 def test_every_control_has_a_name_a_tooltip_and_an_effect(
     make_dock: Callable[[type], Any], layers: None, kind: type, qtbot: Any
 ) -> None:
@@ -281,7 +282,7 @@ def test_every_control_has_a_name_a_tooltip_and_an_effect(
         losses = (LossConfig(name="DiceLoss"),)
         dock.set_value(experiment(targets={"nuclei": TargetConfig(labels="painted", losses=losses)}))
     found = list(controls(dock))
-    assert len(found) > (12 if kind is RunsDock else 30)
+    assert len(found) > (12 if kind in (RunsDock, CorrectDock) else 30)
     where = {
         widget: f"{type(widget).__name__} {widget.objectName()!r} {told(widget, dock)!r}" for widget in found
     }
@@ -292,7 +293,8 @@ def test_every_control_has_a_name_a_tooltip_and_an_effect(
         TrainDock: ["start", "pause", "stop", "add_target", "add_auxiliary", "open_config", "save_config"],
         PredictDock: ["predict", "cancel"],
         RunsDock: list(ACTIONS),
+        CorrectDock: ["accept"],
     }
     for action in actions[kind]:
         assert isinstance(dock.findChild(QWidget, action), QAbstractButton), action
-    assert dock.findChild(QProgressBar, "progress") is not None
+    assert kind is CorrectDock or dock.findChild(QProgressBar, "progress") is not None

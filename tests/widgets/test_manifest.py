@@ -61,9 +61,15 @@ def test_docks_open_from_the_menu(plugins: Any, viewer: Any) -> None:
     _, train = viewer.window.add_plugin_dock_widget(PLUGIN, "Train")
     _, predict = viewer.window.add_plugin_dock_widget(PLUGIN, "Predict")
     _, runs = viewer.window.add_plugin_dock_widget(PLUGIN, "Runs")
-    names = [dock.objectName() for dock in (train, predict, runs)]
-    assert names == ["train_dock", "predict_dock", "runs_dock"]
-    for dock in (train, predict, runs):
+    _, correct = viewer.window.add_plugin_dock_widget(PLUGIN, "Correct")
+    docks = (train, predict, runs, correct)
+    assert [dock.objectName() for dock in docks] == [
+        "train_dock",
+        "predict_dock",
+        "runs_dock",
+        "correct_dock",
+    ]
+    for dock in docks:
         viewer.window.remove_dock_widget(dock)
 
 

@@ -13,6 +13,7 @@ from napari_segtrain import workflow
 from napari_segtrain.config import RunError
 from napari_segtrain.data import Region, open_dataset
 from napari_segtrain.runs import Control, Finished, Progress, RunFolder, RunState, Scored, Warned, read_events
+from napari_segtrain.runs.worst import worst_patches
 from napari_segtrain.workflow import scoring
 from napari_segtrain.workflow.scoring import spread
 
@@ -86,6 +87,7 @@ def test_a_completed_run_has_honest_scores_of_every_part(data, scored, tmp_path)
         assert picture.step == run.read_info().best.epoch
     check_events(path, events)
     check_page(path)
+    check_worst(run)
 
 
 def check_events(path, events):
@@ -96,6 +98,16 @@ def check_events(path, events):
     assert {f"Scoring {part} ({n} of 3)" for n, part in enumerate(("train", "val", "test"), 1)} < texts
     assert isinstance(events[-1], Finished)
     assert [event.to_json() for event in read_events(path / "events.jsonl")] == [e.to_json() for e in events]
+
+
+def check_worst(run):
+    patches = worst_patches(run)
+    assert {patch.output for patch in patches} == {"cells", "far"}
+    for output, score in (("cells", "dice"), ("far", "mae")):
+        own = [patch for patch in patches if patch.output == output]
+        assert {(patch.record, patch.score) for patch in own} == {("im1", score)}, "of the validation part"
+        assert [patch.badness for patch in own] == sorted((p.badness for p in own), reverse=True)
+        assert 0 < len(own) <= 20 and own[0].badness > 0
 
 
 def check_page(path):

@@ -134,7 +134,14 @@ class PreviewLayers:
             # Distances and directions would hide what they are drawn over; they wait for the eye.
             "visible": show == "segmentation" or head not in self._config.auxiliary_tasks,
             "metadata": {
-                _OURS: {"preview": True, "image": image.id, "head": head, "show": show, "whole": whole}
+                _OURS: {
+                    "preview": True,
+                    "image": image.id,
+                    "head": head,
+                    "show": show,
+                    "whole": whole,
+                    "target": self._config.dataset_config.targets.get(head),
+                }
             },
         }
         # Zeros take no memory until they are written to: what was never predicted costs nothing.

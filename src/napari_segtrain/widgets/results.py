@@ -87,7 +87,9 @@ def add_results(
         options = {
             **data.geometry.kwargs(),
             "name": f"{data.name} · {name}",
-            "metadata": {OURS: {"result": True, "settings": event.settings, **_restoring(limits)}},
+            "metadata": {
+                OURS: {"result": True, "head": name, "settings": event.settings, **_restoring(limits)}
+            },
         }
         if kinds[name]:
             # Separated objects have wider numbers than a mask, and a colour each.

@@ -8,6 +8,9 @@ import numpy as np
 
 Box = tuple[tuple[int, int], ...]
 
+_FILLED = 0.6
+"""Share of the canvas that a patch takes which is gone to."""
+
 
 def current_step(viewer: Any, layer: Any) -> tuple[int, ...]:
     """Return the index of the slice that is shown, on every axis of the layer (of its finest level)."""
@@ -48,6 +51,29 @@ def visible_box(viewer: Any, layer: Any) -> Box:
         if high > low:
             box[axis] = (low, high)
     return tuple(box)
+
+
+def look_at(viewer: Any, place: Any) -> None:
+    """Move sliders and camera so that a box of a layer (`Place`) fills most of the canvas."""
+    geometry, layer = place.geometry, place.image.layer
+    corners = np.array([np.zeros(geometry.ndim), np.array(place.size) - 1.0])
+    inside = corners @ geometry.linear.T + geometry.translate
+    world = inside @ geometry.affine[:-1, :-1].T + geometry.affine[:-1, -1]
+    middle, extent = world.mean(axis=0), np.abs(world[1] - world[0])
+    lacking = viewer.dims.ndim - layer.ndim
+    axes = [axis + lacking for axis in place.image.kept]
+    for axis, point in zip(axes, middle, strict=True):
+        viewer.dims.set_point(axis, float(point))
+    shown = viewer.dims.displayed
+    point = [float(middle[axes.index(axis)]) if axis in axes else 0.0 for axis in shown]
+    # The camera belongs to the scene since napari 0.9, to the viewer before; so does the size of the canvas.
+    camera = getattr(viewer, "scene", viewer).camera
+    canvas = getattr(viewer, "canvas", None)
+    size = canvas.size if canvas is not None else viewer._canvas_size
+    camera.center = point
+    widest = max((float(extent[axes.index(axis)]) for axis in shown if axis in axes), default=0.0)
+    if widest > 0:
+        camera.zoom = _FILLED * min(size) / widest
 
 
 def coarser_box(box: Box, factors: Any) -> Box:

@@ -10,6 +10,7 @@ import numpy as np
 
 from napari_segtrain.data import Record, Region
 from napari_segtrain.evaluation import SEPARATING
+from napari_segtrain.runs.worst import WorstPatch
 from napari_segtrain.targets import Head
 from napari_segtrain.training import DebugPatch, ShownHead, render
 
@@ -18,6 +19,8 @@ from .truth import Arrays
 
 _MOST = 6
 """Best (and as many worst) patches of all outputs together, where there are not more outputs."""
+_LISTED = 20
+"""Worst patches of an output that are listed without a picture."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,7 @@ class Extremes:
         self._heads = tuple(head for head in scorer.heads if head.encoding not in SEPARATING)
         self._keep = max(1, min(3, _MOST // max(1, len(self._heads))))
         self._found: dict[str, list[Extreme]] = {head.name: [] for head in self._heads}
+        self._all: dict[str, list[WorstPatch]] = {head.name: [] for head in self._heads}
 
     def add(self, record: Record, region: Region, scored: Scored) -> None:
         """Look at the patches of a region that was scored."""
@@ -78,8 +82,11 @@ class Extremes:
                 truth = {name: scored.truth[name][:, *box] for name in names}
                 prediction = {head.name: scored.prediction[head.name][:, *box]}
                 score = self._score(head, truth, prediction)
-                if score is not None and self._counts(head.name, score[1]):
-                    where = _part(region, box)
+                if score is None:
+                    continue
+                where = _part(region, box)
+                self._list(WorstPatch(head.name, where.record, where.start, where.stop, *score))
+                if self._counts(head.name, score[1]):
                     patch = _patch(head, record, where, truth, prediction)
                     self._keep_it(Extreme(head.name, where, *score, patch))
 
@@ -114,6 +121,21 @@ class Extremes:
         if len(known) > 2 * self._keep:
             del known[self._keep]  # neither among the first nor among the last
         self._found[extreme.head] = known
+
+    def _list(self, patch: WorstPatch) -> None:
+        known = self._all[patch.output]
+        known.append(patch)
+        if len(known) > 10 * _LISTED:
+            known.sort(key=lambda one: -one.badness)
+            del known[_LISTED:]
+
+    def worst(self) -> list[WorstPatch]:
+        """Return up to 20 patches of every output, the worst first; none that is as good as can be."""
+        found = []
+        for patches in self._all.values():
+            bad = [patch for patch in patches if patch.badness > 0]
+            found += sorted(bad, key=lambda patch: -patch.badness)[:_LISTED]
+        return found
 
     def ranked(self) -> Iterator[tuple[str, int, Extreme]]:
         """Yield ``"best"`` or ``"worst"``, the place from 1, and the patch; none is both."""

@@ -59,7 +59,9 @@ def write_scores(
     _write_confusions(folder, split, report, about)
     pictures = _write_pictures(folder, split, extremes, spacing)
     date = datetime.now(UTC).isoformat(timespec="seconds")
-    write_json(folder / INDEX, {**read_index(run), split: {**about, "date": date, "pictures": pictures}})
+    worst = [patch.to_dict() for patch in extremes.worst()]
+    said = {**about, "date": date, "pictures": pictures, "worst": worst}
+    write_json(folder / INDEX, {**read_index(run), split: said})
     if may_write(run):
         _show_confusions(run, split, report, about)
         found = {f"{split}/{name}": value for name, value in _main_scores(summary).items()}

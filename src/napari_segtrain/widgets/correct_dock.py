@@ -1,0 +1,81 @@
+"""The Correct dock: take over what is predicted well, and go to what is predicted worst."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
+
+from .accept_panel import AcceptPanel
+from .dock import Dock
+from .folding import fold
+from .form_rows import FormRows
+from .layer_choice import LayerWatch
+from .path_edit import PathEdit
+from .run_choice import RunChoice
+from .style import DEFAULT_PROJECT
+from .worst_panel import WorstPanel
+
+
+class CorrectDock(Dock):
+    """Accept a prediction into labels, and go through the patches that a run predicts worst.
+
+    Parameters
+    ----------
+    napari_viewer
+        The viewer; napari gives it.
+    """
+
+    def __init__(self, napari_viewer: Any) -> None:
+        watch = LayerWatch(napari_viewer)
+        super().__init__(napari_viewer, partial(_let_go, watch))
+        self.setObjectName("correct_dock")
+        self.accepting = AcceptPanel(watch)
+        self.worst = WorstPanel(napari_viewer)
+        self.project = PathEdit("project", "Folder that holds the runs.")
+        self.run = RunChoice()
+        self._lay_out()
+        self.project.changed.connect(lambda: self.run.set_project(self.project.value() or DEFAULT_PROJECT))
+        self.run.changed.connect(self._on_run)
+        self.run.refresh_button.clicked.connect(self._on_run)
+        self.project.set_value(DEFAULT_PROJECT)
+
+    def _lay_out(self) -> None:
+        title = QLabel("Correct and go on")
+        title.setObjectName("title")
+        body = QWidget()
+        column = QVBoxLayout(body)
+        column.setContentsMargins(4, 4, 8, 4)
+        column.setSpacing(6)
+        patches, rows = QWidget(), FormRows()
+        rows.add_row("Project", self.project)
+        rows.add_row("Run", self.run)
+        inside = QVBoxLayout(patches)
+        inside.setContentsMargins(0, 0, 0, 0)
+        inside.setSpacing(4)
+        inside.addWidget(rows)
+        inside.addWidget(self.worst)
+        for heading, content in (("Accept a prediction", self.accepting), ("Worst patches", patches)):
+            column.addWidget(fold(heading, content, opened=True, heading=True))
+        column.addStretch(1)
+        self._stack(title, body)
+
+    def _on_run(self) -> None:
+        self.worst.show_run(self.run.value())
+
+    def showEvent(self, event: Any) -> None:
+        """Look for runs that were trained, and for scores that were found, meanwhile."""
+        super().showEvent(event)
+        self.run.refresh()
+        self._on_run()
+
+    def shut_down(self) -> None:
+        """Let go of the viewer."""
+        self.accepting.close_down()
+        self.worst.close_down()
+        super().shut_down()
+
+
+def _let_go(watch: LayerWatch) -> None:
+    watch.stop()
