@@ -51,6 +51,7 @@ def test_memory_grows_with_the_batch_and_is_less_without_training(small_plan):
     plan = small_plan(3, patch=32)
     assert 1.5 < estimate_memory(plan, 4) / estimate_memory(plan, 2) <= 2.0
     assert estimate_memory(plan, 2, training=False) < estimate_memory(plan, 2)
+    assert estimate_memory(plan, 4, recompute=True) < 0.75 * estimate_memory(plan, 4)
 
 
 def test_time_is_proportional_to_the_work(small_plan):

@@ -182,3 +182,19 @@ def test_stochastic_depth_keeps_the_expectation_and_rests_in_evaluation():
     assert sorted(out.unique().tolist()) == [0.0, pytest.approx(4 / 3)]
     assert out.mean() == pytest.approx(1.0, abs=0.03)
     assert torch.equal(layer.eval()(x), x)
+
+
+@pytest.mark.parametrize("norm", ["instance", "batch"])
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_features_that_are_computed_again_give_the_same_gradients(small_plan, ndim, norm):
+    plan = small_plan(ndim, norm=norm, dropout=0.2, deep_supervision=True)
+    found = []
+    for again in (False, True):
+        torch.manual_seed(0)
+        network = build_network(plan)
+        network.checkpointing = again
+        outputs = network(torch.randn(2, 1, *plan.patch_size))
+        sum(level.square().mean() for levels in outputs.values() for level in levels).backward()
+        found.append(({n: p.grad for n, p in network.named_parameters()}, network.state_dict()))
+    for one, other in zip(*found, strict=True):
+        assert all(torch.equal(one[name], other[name]) for name in one)

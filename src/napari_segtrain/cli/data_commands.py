@@ -126,10 +126,10 @@ def doctor() -> None:
     """Say what hardware torch sees, and why CUDA is off when it is."""
     import platform
 
-    import psutil
     import torch
 
     from napari_segtrain import __version__
+    from napari_segtrain.data.ram import main_memory
     from napari_segtrain.network import Inventory, cannot_compile
 
     have = Inventory.of_this_machine()
@@ -139,7 +139,7 @@ def doctor() -> None:
         ("napari-segtrain", __version__),
         ("Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
         ("torch", f"{torch.__version__}, {torch.get_num_threads()} threads"),
-        ("memory", f"{psutil.virtual_memory().available / 2**30:.1f} GiB free"),
+        ("memory", f"{main_memory().free / 2**30:.1f} GiB free"),
         ("CUDA", f"off: {have.why_no_gpu}" if not gpus else f"{len(gpus)} GPU(s)"),
         *((f"  cuda:{i}", f"{gpu.name}, {gpu.total_memory / 2**30:.0f} GiB") for i, gpu in enumerate(gpus)),
         ("Apple GPU", "ready" if have.mps else f"off: {have.why_no_mps}"),

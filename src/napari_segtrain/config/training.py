@@ -31,6 +31,23 @@ class TrConfig(Config):
         le=4096,
         level="common",
     )
+    micro_batch: int | None = key(
+        None,
+        "Computed at a time",
+        "Patches of a batch that are in the network at a time; their gradients are summed, so that the step "
+        "stays that of the whole batch. A smaller number needs less memory. Empty: the whole batch, or what "
+        "fits; a run that runs out of memory makes it smaller by itself.",
+        unit="patches",
+        ge=1,
+        le=4096,
+    )
+    gradient_checkpointing: bool = key(
+        False,
+        "Compute features again",
+        "Features of the network are computed again in the backward pass instead of being kept (gradient "
+        "checkpointing): much less memory, about a third more time, the same weights. A run that runs out of "
+        "memory with a single patch switches it on by itself.",
+    )
     num_epochs: int = key(
         50, "Epochs", "How many epochs to train.", unit="epochs", ge=1, le=1_000_000, level="common"
     )

@@ -35,7 +35,9 @@ def count_parameters(plan: NetworkPlan) -> int:
     return sum(p.numel() for p in network.parameters())
 
 
-def estimate_memory(plan: NetworkPlan, batch_size: int, *, training: bool = True) -> int:
+def estimate_memory(
+    plan: NetworkPlan, batch_size: int, *, training: bool = True, recompute: bool = False
+) -> int:
     """Return the bytes that a step needs in float32, beyond what the program itself takes.
 
     The network runs on tensors without storage; what autograd would keep for the backward pass is
@@ -50,28 +52,36 @@ def estimate_memory(plan: NetworkPlan, batch_size: int, *, training: bool = True
         Patches a step.
     training
         False counts a forward pass: weights and the encoder's features that the decoder waits for.
+    recompute
+        Features are computed again in the backward pass: the inputs of each stage are kept, and with them
+        what one stage computes: about a fifth of what the network would keep in the largest one.
     """
     network, x = _meta(plan, batch_size)
+    weights = sum(p.numel() * p.element_size() for p in network.parameters())
+    if not training:
+        return int(weights + 6 * batch_size * plan.features[0] * _prod(plan.patch_size) * 4)
+    activations, largest, outputs = _kept(network, x)
+    if recompute:
+        network.checkpointing = True
+        activations = _kept(network, x)[0] + activations // 4
+    return int(weights * (1 + _OPTIMIZER_COPIES) + activations + 2 * outputs + 2 * largest)
+
+
+def _kept(network: MultiTaskUNet, x: Tensor) -> tuple[int, int, int]:
+    """Return the bytes that autograd keeps beside the weights, of the largest map, and of the outputs."""
+    weights = {p.untyped_storage()._cdata for p in network.parameters()}
     kept: dict[int, int] = {}
-    largest = 0
 
     def remember(tensor: Tensor) -> Tensor:
-        nonlocal largest
         storage = tensor.untyped_storage()
-        kept[storage._cdata] = storage.nbytes()
-        largest = max(largest, storage.nbytes())
+        if storage._cdata not in weights:
+            kept[storage._cdata] = storage.nbytes()
         return tensor
 
-    weights = sum(p.numel() * p.element_size() for p in network.parameters())
-    if training:
-        with torch.autograd.graph.saved_tensors_hooks(remember, lambda tensor: tensor):
-            outputs = _outputs(network, x)
-        outputs_size = sum(o.numel() * o.element_size() for o in outputs)
-        # Weights are saved for the backward pass too, but they are counted once, by name.
-        activations = sum(kept.values()) - weights
-        return int(weights * (1 + _OPTIMIZER_COPIES) + activations + 2 * outputs_size + 2 * largest)
-    finest = batch_size * plan.features[0] * _prod(plan.patch_size) * 4
-    return int(weights + 6 * finest)
+    with torch.autograd.graph.saved_tensors_hooks(remember, lambda tensor: tensor):
+        outputs = _outputs(network, x)
+    size = sum(o.numel() * o.element_size() for o in outputs)
+    return sum(kept.values()), max(kept.values(), default=0), size
 
 
 def _prod(values: tuple[int, ...]) -> int:

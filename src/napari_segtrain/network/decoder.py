@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,7 @@ from torch.nn import functional as F
 
 from .blocks import ConvBlock, convolution, transposed_convolution
 from .plan import NetworkPlan
+from .recompute import apply, recomputed
 
 
 class Interpolate(nn.Module):
@@ -51,7 +53,7 @@ class Decoder(nn.Module):
                 )
             )
 
-    def forward(self, features: list[Tensor]) -> list[Tensor]:
+    def forward(self, features: list[Tensor], *, again: bool = False) -> list[Tensor]:
         """Return decoded features, finest first, for every stage but the coarsest.
 
         Parameters
@@ -59,12 +61,21 @@ class Decoder(nn.Module):
         features
             The encoder's features, finest first. A network of a single stage has nothing to decode:
             its features are returned.
+        again
+            Compute what is inside a step again in the backward pass, instead of keeping it.
         """
+        run = recomputed if again else apply
         x = features[-1]
         if not len(self.upsample):
             return [x]
         decoded: list[Tensor] = []
         for upsample, block, skip in zip(self.upsample, self.blocks, reversed(features[:-1]), strict=True):
-            x = block(torch.cat((upsample(x), skip), dim=1))
+            x = run(self, partial(_merge, upsample, block), x, skip)
             decoded.append(x)
         return decoded[::-1]
+
+
+def _merge(upsample: nn.Module, block: nn.Module, x: Tensor, skip: Tensor) -> Tensor:
+    """Return the features of a stage, from those below and the encoder's."""
+    merged: Tensor = block(torch.cat((upsample(x), skip), dim=1))
+    return merged

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from .blocks import ConvBlock, ResidualBlock, pool
 from .plan import NetworkPlan
+from .recompute import apply, recomputed
 
 
 class Encoder(nn.Module):
@@ -31,11 +32,20 @@ class Encoder(nn.Module):
             channels = features
         self.stages = nn.ModuleList(stages)
 
-    def forward(self, x: Tensor) -> list[Tensor]:
-        """Return the features of every stage, finest first."""
+    def forward(self, x: Tensor, *, again: bool = False) -> list[Tensor]:
+        """Return the features of every stage, finest first.
+
+        Parameters
+        ----------
+        x
+            Images, (B, C, *spatial).
+        again
+            Compute what is inside a stage again in the backward pass, instead of keeping it.
+        """
+        run = recomputed if again else apply
         features = []
-        x = self.stem(x)
+        x = run(self.stem, self.stem, x)
         for stage in self.stages:
-            x = stage(x)
+            x = run(stage, stage, x)
             features.append(x)
         return features

@@ -22,12 +22,18 @@ class MultiTaskUNet(nn.Module):
     ----------
     plan
         Every size of the network.
+
+    Attributes
+    ----------
+    checkpointing
+        Compute the features of each stage again in the backward pass, instead of keeping them.
     """
 
     def __init__(self, plan: NetworkPlan) -> None:
         super().__init__()
         self.plan = plan
         self.memory_format: torch.memory_format | None = None
+        self.checkpointing = False
         self.encoder = Encoder(plan)
         self.decoders = nn.ModuleDict({_module_key(decoder.name): Decoder(plan) for decoder in plan.decoders})
         supervised = plan.stages - 1 if plan.deep_supervision else 1
@@ -66,11 +72,12 @@ class MultiTaskUNet(nn.Module):
         self._check_size(x)
         if self.memory_format is not None:
             x = x.to(memory_format=self.memory_format)
-        features = self.encoder(x)
+        again = self.checkpointing and torch.is_grad_enabled()
+        features = self.encoder(x, again=again)
         outputs: dict[str, Any] = {}
         coarse_too = self.plan.deep_supervision and self.training
         for decoder in self.plan.decoders:
-            decoded = self.decoders[_module_key(decoder.name)](features)
+            decoded = self.decoders[_module_key(decoder.name)](features, again=again)
             for head in decoder.heads:
                 layers = list(self.heads[_module_key(head.name)].children())
                 maps = [layer(f) for layer, f in zip(layers, decoded, strict=False)]

@@ -152,6 +152,7 @@ def module_of(
         ema_decay=tr.ema_decay,
         score_every=max(1, (resolved.batches_per_epoch or 1) // _SCORES_AN_EPOCH),
         monitor=Monitor(monitor, tr.mode),
+        load=resolved.load,
         team=team,
     )
 

@@ -36,7 +36,8 @@ from .callbacks import Ending, Preview
 from .checkpoint import restore_training_state
 from .data import SegtrainDataModule
 from .fit import FitResult, memory_explained, result_of, run_loop, smaller_size
-from .memory import free_memory
+from .load import Load
+from .memory import backed_off_message, free_memory
 from .module import SegmentationModule
 from .painted import labels_taken
 from .randomness import random_states, seed_everything
@@ -280,15 +281,30 @@ class Experiment:
         if self.team.leads:
             self._announce()
         self.module.network.train()
+        self.module.lightened = self._note_load
         try:
             with (
-                memory_explained(self.config, self.resolved),
+                memory_explained(self.config, self.resolved, lambda: self.module.load),
                 labels_taken(control, self.data.labels_changed, self.emit),
             ):
                 reason = run_loop(self._trainer(callbacks), self.module, self.data, control, ending)
         finally:
             self.data.close()
         return result_of(self.run, self.module, reason)
+
+    def _note_load(self, load: Load) -> None:
+        """Write down and say how the run computes from here on, so that it goes on so when it is resumed."""
+        resolved = self.resolved.under(load)
+        config = settle(self.config, resolved)
+        self.module.description = describe(config, resolved)
+        if not self.team.leads:
+            return
+        self.run.write_config(config)
+        self.run.write_json("resolved.json", resolved.to_dict())
+        self.run.update_info(batch=resolved.batch_in_words)
+        self.emit(
+            Warned(message=backed_off_message(load, torch.device(resolved.device), resolved.batch_size))
+        )
 
     def _trainer(self, callbacks: Sequence[pl.Callback]) -> pl.Trainer:
         check_processes(self.resolved.hardware.processes, self.team)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from napari_segtrain.runs import BEST, LAST, Best, Control, FinishReason, Fittin
 
 from .callbacks import Ending
 from .errors import OutOfMemoryError, StopRequested
+from .load import Load
 from .memory import out_of_memory_message, reclaim_memory, suggest_fit, total_memory
 from .module import Row, SegmentationModule
 from .resolve import ResolvedExperiment, plan_network
@@ -91,16 +92,27 @@ def run_loop(
 
 
 @contextmanager
-def memory_explained(config: ExperimentConfig, resolved: ResolvedExperiment) -> Iterator[None]:
-    """Raise `OutOfMemoryError`, with a size that should fit, in the place of whatever says so inside."""
+def memory_explained(
+    config: ExperimentConfig, resolved: ResolvedExperiment, load: Callable[[], Load] | None = None
+) -> Iterator[None]:
+    """Raise `OutOfMemoryError`, with a size that should fit, in the place of whatever says so inside.
+
+    Parameters
+    ----------
+    config, resolved
+        The experiment.
+    load
+        Asked how the batch that failed was computed; by default as `resolved` says.
+    """
     try:
         yield
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
         device = torch.device(resolved.device)
-        fitting = smaller_size(config, resolved, reclaim_memory(error, device))
-        message = out_of_memory_message(resolved.plan, resolved.batch_size, device, fitting)
+        failed = resolved if load is None else resolved.under(load())
+        fitting = smaller_size(config, failed, reclaim_memory(error, device))
+        message = out_of_memory_message(resolved.plan, failed.at_a_time, device, fitting)
         raise OutOfMemoryError(message, fitting) from error
 
 
@@ -112,7 +124,7 @@ def smaller_size(
     def replan(patch: tuple[int, ...]) -> NetworkPlan:
         return plan_network(config, resolved.facts, resolved.heads, patch)
 
-    return suggest_fit(resolved.plan, resolved.batch_size, available, replan)
+    return suggest_fit(resolved.plan, resolved.at_a_time, available, replan)
 
 
 def refuse_too_large(config: ExperimentConfig, resolved: ResolvedExperiment) -> None:

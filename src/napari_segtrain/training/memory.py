@@ -6,12 +6,14 @@ import gc
 import traceback
 from collections.abc import Callable, Iterator
 
-import psutil
 import torch
 
 from napari_segtrain.config import ConfigError
+from napari_segtrain.data.ram import main_memory
 from napari_segtrain.network import NetworkPlan, estimate_memory
 from napari_segtrain.runs import FittingSize
+
+from .load import Load
 
 _SHARE = 0.8
 """Share of the free memory that a training may count on: estimates are rough, and others work too."""
@@ -21,14 +23,14 @@ def free_memory(device: torch.device) -> int:
     """Return the bytes that a new job could use on a device."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    return int(psutil.virtual_memory().available)
+    return main_memory().free
 
 
 def total_memory(device: torch.device) -> int:
     """Return the bytes of a device's memory, used ones included."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[1])
-    return int(psutil.virtual_memory().total)
+    return main_memory().total
 
 
 def reclaim_memory(error: BaseException, device: torch.device) -> int:
@@ -116,3 +118,16 @@ def out_of_memory_message(
         times = -(-batch_size // fit.batch_size)
         advice += f"; tr_config.accumulate {times} then gives the same effective batch"
     return text + advice
+
+
+def backed_off_message(load: Load, device: torch.device, batch_size: int) -> str:
+    """Return what a run does about memory that ran out, in words."""
+    where = "the GPU's memory" if device.type == "cuda" else "this machine's memory"
+    keys = [f"tr_config.micro_batch {load.patches}"]
+    if load.recompute:
+        keys.append("tr_config.gradient_checkpointing")
+    return (
+        f"{where} was not enough, so that batches of {batch_size} are computed {load} from here on; the "
+        f"batch was done again, nothing is lost, and the size of a step stays. The run's configuration has "
+        f"{' and '.join(keys)} now"
+    )

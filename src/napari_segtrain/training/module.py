@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any
 
@@ -14,10 +14,13 @@ from torchmetrics import MetricCollection
 
 from napari_segtrain.config import Optimizer, Schedule
 from napari_segtrain.losses import joint_batches
-from napari_segtrain.network.hardware import Number
+from napari_segtrain.network import MultiTaskUNet
+from napari_segtrain.network.hardware import Number, is_out_of_memory
 
 from .checkpoint import restore_training_state, training_state
 from .ema import AveragedWeights
+from .load import WHOLE, Load
+from .memory import reclaim_memory
 from .metrics import HeadLike, build_metrics, compute_scores
 from .monitor import Monitor
 from .randomness import restore_random_states, untouched_randomness
@@ -33,7 +36,7 @@ from .steps import (
 )
 from .tally import TOTAL, LossTally
 from .team import ALONE, Team, check_processes
-from .values import Batch, Gradients, LossValue, Prediction, StepInfo
+from .values import Batch, Gradients, LossValue, StepInfo, joined_outputs, mean_of
 
 Row = dict[str, float | int | None]
 """What is known of an epoch: ``epoch``, ``train_loss``, ``val_loss``, ``val_<head>_dice``, …"""
@@ -64,6 +67,8 @@ class SegmentationModule(pl.LightningModule):
         Batches between two that count for the scores of training.
     monitor
         Follows the value that decides which epoch is best.
+    load
+        How much of a batch is computed at a time.
     team
         The processes that train it together. Each has a part of every batch; losses, scores and the
         gradient are those of the whole batch, and so are the weights the same everywhere.
@@ -82,6 +87,10 @@ class SegmentationModule(pl.LightningModule):
         The latest step of the optimizer in this process.
     last_rate
         Learning rate of the latest step.
+    load
+        How much of a batch is computed at a time: less, from a batch on whose memory did not suffice.
+    lightened
+        Told of every load that became lighter.
     description
         What checkpoints say of the network apart from its state.
     unseen_heads, unjudged_heads
@@ -103,6 +112,7 @@ class SegmentationModule(pl.LightningModule):
         ema_decay: float = 0.0,
         score_every: int = 1,
         monitor: Monitor | None = None,
+        load: Load = WHOLE,
         team: Team = ALONE,
     ) -> None:
         super().__init__()
@@ -135,6 +145,9 @@ class SegmentationModule(pl.LightningModule):
         self.description: dict[str, Any] = {}
         self.pending_random_states: Mapping[str, Any] | None = None
         self._gradients: Gradients | None = None
+        self._waiting: list[Mapping[str, Tensor]] = []
+        self.lightened: Callable[[Load], None] = lambda load: None
+        self.set_load(load)
         self._evaluation = ExitStack()
 
     # ------------------------------------------------------------------------------- training
@@ -169,30 +182,88 @@ class SegmentationModule(pl.LightningModule):
         self.journey.stopwatch.agree(self.team)
         position = batch_idx % self.accumulate
         group = self._group_size(batch_idx - position)
-        prepared = prepare_batch(batch, batch_idx, self.device)
-        if position == 0:
-            self.optimization = zero_gradients(self.optimization)
-        # A compiler works for a minute or so: the first results, and the first preview, do not wait for it.
-        run = self.network.forward if self.epochs_done == 0 else None
-        prediction = forward_pass(self.network, prepared, self.precision, run=run)
-        with joint_batches(not self.team.alone):
-            loss = calculate_loss(prediction, prepared, self.loss, self.epochs_done)
-        with nullcontext() if position == group - 1 else self._without_exchange():
-            self._gradients = backward_pass(
-                self.optimization,
-                loss,
-                accumulate=position > 0,
-                divide_by=group,
-                backward=self.manual_backward,
-            )
-        if position == group - 1:
+        self._waiting = [*self._waiting[:position], batch]
+        judged = self._backing_off(lambda again: self._learn(batch_idx, group, again=again))
+        if position == group - 1 and self._gradients is not None:
             self.optimization, self.last_step = optimizer_step(
                 self.optimization, self._gradients, gradient_clip=self.gradient_clip
             )
             self.last_rate = self.last_step.learning_rate
             if self.ema is not None:
                 self.ema.update()
-        self._note(loss, prediction, prepared)
+        self._note(judged)
+
+    def _learn(self, batch_idx: int, group: int, *, again: bool) -> list[LossValue]:
+        """Add the gradients of a batch to those of its step; return the losses of its parts.
+
+        Parameters
+        ----------
+        batch_idx
+            Position in the epoch, from 0.
+        group
+            Batches that share the step.
+        again
+            Begin the step anew, with the batches that were done before too: memory ran out in the middle of
+            a backward pass, and nobody knows which gradients it had reached.
+        """
+        position = batch_idx % self.accumulate
+        first = 0 if again else position
+        if first == 0:
+            self.optimization = zero_gradients(self.optimization)
+        judged: list[LossValue] = []
+        for place, batch in enumerate(self._waiting[first:], start=first):
+            prepared = prepare_batch(batch, batch_idx - position + place, self.device)
+            parts = self.load.parts(prepared)
+            judged = []
+            for number, part in enumerate(parts):
+                last = place == group - 1 and number == len(parts) - 1
+                with nullcontext() if last else self._without_exchange():
+                    share = group if len(parts) == 1 else group * prepared.size / part.size
+                    judged.append(self._learn_part(part, place > 0 or number > 0, share))
+        return judged
+
+    def _learn_part(self, part: Batch, accumulate: bool, share: float) -> LossValue:
+        """Add the gradients of patches that are in the network together; return their loss without graph."""
+        # A compiler works for a minute or so: the first results, and the first preview, do not wait for it.
+        run = self.network.forward if self.epochs_done == 0 else None
+        prediction = forward_pass(self.network, part, self.precision, run=run)
+        with joint_batches(not self.team.alone):
+            loss = calculate_loss(prediction, part, self.loss, self.epochs_done)
+        self._gradients = backward_pass(
+            self.optimization, loss, accumulate=accumulate, divide_by=share, backward=self.manual_backward
+        )
+        return loss.without_graph()
+
+    def _backing_off(self, compute: Callable[[bool], list[LossValue]]) -> list[LossValue]:
+        """Compute, and when memory runs out compute again with a lighter load, as long as there is one.
+
+        Of several processes each would have to do the same in the same moment, so that they do not.
+        """
+        again = False
+        while True:
+            try:
+                return compute(again)
+            except (RuntimeError, MemoryError) as error:
+                lighter = self._lighter() if self.team.alone and is_out_of_memory(error) else None
+                if lighter is None:
+                    raise
+                reclaim_memory(error, self.device)
+            # Outside of the handler, where nothing of the failed attempt is held any more.
+            self.set_load(lighter)
+            self.lightened(lighter)
+            again = True
+
+    def _lighter(self) -> Load | None:
+        size = max((int(batch["image"].shape[0]) for batch in self._waiting), default=1)
+        # Only a backward pass has to keep features.
+        can_recompute = isinstance(self.network, MultiTaskUNet) and torch.is_grad_enabled()
+        return self.load.lighter(size, can_recompute=can_recompute)
+
+    def set_load(self, load: Load) -> None:
+        """Compute batches in another way from now on."""
+        self.load = load
+        if isinstance(self.network, MultiTaskUNet):
+            self.network.checkpointing = load.recompute
 
     def _without_exchange(self) -> AbstractContextManager[Any]:
         """Keep the gradients of a batch in this process: they are exchanged with those of the step's last."""
@@ -205,13 +276,16 @@ class SegmentationModule(pl.LightningModule):
             return 1
         return min(self.accumulate, int(self.trainer.num_training_batches) - first)
 
-    def _note(self, loss: LossValue, prediction: Prediction, batch: Batch) -> None:
-        """Remember a batch's loss without its graph, and score it when it is its turn."""
-        self.last_loss, self.last_parts = loss.total.detach(), loss.parts
-        self.train_tally.add(loss, batch.size)
-        if batch.index % self.score_every == 0:
-            with torch.no_grad():
-                self.train_metrics.update(prediction.outputs, batch.tensors)
+    def _note(self, judged: Sequence[LossValue]) -> None:
+        """Remember a batch's loss, and score it when it is its turn."""
+        for loss in judged:
+            batch = loss.prediction.batch
+            self.train_tally.add(loss, batch.size)
+            if batch.index % self.score_every == 0:
+                with torch.no_grad():
+                    self.train_metrics.update(loss.prediction.outputs, batch.tensors)
+        joined = mean_of(judged)
+        self.last_loss, self.last_parts = joined.total, joined.parts
 
     def on_train_epoch_end(self) -> None:
         """Give the epoch's row to Lightning's own callbacks, such as its early stopping."""
@@ -263,14 +337,22 @@ class SegmentationModule(pl.LightningModule):
 
     def validation_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> Mapping[str, Any]:
         """Add a batch to the validation's losses and scores; return the raw outputs, for callbacks."""
-        prepared = prepare_batch(batch, batch_idx, self.device)
-        # The compiler would translate the network a second time for this mode, for a few batches.
-        prediction = forward_pass(self.network, prepared, self.precision, run=self.network.forward)
-        with joint_batches(not self.team.alone):
-            loss = calculate_loss(prediction, prepared, self.loss, self.epochs_done)
-        self.val_tally.add(loss, prepared.size)
-        self.val_metrics.update(prediction.outputs, prepared.tensors)
-        return prediction.outputs
+        self._waiting = [batch]
+        judged = self._backing_off(lambda again: self._judge(batch, batch_idx))
+        for loss in judged:
+            self.val_tally.add(loss, loss.prediction.batch.size)
+            self.val_metrics.update(loss.prediction.outputs, loss.prediction.batch.tensors)
+        return joined_outputs(judged)
+
+    def _judge(self, batch: Mapping[str, Tensor], batch_idx: int) -> list[LossValue]:
+        """Return the losses of a validation batch's parts, with what was predicted."""
+        judged = []
+        for part in self.load.parts(prepare_batch(batch, batch_idx, self.device)):
+            # The compiler would translate the network a second time for this mode, for a few batches.
+            prediction = forward_pass(self.network, part, self.precision, run=self.network.forward)
+            with joint_batches(not self.team.alone):
+                judged.append(calculate_loss(prediction, part, self.loss, self.epochs_done))
+        return judged
 
     def on_validation_end(self) -> None:
         """Put the trained weights and the random state back."""

@@ -24,6 +24,7 @@ from napari_segtrain.network.hardware import (
 )
 from napari_segtrain.targets import Head, doubtful_kinds, resolve_heads, resolve_targets
 
+from .load import Load
 from .memory import free_memory, largest_batch
 from .monitor import check_monitor
 
@@ -58,6 +59,10 @@ class ResolvedExperiment:
         Whether intensities of training patches are changed where the network is.
     accumulate
         Batches in one step of the optimizer.
+    micro_batch
+        Patches of a batch that are computed at a time; None for all.
+    gradient_checkpointing
+        Whether features are computed again in the backward pass.
     batches_per_epoch
         Training batches in an epoch; None until the patches are counted.
     normalisation
@@ -78,6 +83,8 @@ class ResolvedExperiment:
     precision: Number
     augment_on_gpu: bool = False
     accumulate: int = 1
+    micro_batch: int | None = None
+    gradient_checkpointing: bool = False
     batches_per_epoch: int | None = None
     normalisation: Normalisation | None = None
     compiled: bool | None = None
@@ -115,9 +122,10 @@ class ResolvedExperiment:
         if (processes := self.hardware.processes) > 1:
             parts.append(f"{processes} {'processes' if self.accelerator == 'cpu' else 'devices'}")
         many = "" if self.effective_batch == 1 else "es"
+        parted = "" if self.at_a_time == self.batch_size else f", {self.at_a_time} at a time"
         if len(parts) == 1:
-            return f"{parts[0]} patch{many} a step"
-        return f"{' × '.join(parts)} = {self.effective_batch} patch{many} a step"
+            return f"{parts[0]} patch{many} a step{parted}"
+        return f"{' × '.join(parts)} = {self.effective_batch} patch{many} a step{parted}"
 
     @property
     def parameters(self) -> int:
@@ -125,9 +133,23 @@ class ResolvedExperiment:
         return count_parameters(self.plan)
 
     @property
+    def load(self) -> Load:
+        """How much of a batch is computed at a time."""
+        return Load(self.micro_batch, self.gradient_checkpointing)
+
+    @property
+    def at_a_time(self) -> int:
+        """Patches in the network at a time."""
+        return min(self.micro_batch or self.batch_size, self.batch_size)
+
+    @property
     def memory(self) -> int:
         """Bytes that one training step needs, estimated."""
-        return estimate_memory(self.plan, self.batch_size)
+        return estimate_memory(self.plan, self.at_a_time, recompute=self.gradient_checkpointing)
+
+    def under(self, load: Load) -> Self:
+        """Return the same, computed with another load."""
+        return self.replace(micro_batch=load.patches, gradient_checkpointing=load.recompute)
 
     @property
     def device(self) -> str:
@@ -163,6 +185,8 @@ class ResolvedExperiment:
             "precision": self.precision,
             "augment_on_gpu": self.augment_on_gpu,
             "accumulate": self.accumulate,
+            "micro_batch": self.micro_batch,
+            "gradient_checkpointing": self.gradient_checkpointing,
             "batches_per_epoch": self.batches_per_epoch,
             "normalisation": None if self.normalisation is None else self.normalisation.to_dict(),
             "compiled": self.compiled,
@@ -235,6 +259,8 @@ def resolve(
         precision=precision,
         augment_on_gpu=on_gpu,
         accumulate=config.tr_config.accumulate,
+        micro_batch=config.tr_config.micro_batch,
+        gradient_checkpointing=config.tr_config.gradient_checkpointing,
         batches_per_epoch=None if steps is None else steps * config.tr_config.accumulate,
         messages=tuple(messages),
     )
@@ -266,7 +292,12 @@ def settle(config: ExperimentConfig, resolved: ResolvedExperiment) -> Experiment
     )
     return config.replace(
         tr_setup=config.tr_setup.replace(precision=resolved.precision, compile=compiled),
-        tr_config=config.tr_config.replace(patch_size=resolved.patch_size, batch_size=resolved.batch_size),
+        tr_config=config.tr_config.replace(
+            patch_size=resolved.patch_size,
+            batch_size=resolved.batch_size,
+            micro_batch=resolved.micro_batch,
+            gradient_checkpointing=resolved.gradient_checkpointing,
+        ),
         dataset_config=dataset,
     )
 

@@ -210,7 +210,7 @@ def backward_pass(
     loss: LossValue,
     *,
     accumulate: bool = False,
-    divide_by: int = 1,
+    divide_by: float = 1,
     backward: Callable[[Tensor], None] | None = None,
 ) -> Gradients:
     """Step 6: compute the gradient of the loss for every weight.
@@ -224,7 +224,8 @@ def backward_pass(
     accumulate
         Add to the gradients that are there, instead of refusing to.
     divide_by
-        Number of batches that are accumulated into one step, so that their mean is taken.
+        Number of batches that are accumulated into one step, so that their mean is taken; for a part of a
+        batch, as many times more as the batch has parts of its size.
     backward
         What runs the backward pass; a trainer of several processes gives its own.
 

@@ -14,7 +14,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -163,6 +163,15 @@ class LossValue:
         """The total as a number."""
         return float(self.total.detach())
 
+    def without_graph(self) -> LossValue:
+        """Return the same as plain numbers, which hold nothing that a backward pass needs."""
+        outputs = {
+            name: [level.detach() for level in output] if isinstance(output, list) else output.detach()
+            for name, output in self.prediction.outputs.items()
+        }
+        prediction = replace(self.prediction, outputs=outputs)
+        return replace(self, total=self.total.detach(), prediction=prediction)
+
 
 @dataclass(frozen=True, eq=False)
 class Gradients:
@@ -215,3 +224,29 @@ class StepInfo:
         """Norm of the gradient that was applied."""
         before = self.norm_before
         return before if before is None or not self.clip else min(before, self.clip)
+
+
+def mean_of(values: Sequence[LossValue]) -> LossValue:
+    """Return the loss of a batch from those of its parts: their mean a patch; a single one as it is."""
+    if len(values) == 1:
+        return values[0]
+    sizes = [value.prediction.batch.size for value in values]
+
+    def mean(tensors: Sequence[Tensor]) -> Tensor:
+        weighted = [tensor * size for tensor, size in zip(tensors, sizes, strict=True)]
+        return torch.stack(weighted).sum() / sum(sizes)
+
+    parts = {name: mean([value.parts[name] for value in values]) for name in values[0].parts}
+    return replace(values[-1], total=mean([value.total for value in values]), parts=parts)
+
+
+def joined_outputs(values: Sequence[LossValue]) -> Mapping[str, Any]:
+    """Return the outputs of a batch from those of its parts, full resolution only where there are several."""
+    outputs = [value.prediction.outputs for value in values]
+    if len(outputs) == 1:
+        return outputs[0]
+    return {name: torch.cat([_finest(output[name]) for output in outputs]) for name in outputs[0]}
+
+
+def _finest(output: Tensor | list[Tensor]) -> Tensor:
+    return output[0] if isinstance(output, list) else output

@@ -83,9 +83,9 @@ class BlockCache:
 @cache
 def shared_cache() -> BlockCache:
     """Return the cache of this process."""
-    import psutil
+    from ..ram import main_memory
 
-    return BlockCache(min(MOST_BYTES, psutil.virtual_memory().available // 4))
+    return BlockCache(min(MOST_BYTES, main_memory().free // 4))
 
 
 def fetch_chunks(

@@ -1,0 +1,64 @@
+"""How much of a batch the network computes at a time, and what it becomes when memory runs out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from .values import Batch
+
+
+@dataclass(frozen=True)
+class Load:
+    """How a batch is computed: in how large parts, and whether features are kept.
+
+    Neither changes what is learned but for rounding: the gradients of the parts add up to one step.
+
+    Attributes
+    ----------
+    patches
+        Patches in the network at a time; None for a whole batch.
+    recompute
+        Whether features are computed again in the backward pass (gradient checkpointing).
+    """
+
+    patches: int | None = None
+    recompute: bool = False
+
+    def parts(self, batch: Batch) -> list[Batch]:
+        """Return the parts of a batch, in order, of at most `patches` each; a small batch as it is."""
+        if self.patches is None or batch.size <= self.patches:
+            return [batch]
+        return list(_cut(batch, self.patches))
+
+    def lighter(self, batch_size: int, *, can_recompute: bool) -> Load | None:
+        """Return the next load that needs less memory, None when there is none.
+
+        Halves of a batch cost hardly any time and come first; computing features again costs a third.
+
+        Parameters
+        ----------
+        batch_size
+            Patches of the batch that did not fit.
+        can_recompute
+            Whether the network can compute features again.
+        """
+        now = min(self.patches or batch_size, batch_size)
+        if now > 1:
+            return Load(now // 2, self.recompute)
+        return Load(1, True) if can_recompute and not self.recompute else None
+
+    def __str__(self) -> str:
+        many = "whole batches" if self.patches is None else f"{self.patches} of its patches at a time"
+        many = "one patch at a time" if self.patches == 1 else many
+        return f"{many}, its features computed again in the backward pass" if self.recompute else many
+
+
+WHOLE = Load()
+"""Whole batches, whose features are kept."""
+
+
+def _cut(batch: Batch, size: int) -> Iterator[Batch]:
+    for start in range(0, batch.size, size):
+        part = slice(start, start + size)
+        yield Batch({name: tensor[part] for name, tensor in batch.tensors.items()}, batch.index)
