@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import tifffile
+import yaml
 
 from napari_segtrain.cli import main, options
 from napari_segtrain.config import ConfigError, ExperimentConfig
@@ -83,7 +84,8 @@ def test_stop_after_exits_with_130_and_resume_finishes(run, small, disc_folder, 
 
 def test_a_run_out_of_memory_names_the_flags_to_use(run, small, disc_folder, tmp_path, little_memory):
     little_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"))
-    code, _, err = run("train", "-i", disc_folder(), "-o", tmp_path / "P", "--config-path", small)
+    data, project = disc_folder(), tmp_path / "P"
+    code, _, err = run("train", "-i", data, "-o", project, "--config-path", small, "--patch-size", "64,64")
     assert code != 0
     assert "Try again with: --patch-size 32,32 --batch-size 1" in err
     assert "Traceback" not in err
@@ -112,6 +114,27 @@ def test_check_lists_every_fault_and_exits_with_2(run, disc_folder):
     assert "Split" not in out
     assert "im0" in out
     assert "im1" in out
+
+
+def test_doctor_prints_the_flag_that_helps_and_so_does_a_training(run, disc_folder, small, tmp_path):
+    config = yaml.safe_load(small.read_text())
+    config["tr_config"]["optimizer"] = {"name": "AdamW", "lr": 0.5}
+    config["dataset_config"] = {"foreground_oversampling": 0.3}
+    small.write_text(yaml.safe_dump(config))
+    data = disc_folder()
+    code, out, err = run("doctor", "-i", data, "--config-path", small)
+    assert (code, err) == (0, "")
+    assert "0.001 is usual. Try: --lr 0.001" in out
+    code, out, _ = run("train", "-i", data, "-o", tmp_path / "P", "--config-path", small)
+    assert "0.001 is usual. Try: --lr 0.001" in out
+    config["tr_config"].update(patch_size=[512, 512], batch_size=4096)
+    small.write_text(yaml.safe_dump(config))
+    code, out, _ = run("doctor", "-i", data, "--config-path", small)
+    assert code == 2
+    assert "Fault: this machine's memory is not enough" in out
+    code, _, err = run("doctor", "--config-path", small)
+    assert code == 2
+    assert "-i" in err
 
 
 def test_doctor_says_why_there_is_no_gpu(run):

@@ -214,10 +214,12 @@ def test_out_of_memory_says_what_would_fit(run, small, disc_folder, tmp_path, mo
         raise error()
 
     monkeypatch.setattr("napari_segtrain.losses.MultiTaskLoss.forward", forward)
-    code, _, err = run("train", "-i", disc_folder(count=2), "-o", tmp_path / "P", "--config-path", small)
+    data, folder = disc_folder(count=2), tmp_path / "P"
+    code, out, err = run("train", "-i", data, "-o", folder, "--config-path", small, "--patch-size", "64,64")
     assert (code, "Traceback" in err) == (2, False)
-    assert "memory is not enough for patches of 32,32 in batches of 2" in err
-    assert "This should fit: tr_config.batch_size 1; tr_config.accumulate 2 then gives" in err
+    assert "batches of 2 are computed one patch at a time from here on" in " ".join(out.split())
+    assert "memory is not enough for patches of 64,64 in batches of 1" in err
+    assert "This should fit: tr_config.patch_size 32,32 with tr_config.batch_size 1" in err
     assert "Try again with: --patch-size 32,32 --batch-size 1" in err
 
 

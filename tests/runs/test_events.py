@@ -15,10 +15,12 @@ from napari_segtrain.runs import (
     BatchDone,
     Checkpoint,
     DebugPicture,
+    Diagnosed,
     EngineDied,
     EpochDone,
     EpochStarted,
     Event,
+    Finding,
     Finished,
     LabelsApplied,
     Paused,
@@ -40,6 +42,7 @@ from napari_segtrain.runs import (
     events,
 )
 
+FINDING = Finding(rule="learning_rate", severity="warning", sentence="too fast", remedy={"tr_config.x": 1})
 SPEC = {"kind": "memmap", "path": "p", "shape": [1, 4, 5], "dtype": "<f4", "channel_axis": 0}
 EXAMPLES: list[Event] = [
     Ready(pid=3, seconds=1.5, versions={"torch": "2"}),
@@ -62,6 +65,8 @@ EXAMPLES: list[Event] = [
     Resumed(),
     Waiting(message="A training run is already active", seconds=2.5),
     Warned(message="no GPU; the processor is used"),
+    Warned(message="too fast", finding=FINDING),
+    Diagnosed(findings=(FINDING,)),
     Finished(status=RunState.FAILED, reason="error", message="m", path="p", traceback="Traceback …\nline"),
     PredictProgress(fraction=1.0, seconds_left=None, record="cells"),
     PredictDone(record="cells", outputs={"a": SPEC}, start=(0, 0), seconds=2.0),

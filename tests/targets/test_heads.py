@@ -183,7 +183,7 @@ def test_several_targets_read_one_label_file():
 def test_values_that_may_be_objects_are_said_unless_the_user_decided():
     ids, few = TargetFacts(values=tuple(range(21))), TargetFacts(values=tuple(range(6)))
     known = facts(cells=ids, tissue=few)
-    [said] = doubtful_kinds(config({}), known)
+    [said] = doubtful_kinds(config({}), known).values()
     assert said.startswith("target 'cells': its 20 label values are taken for 20 classes")
     assert "kind to instances" in said
     for meant in (
@@ -192,4 +192,4 @@ def test_values_that_may_be_objects_are_said_unless_the_user_decided():
         {"values": list(range(21))},
         {"out_channels": 21},
     ):
-        assert doubtful_kinds(config({"cells": meant}), facts(cells=ids)) == []
+        assert doubtful_kinds(config({"cells": meant}), facts(cells=ids)) == {}

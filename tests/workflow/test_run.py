@@ -350,10 +350,10 @@ def test_a_run_out_of_memory_says_what_fits_as_numbers(
     disc_folder, tiny_experiment, tmp_path, events, little_memory
 ):
     little_memory(MemoryError())
-    config = tiny_experiment(**{"tr_config.batch_size": 8})
+    config = tiny_experiment(**{"tr_config.batch_size": 2, "tr_config.patch_size": [64, 64]})
     with pytest.raises(workflow.RunFailedError) as caught:
         workflow.train(config, disc_folder(), tmp_path / "P", emit=events.append)
-    expected = FittingSize(patch_size=(32, 32), batch_size=4)
+    expected = FittingSize(patch_size=(32, 32), batch_size=1)
     assert caught.value.fitting == expected
     assert (events[-1].reason, events[-1].fitting) == (FinishReason.OUT_OF_MEMORY, expected)
     assert read_events(caught.value.path / "events.jsonl")[-1].fitting == expected

@@ -42,7 +42,7 @@ for command, summary in (
     (preview_targets, "Show what the network would be taught, as files."),
     (preview_augmentation, "Show what augmentation makes of a patch, as files."),
     (check, "List every fault, and show the split."),
-    (doctor, "Say what hardware torch sees."),
+    (doctor, "Say what hardware torch sees, and what speaks against a training."),
     (demo, "Train on an embedded picture, predict, score."),
 ):
     app.command(command.__name__.replace("_", "-"), short_help=summary)(command)

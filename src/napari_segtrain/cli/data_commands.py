@@ -10,9 +10,9 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from napari_segtrain.config import ExperimentConfig, load_config
+from napari_segtrain.config import ConfigError, ExperimentConfig, load_config
 
-from .options import flag, origin_of, sizes
+from .options import flag, origin_of, sizes, with_flags
 from .terminal import make_console, print_lines, print_titled
 
 Input = Annotated[Path, typer.Option("-i", "--input", help="Data folder.")]
@@ -122,8 +122,36 @@ def _count(number: int, noun: str) -> str:
     return f"{number or 'no'} {noun}{'' if number == 1 else 's'}"
 
 
-def doctor() -> None:
-    """Say what hardware torch sees, and why CUDA is off when it is."""
+def doctor(
+    input: Annotated[
+        Path | None, typer.Option("-i", "--input", help="Data folder that an experiment is looked at with.")
+    ] = None,
+    config_path: ConfigPath = None,
+) -> None:
+    """Say what hardware torch sees; with data, what speaks against a training and which flag helps."""
+    if config_path is not None and input is None:
+        raise ConfigError("--config-path needs the data that it is for: give it with -i")
+    _hardware()
+    if input is not None:
+        _diagnosis(experiment(config_path), input, origin_of(config_path, False))
+
+
+def _diagnosis(config: ExperimentConfig, data: Path, origin: str) -> None:
+    from napari_segtrain import workflow
+
+    findings = workflow.diagnose(config, str(data), origin).findings
+    console = make_console()
+    colours = {"fault": ("Fault", "red"), "warning": ("Warning", "yellow"), "note": ("Note", "cyan")}
+    for finding in findings:
+        print_titled(console, *colours[finding.severity], [with_flags(finding)])
+    kinds = [finding.severity for finding in findings]
+    counted = [_count(kinds.count(kind), kind) for kind in ("fault", "warning", "note")]
+    print_lines(console, [f"{', '.join(counted)}."])
+    if "fault" in kinds:
+        sys.exit(2)
+
+
+def _hardware() -> None:
     import platform
 
     import torch

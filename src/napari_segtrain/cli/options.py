@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from napari_segtrain.config import AdamW, ConfigError, ExperimentConfig, did_you_mean
+from napari_segtrain.runs import Finding
 
 TRAIN_KEYS = {
     "format": "dataset_config.format",
@@ -188,3 +189,22 @@ def assignments(texts: list[str] | None) -> dict[str, Any]:
                 f"--set {text!r}: the value is not valid YAML{describe_yaml_error(error)}"
             ) from None
     return result
+
+
+def with_flags(finding: Finding) -> str:
+    """Return the sentence of a finding, with the flags of ``segtrain train`` that make its change."""
+    if not finding.remedy:
+        return finding.sentence
+    return f"{finding.sentence}. Try: {' '.join(map(_as_flag, finding.remedy, finding.remedy.values()))}"
+
+
+def _as_flag(key: str, value: Any) -> str:
+    import yaml
+
+    name = next((name for name, dotted in TRAIN_KEYS.items() if dotted == key), None)
+    if isinstance(value, list):
+        text = ",".join(map(str, value))
+        text = text if name is not None else f"[{text}]"
+    else:
+        text = f"{value:g}" if isinstance(value, float) else yaml.safe_dump(value).split("\n")[0]
+    return f"--{name.replace('_', '-')} {text}" if name is not None else f"--set {key}={text}"

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from napari_segtrain.runs import events
 from napari_segtrain.runs.control import Control
 
+from .options import with_flags
 from .terminal import print_lines, print_titled
 
 
@@ -89,7 +90,8 @@ class TerminalProgress:
             elif isinstance(event, events.Scored):
                 print_lines(self._console, _score_lines(event))
             elif isinstance(event, events.Warned):
-                print_titled(self._console, "Note", "yellow", [event.message])
+                said = event.message if event.finding is None else with_flags(event.finding)
+                print_titled(self._console, "Note", "yellow", [said])
 
     def _wait(self, event: events.Waiting) -> None:
         """Say for whom, and for how long: at once, then every minute, and on a terminal all the time."""

@@ -46,6 +46,12 @@ class LabelScan:
         Voxels that were looked at.
     channels
         Channels of the label array.
+    counts
+        Pairs of a value that counts and its voxels, of whole numbers; at most `MOST_VALUES`.
+    runs
+        Along each axis, (z,) y, x, into how many pieces the foreground is cut by other values: foreground
+        divided by them is the mean length of what is painted. A border between two blocks counts as a cut.
+        Empty where labels have several channels.
     """
 
     integer: bool = True
@@ -57,6 +63,8 @@ class LabelScan:
     foreground: int = 0
     voxels: int = 0
     channels: int = 1
+    counts: tuple[tuple[int, int], ...] = ()
+    runs: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -123,6 +131,8 @@ def scan_labels(record: Record, target: str, config: TargetConfig, *, shares: in
         foreground=total.foreground,
         voxels=total.voxels,
         channels=source.channels,
+        counts=tuple(sorted(total.counts.items())[:MOST_VALUES]) if total.integer else (),
+        runs=tuple(total.runs),
     )
 
 
@@ -214,6 +224,8 @@ class _Totals:
         self.minimum, self.maximum = math.inf, -math.inf
         self.labelled = self.foreground = self.voxels = 0
         self.values: set[int] = set()
+        self.counts: dict[int, int] = {}
+        self.runs: list[int] = []
 
     def add(self, block: LabelBlock, mask: NDArray[np.bool_] | None, config: TargetConfig) -> None:
         labels = block.labels
@@ -233,18 +245,35 @@ class _Totals:
         self.minimum = min(self.minimum, float(values.min()))
         self.maximum = max(self.maximum, float(values.max()))
         if self.integer:
-            self._collect(values.reshape(-1))
+            self._collect(values.reshape(-1), block.repeats)
+        if labels.shape[0] == 1:
+            self._cut(labels[0], foreground)
 
-    def _collect(self, flat: NDArray[Any]) -> None:
+    def _cut(self, labels: NDArray[Any], foreground: NDArray[np.bool_]) -> None:
+        """Count along each axis the voxels at which something painted begins."""
+        self.runs = self.runs or [0] * labels.ndim
+        if not foreground.any():
+            return
+        for axis in range(labels.ndim):
+            here, there = np.moveaxis(labels, axis, 0), np.moveaxis(foreground, axis, 0)
+            begins = there[1:] & ((here[1:] != here[:-1]) | ~there[:-1])
+            self.runs[axis] += int(np.count_nonzero(there[0])) + int(np.count_nonzero(begins))
+
+    def _collect(self, flat: NDArray[Any], repeats: int) -> None:
         """Add distinct values; labels come in runs, so that only the ends of runs are sorted."""
-        changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
-        distinct = np.unique(flat[np.concatenate(([0], changes))])
+        starts = np.concatenate(([0], np.flatnonzero(flat[1:] != flat[:-1]) + 1))
+        distinct, place = np.unique(flat[starts], return_inverse=True)
         if distinct.dtype.kind == "f" and bool((distinct != np.rint(distinct)).any()):
             self.integer = False
             return
         self.values |= {int(v) for v in distinct[: MOST_VALUES + 1]}
+        lengths = np.bincount(place.reshape(-1), np.diff(starts, append=len(flat)))[: MOST_VALUES + 1]
+        for value, length in zip(distinct.tolist(), lengths.tolist(), strict=False):
+            if int(value) in self.values:
+                self.counts[int(value)] = self.counts.get(int(value), 0) + int(length) * repeats
         if len(self.values) > 4 * MOST_VALUES:
             self.values = set(sorted(self.values)[:MOST_VALUES])
+            self.counts = {value: n for value, n in self.counts.items() if value in self.values}
 
 
 def read_masks(labels: NDArray[Any], config: TargetConfig) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

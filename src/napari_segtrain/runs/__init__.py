@@ -31,6 +31,7 @@ from .events import (
     BatchDone,
     Checkpoint,
     DebugPicture,
+    Diagnosed,
     Emit,
     EngineDied,
     EpochDone,
@@ -57,6 +58,7 @@ from .events import (
     ignore,
 )
 from .find import MEBIBYTE, check_writable, find_run, list_runs, resumable_runs
+from .finding import Finding
 from .folder import RunFolder, runs_folder
 from .follow import RunFollower, follow_run
 from .info import Best, RunInfo, library_versions, seconds_running
@@ -87,6 +89,7 @@ __all__ = [
     "Comparison",
     "Control",
     "DebugPicture",
+    "Diagnosed",
     "Emit",
     "EngineDied",
     "EpochDone",
@@ -94,6 +97,7 @@ __all__ = [
     "Event",
     "EventTail",
     "EventWriter",
+    "Finding",
     "FinishReason",
     "Finished",
     "FittingSize",

@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, Discriminator, Field, TypeAdapter, Validat
 
 from napari_segtrain.config import Config, RunError
 
+from .finding import Finding
 from .states import RunState
 
 
@@ -289,6 +290,16 @@ class Warned(Event):
     event: Literal["warned"] = "warned"
     message: str
     """What it is and what to do, for the user."""
+    finding: Finding | None = None
+    """What the training doctor found, with a remedy where there is one; None when it was not the doctor."""
+
+
+class Diagnosed(Event):
+    """The training doctor has looked at an experiment and its data; nothing was trained."""
+
+    event: Literal["diagnosed"] = "diagnosed"
+    findings: tuple[Finding, ...]
+    """What it found, the worst first."""
 
 
 class Scored(Event):
@@ -410,7 +421,8 @@ class SplitReady(Event):
 AnyEvent = (
     Ready | Refused | EngineDied | StatusChanged | Waiting | RunStarted | EpochStarted | BatchDone | EpochDone
     | Progress | PreviewReady | DebugPicture | LabelsApplied | Checkpoint | Paused | Resumed | Warned
-    | Scored | Finished | PredictProgress | PredictDone | TargetsReady | AugmentationReady | SplitReady
+    | Diagnosed | Scored | Finished | PredictProgress | PredictDone | TargetsReady | AugmentationReady
+    | SplitReady
 )  # fmt: skip
 
 _ADAPTER: TypeAdapter[AnyEvent] = TypeAdapter(Annotated[AnyEvent, Discriminator("event")])

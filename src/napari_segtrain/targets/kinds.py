@@ -132,19 +132,19 @@ def resolve_targets(config: ExperimentConfig, facts: DataFacts) -> dict[str, Tar
     return resolved
 
 
-def doubtful_kinds(config: ExperimentConfig, facts: DataFacts) -> list[str]:
-    """Return a sentence for each target whose values were taken for classes and may be objects.
+def doubtful_kinds(config: ExperimentConfig, facts: DataFacts) -> dict[str, str]:
+    """Return a sentence, by name, for each target whose values were taken for classes and may be objects.
 
     Twenty painted nuclei and twenty tissues look the same; only the user knows, and `kind` says it.
     """
-    said = []
+    said = {}
     for name, target in resolve_targets(config, facts).items():
         asked = config.dataset_config.targets.get(name, TargetConfig())
         if target.kind != "classes" or kind_without_facts(asked) or asked.out_channels is not None:
             continue
         count = len(class_values(name, target, facts_of(name, target, facts))) - 1
         if count > _FEW_CLASSES:
-            said.append(
+            said[name] = (
                 f"target {name!r}: its {count} label values are taken for {count} classes. If each is an "
                 "object of its own, set kind to instances; with kind set to classes this is not asked again"
             )

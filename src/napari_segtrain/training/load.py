@@ -48,6 +48,13 @@ class Load:
             return Load(now // 2, self.recompute)
         return Load(1, True) if can_recompute and not self.recompute else None
 
+    def lighter_ones(self, batch_size: int) -> Iterator[Load]:
+        """Yield the loads that need less memory, one after the other."""
+        load = self.lighter(batch_size, can_recompute=True)
+        while load is not None:
+            yield load
+            load = load.lighter(batch_size, can_recompute=True)
+
     def __str__(self) -> str:
         many = "whole batches" if self.patches is None else f"{self.patches} of its patches at a time"
         many = "one patch at a time" if self.patches == 1 else many

@@ -15,7 +15,7 @@ from napari_segtrain.runs import FittingSize
 
 from .load import Load
 
-_SHARE = 0.8
+SHARE = 0.8
 """Share of the free memory that a training may count on: estimates are rough, and others work too."""
 
 
@@ -50,7 +50,7 @@ def reclaim_memory(error: BaseException, device: torch.device) -> int:
 def largest_batch(plan: NetworkPlan, most: int, available: int) -> int:
     """Return the largest batch size up to `most`, by halving, that should fit; 1 when none does."""
     size = most
-    while size > 1 and estimate_memory(plan, size) > _SHARE * available:
+    while size > 1 and estimate_memory(plan, size) > SHARE * available:
         size //= 2
     return size
 
@@ -79,7 +79,7 @@ def suggest_fit(
             smaller = plan if patch == plan.patch_size else replan(patch)
         except ConfigError:
             continue  # such as blocks for more stages than a patch of this size has
-        if estimate_memory(smaller, size) <= _SHARE * available:
+        if estimate_memory(smaller, size) <= SHARE * available:
             return FittingSize(patch_size=smaller.patch_size, batch_size=size)
     return None
 

@@ -42,6 +42,8 @@ class _HeadMetric(Metric):
     full_state_update = False
     higher_is_better = True
 
+    one_sided: Tensor | None = None
+
     def __init__(self, head: HeadLike) -> None:
         super().__init__()
         self.head_name = head.name
@@ -120,12 +122,22 @@ class MaskedDice(_HeadMetric):
 
     def compute(self) -> dict[str, Tensor]:
         """Return ``<head>_dice`` and ``<head>_accuracy``, each NaN where nothing decides it."""
+        self.one_sided = self._is_one_sided()
         first = 1 if self.exclusive else 0
         both, sizes = self.both[first:], (self.predicted + self.labelled)[first:]
         present = sizes > 0
         dice = (2.0 * both[present] / sizes[present]).mean()
         accuracy = self.right.float() / self.seen.float()
         return {f"{self.head_name}_dice": dice, f"{self.head_name}_{ACCURACY}": accuracy.squeeze()}
+
+    def _is_one_sided(self) -> Tensor:
+        """Return whether a single class is predicted everywhere, of those that are labelled."""
+        if self.exclusive:
+            return ((self.predicted > 0).sum() == 1) & ((self.labelled > 0).sum() > 1)
+        # Every channel is a foreground of its own beside a background; `seen` counts all channels.
+        most = self.seen / self.classes
+        both = (self.labelled > 0) & (self.labelled < most)
+        return bool(both.any()) & ((self.predicted == 0) | (self.predicted == most))[both].all()
 
 
 class MaskedError(_HeadMetric):
@@ -237,3 +249,15 @@ def compute_scores(metrics: MetricCollection) -> dict[str, float | None]:
         scores[f"{metrics.prefix}{ACCURACY}"] = sum(accuracies) / len(accuracies)
     metrics.reset()
     return scores
+
+
+def one_sided_heads(metrics: MetricCollection) -> list[str]:
+    """Return the heads that predicted a single class everywhere, where several are labelled.
+
+    Asked after `compute_scores`: what is returned is of the scores that were computed last.
+    """
+    found = []
+    for metric in metrics.values():
+        if isinstance(metric, _HeadMetric) and metric.one_sided is not None and bool(metric.one_sided):
+            found.append(metric.head_name)
+    return found

@@ -21,7 +21,7 @@ from .checkpoint import restore_training_state, training_state
 from .ema import AveragedWeights
 from .load import WHOLE, Load
 from .memory import reclaim_memory
-from .metrics import HeadLike, build_metrics, compute_scores
+from .metrics import HeadLike, build_metrics, compute_scores, one_sided_heads
 from .monitor import Monitor
 from .randomness import restore_random_states, untouched_randomness
 from .schedules import Journey
@@ -95,6 +95,9 @@ class SegmentationModule(pl.LightningModule):
         What checkpoints say of the network apart from its state.
     unseen_heads, unjudged_heads
         Heads that had no labelled voxel in the training, or in the validation, of the latest epoch.
+    one_sided_heads
+        Heads that predicted a single class everywhere in the validation (without one: in the training) of
+        the latest epoch, though several are labelled.
     """
 
     def __init__(
@@ -142,6 +145,7 @@ class SegmentationModule(pl.LightningModule):
         self.last_rate = self.optimization.learning_rate
         self.unseen_heads: list[str] = []
         self.unjudged_heads: list[str] = []
+        self.one_sided_heads: list[str] = []
         self.description: dict[str, Any] = {}
         self.pending_random_states: Mapping[str, Any] | None = None
         self._gradients: Gradients | None = None
@@ -302,10 +306,12 @@ class SegmentationModule(pl.LightningModule):
         row: Row = {"epoch": self.epochs_done + 1}
         row.update(_losses("train_", self.train_tally))
         row.update(compute_scores(self.train_metrics))
+        self.one_sided_heads = one_sided_heads(self.train_metrics)
         self.unseen_heads, self.unjudged_heads = self.train_tally.unseen(), self.val_tally.unseen()
         if not self.val_tally.empty:
             row.update(_losses("val_", self.val_tally))
             row.update(compute_scores(self.val_metrics))
+            self.one_sided_heads = one_sided_heads(self.val_metrics)
         row["learning_rate"] = self.last_rate
         # What follows from the row, such as an early stop, has to be the same everywhere to the last bit.
         row = self.team.follow(row)

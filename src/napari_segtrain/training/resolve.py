@@ -242,7 +242,7 @@ def resolve(
     precision, said = choose_precision(config.tr_setup.precision, hardware)
     on_gpu, why_not = _augment_on_gpu(config, facts.ndim, hardware)
     messages = [*hardware.messages, *said, *why_not, *_rounding(config.tr_config.patch_size, plan)]
-    messages += doubtful_kinds(config, facts)
+    messages += doubtful_kinds(config, facts).values()
     messages += _too_late(heads, config.tr_config.num_epochs)
     wanted, steps = config.tr_config.batch_size, config.tr_config.steps_per_epoch
     batch_size = wanted if wanted is not None else automatic_batch(plan, hardware)

@@ -23,6 +23,7 @@ from .callbacks import (
     CheckpointCallback,
     ControlCallback,
     DebugPictures,
+    Doctor,
     EarlyStop,
     Ending,
     NanGuard,
@@ -91,6 +92,7 @@ def build_callbacks(
         callbacks.append(curves)
     if resolved is not None and leads:
         callbacks.append(UnseenHeads(resolved.heads, emit, label_only=tr.loss_on_label_only))
+        callbacks.append(Doctor(config, resolved.heads, emit))
     if tr.debug_pictures and resolved is not None and leads:
         name, spacing = config.tr_setup.model_name, resolved.facts.spacing
         pictures = DebugPictures(run, name, tr.debug_pictures, resolved.heads, spacing, emit)

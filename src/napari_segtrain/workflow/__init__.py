@@ -10,6 +10,7 @@ from .augmentation_preview import (
     write_augmentation_preview,
 )
 from .demo import DemoResult, demo
+from .doctor import diagnose
 from .prediction import Written, load_predictor, predict, predict_files, predict_layer
 from .review import Review, complete_targets, review
 from .run import RunFailedError, RunResult, resume, retry, train
@@ -36,6 +37,7 @@ __all__ = [
     "Written",
     "complete_targets",
     "demo",
+    "diagnose",
     "evaluate",
     "load_predictor",
     "predict",

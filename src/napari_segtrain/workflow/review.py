@@ -22,11 +22,14 @@ class Review:
         Faults of the data and of the experiment, and what is worth knowing.
     resolved
         What follows from both; None when a fault makes that impossible.
+    leaks
+        Those of the report's warnings that say how parts of the split are not separate.
     """
 
     config: ExperimentConfig
     report: CheckReport
     resolved: ResolvedExperiment | None
+    leaks: tuple[str, ...] = ()
 
     def checked(self) -> ResolvedExperiment:
         """Return what follows from experiment and data.
@@ -86,14 +89,14 @@ def review(
             errors += [f"{origin}: {fault}" if origin else fault for fault in error.faults]
         except DataError as error:
             errors += error.faults
-    warnings = list(report.warnings)
+    leaks: tuple[str, ...] = ()
     if resolved is not None and not errors:
         try:
-            warnings += _leakage(config, dataset, resolved, split)
+            leaks = _leakage(config, dataset, resolved, split)
         except DataError as error:
             errors += error.faults
     errors = list(dict.fromkeys(errors))
-    return Review(config, CheckReport(tuple(errors), tuple(warnings)), resolved)
+    return Review(config, CheckReport(tuple(errors), (*report.warnings, *leaks)), resolved, leaks)
 
 
 def _leakage(

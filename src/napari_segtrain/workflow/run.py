@@ -52,6 +52,7 @@ from .after_training import score_run
 from .chronicle import log_event, log_start, warnings_to_log
 from .crew import Crew
 from .data_change import change_of_data, note_data
+from .doctor import findings_of
 from .follower import follow
 from .preview import LivePreview
 from .review import Review, review
@@ -373,6 +374,8 @@ def _execute(
         tell(begun)
         if reviewed.report.warnings:
             tell(Warned(message=list_sentences(reviewed.report.warnings, "notes on the data")))
+        if not resumed:
+            _tell_doctor(reviewed, data.dataset, tell)
         with _failures_told(run, tell), crew.failures_explained():
             result, device = _train(crew, run, config, data, resumed, wishes, tell)
         crew.dismiss()
@@ -380,6 +383,14 @@ def _execute(
             score_run(run, data.dataset, device, tell, control)
         _end(run, tell, result.status, result.reason, _last_words(run, result), result)
     return _result(run, result)
+
+
+def _tell_doctor(reviewed: Review, dataset: Dataset, tell: Emit) -> None:
+    """Say what the training doctor finds; what is said in other places is not said again."""
+    messages = () if reviewed.resolved is None else reviewed.resolved.messages
+    for finding in findings_of(reviewed, dataset):
+        if finding.sentence not in (*reviewed.report.warnings, *messages):
+            tell(Warned(message=finding.sentence, finding=finding))
 
 
 def _train(

@@ -4,6 +4,7 @@ from .announce import Announcer
 from .checkpoints import CheckpointCallback
 from .control import ControlCallback
 from .debug_pictures import DebugPictures
+from .doctor import Doctor
 from .limits import EarlyStop, Ending, StopAfter, TimeLimit
 from .nan_guard import NanGuard
 from .preview import Preview, PreviewCallback
@@ -16,6 +17,7 @@ __all__ = [
     "CheckpointCallback",
     "ControlCallback",
     "DebugPictures",
+    "Doctor",
     "EarlyStop",
     "Ending",
     "NanGuard",
