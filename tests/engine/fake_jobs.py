@@ -11,6 +11,7 @@ import warnings
 
 from napari_segtrain.config import CancelledError, DataError
 from napari_segtrain.engine import (
+    Diagnose,
     JobTable,
     Predict,
     PreviewAugmentation,
@@ -131,11 +132,16 @@ def preview_split(command: PreviewSplit, emit: Emit, control: Control) -> None:
     emit(Warned(message=f"split of {command.data}"))
 
 
+def diagnose(command: Diagnose, emit: Emit, control: Control) -> None:
+    emit(Warned(message=f"diagnosis of {command.data}"))
+
+
 JOBS = JobTable(
     train=train,
     predict=predict,
     preview_targets=preview_targets,
     preview_augmentation=preview_augmentation,
     preview_split=preview_split,
+    diagnose=diagnose,
     warm_up=warm_up,
 )

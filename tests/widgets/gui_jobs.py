@@ -20,6 +20,7 @@ from napari_segtrain.config import DataError, ExperimentConfig, InferenceConfig,
 from napari_segtrain.data import Dataset, describe_split, gather_facts, make_split, open_dataset
 from napari_segtrain.data.sources import open_source
 from napari_segtrain.engine import (
+    Diagnose,
     JobTable,
     Predict,
     PreviewAugmentation,
@@ -33,9 +34,11 @@ from napari_segtrain.runs import (
     AugmentationReady,
     BatchDone,
     Control,
+    Diagnosed,
     Emit,
     EpochDone,
     EpochStarted,
+    Finding,
     Finished,
     FittingSize,
     LabelsApplied,
@@ -266,11 +269,23 @@ def preview_split(command: PreviewSplit, emit: Emit, control: Control) -> None:
     emit(SplitReady(split=split.to_dict(), words=describe_split(dataset, split)))
 
 
+def diagnose(command: Diagnose, emit: Emit, control: Control) -> None:
+    # As the real one with a learning rate out of all proportion: no torch to plan a network with.
+    config = ExperimentConfig.parse(command.config)
+    found = ()
+    if config.tr_config.optimizer.lr > 0.1:
+        remedy = {"tr_config.optimizer.lr": 0.001}
+        fast = Finding(rule="learning_rate", severity="warning", sentence="too fast", remedy=remedy)
+        found = (Finding(rule="check", severity="note", sentence="worth knowing"), fast)
+    emit(Diagnosed(findings=found))
+
+
 JOBS = JobTable(
     train=train,
     predict=predict,
     preview_targets=preview_targets,
     preview_augmentation=preview_augmentation,
     preview_split=preview_split,
+    diagnose=diagnose,
     warm_up=warm_up,
 )

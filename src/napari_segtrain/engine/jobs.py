@@ -12,7 +12,7 @@ from napari_segtrain.config import ConfigError, ExperimentConfig
 from napari_segtrain.runs.control import Control
 from napari_segtrain.runs.events import Emit
 
-from .protocol import Predict, PreviewAugmentation, PreviewSplit, PreviewTargets, Train
+from .protocol import Diagnose, Predict, PreviewAugmentation, PreviewSplit, PreviewTargets, Train
 
 WORKFLOW = "napari_segtrain.engine.jobs:WORKFLOW_JOBS"
 """The jobs of the program, as `load_jobs` finds them."""
@@ -40,6 +40,7 @@ class JobTable:
     preview_targets: Callable[[PreviewTargets, Emit, Control], None]
     preview_augmentation: Callable[[PreviewAugmentation, Emit, Control], None]
     preview_split: Callable[[PreviewSplit, Emit, Control], None]
+    diagnose: Callable[[Diagnose, Emit, Control], None]
     warm_up: Callable[[], None]
     """Imports what the jobs need; the engine is ready when it returns."""
 
@@ -136,6 +137,11 @@ def _preview_split(command: PreviewSplit, emit: Emit, control: Control) -> None:
     emit(workflow.preview_split(ExperimentConfig.parse(command.config), command.data))
 
 
+def _diagnose(command: Diagnose, emit: Emit, control: Control) -> None:
+    workflow = import_module("napari_segtrain.workflow")
+    emit(workflow.diagnose(ExperimentConfig.parse(command.config), command.data))
+
+
 def _free_memory() -> None:
     # The engine lives on after a job: what the job held on the GPU should be there for others.
     gc.collect()
@@ -150,5 +156,6 @@ WORKFLOW_JOBS = JobTable(
     preview_targets=_preview_targets,
     preview_augmentation=_preview_augmentation,
     preview_split=_preview_split,
+    diagnose=_diagnose,
     warm_up=_warm_up,
 )

@@ -135,6 +135,18 @@ class PreviewSplit(Command):
     """Images and labels."""
 
 
+class Diagnose(Command):
+    """Ask the training doctor what speaks against a training. Refused while another job is active."""
+
+    command: Literal["diagnose"] = "diagnose"
+    job: str = Field(default_factory=_new_id)
+    """Id that all events of this job carry."""
+    config: dict[str, Any]
+    """The experiment, as `ExperimentConfig.to_dict` gives it."""
+    data: DataSpec
+    """Images and labels."""
+
+
 class Pause(Command):
     """Let the job wait after the batch it is in."""
 
@@ -176,7 +188,7 @@ class Shutdown(Command):
     command: Literal["shutdown"] = "shutdown"
 
 
-Job = Train | Predict | PreviewTargets | PreviewAugmentation | PreviewSplit
+Job = Train | Predict | PreviewTargets | PreviewAugmentation | PreviewSplit | Diagnose
 """A command that takes its time: one at a time, with an id that its events carry, and an end."""
 
 AnyCommand = Job | Pause | Resume | Stop | LabelsChanged | Preview | Shutdown

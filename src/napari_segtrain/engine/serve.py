@@ -23,6 +23,7 @@ from .jobs import WORKFLOW, JobTable, load_jobs
 from .protocol import (
     AnyCommand,
     CommandError,
+    Diagnose,
     Job,
     LabelsChanged,
     Pause,
@@ -180,6 +181,7 @@ class Server:
             "preview_targets": "Targets are being derived; wait a moment",
             "preview_augmentation": "Patches are being augmented; wait a moment",
             "preview_split": "The data is being split; wait a moment",
+            "diagnose": "The training doctor looks at the data; wait a moment",
         }[what]
         self.send(Refused(command=command.command, message=message, job=command.job))
 
@@ -205,6 +207,8 @@ class Server:
                 self._jobs.preview_targets(command, emit, control)
             elif isinstance(command, PreviewAugmentation):
                 self._jobs.preview_augmentation(command, emit, control)
+            elif isinstance(command, Diagnose):
+                self._jobs.diagnose(command, emit, control)
             else:
                 self._jobs.preview_split(command, emit, control)
         except CancelledError as error:

@@ -10,9 +10,10 @@ from typing import Any
 from qtpy.QtCore import QObject, Signal
 
 from ..config import DataError, ExperimentConfig, SegtrainError
-from ..engine.protocol import PreviewAugmentation, PreviewSplit, PreviewTargets
+from ..engine.protocol import Diagnose, PreviewAugmentation, PreviewSplit, PreviewTargets
 from ..runs import (
     AugmentationReady,
+    Diagnosed,
     Event,
     Finished,
     PreviewHint,
@@ -29,8 +30,8 @@ from .followers import read_preview, write_copies
 from .gaze import looked_at
 from .placing import Place, place_of
 
-Command = PreviewTargets | PreviewAugmentation | PreviewSplit
-Ready = TargetsReady | AugmentationReady | SplitReady
+Command = PreviewTargets | PreviewAugmentation | PreviewSplit | Diagnose
+Ready = TargetsReady | AugmentationReady | SplitReady | Diagnosed
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,21 @@ def _show_split(viewer: Any, found: split_layers.SplitLayers, data: TrainingData
     return "\n".join((*found.words, *legend))
 
 
+def _diagnose(config: ExperimentConfig, output: str, hint: PreviewHint, again: int) -> Command:
+    return Diagnose(config=config.to_dict(), data={})
+
+
+def _findings(event: Diagnosed, data: TrainingData) -> Diagnosed:
+    return event
+
+
+def _count_findings(viewer: Any, found: Diagnosed, data: TrainingData) -> str:
+    if not found.findings:
+        return "The training doctor finds nothing that speaks against this training."
+    many = "one thing" if len(found.findings) == 1 else f"{len(found.findings)} things"
+    return f"The training doctor has {many} to say."
+
+
 def _size(place: Place) -> str:
     return " × ".join(map(str, place.size))
 
@@ -140,7 +156,17 @@ SPLIT = PreviewKind(
     split_layers.prepare,
     _show_split,
 )
-KINDS = (TARGETS, AUGMENTATION, SPLIT)
+DOCTOR = PreviewKind(
+    "diagnose",
+    "Doctor",
+    "Ask what speaks against this training: memory, patch size, class balance, learning rate, data that "
+    "leaks into the validation …; with a button that makes the change where one helps",
+    "The training doctor looks at settings and data …",
+    _diagnose,
+    _findings,
+    _count_findings,
+)
+KINDS = (TARGETS, AUGMENTATION, SPLIT, DOCTOR)
 
 
 class PreviewSession(QObject):
@@ -161,6 +187,8 @@ class PreviewSession(QObject):
     said = Signal(str)
     changed = Signal()
     """`busy` is another."""
+    diagnosed = Signal(object)
+    """The `Diagnosed` event of the training doctor."""
     ended = Signal(bool, str)
     """Whether all went well, and a message for the user."""
 
@@ -263,7 +291,10 @@ class PreviewSession(QObject):
         if isinstance(found, str):
             self._end(False, found)
             return
-        self._end(True, self._kind.show(self._viewer, found, self._data))
+        words = self._kind.show(self._viewer, found, self._data)
+        if isinstance(found, Diagnosed):
+            self.diagnosed.emit(found)
+        self._end(True, words)
 
     def _end(self, well: bool, message: str) -> None:
         self._release()

@@ -14,6 +14,7 @@ from ..runs import (
     DebugPicture,
     EpochDone,
     Event,
+    Finding,
     Finished,
     FinishReason,
     FittingSize,
@@ -30,6 +31,7 @@ from . import notify
 from .curves import Curves
 from .debug_picture import DebugPictureButton
 from .dock import EngineDock
+from .findings_row import FindingsRow
 from .form_rows import FormRows
 from .offer import Offer
 from .path_edit import PathEdit
@@ -87,6 +89,7 @@ class TrainDock(EngineDock):
         self.fitting = Offer(
             "use_fitting_size", "Use this size", "Write the patch and batch size into the form"
         )
+        self.findings = FindingsRow()
         self.projects = ProjectWatch(self._project, self)
         self.curves = Curves(self.beat)
         self.curves.hide()
@@ -114,7 +117,8 @@ class TrainDock(EngineDock):
         self._place.add_row("Project", self.project)
         self._place.add_row("Stopped run", self.resumable)
         self._place.setContentsMargins(6, 0, 0, 0)  # as far in as the form
-        self._stack(self._header(), self.form, self._place, self.fitting, self.panel, self.curves, self.debug)
+        foot = (self._place, self.findings, self.fitting, self.panel, self.curves, self.debug)
+        self._stack(self._header(), self.form, *foot)
 
     def _header(self) -> QHBoxLayout:
         title = QLabel("Train on painted layers")
@@ -150,6 +154,8 @@ class TrainDock(EngineDock):
         self.previews.said.connect(self.panel.wait)
         self.previews.changed.connect(lambda: self._on_state(self.session.state))
         self.previews.ended.connect(self._on_end)
+        self.previews.diagnosed.connect(lambda event: self.findings.set_value(event.findings))
+        self.findings.applied.connect(self._apply)
 
     # ------------------------------------------------------------------------------- actions
 
@@ -163,6 +169,7 @@ class TrainDock(EngineDock):
         """
         try:
             config, data = self.form.value(), self.form.data()
+            self.findings.set_value(())  # the run says anew what is found
             self.session.start(config, data, self._project(), wait=wait)
         except SegtrainError as error:
             self._refuse(str(error))
@@ -173,6 +180,16 @@ class TrainDock(EngineDock):
             self.previews.start(kind, self.form.value(), self.form.data(), self._project())
         except SegtrainError as error:
             self._refuse(str(error))
+
+    def _apply(self, finding: Finding) -> None:
+        """Write the change of a finding into the form; a running training keeps its settings."""
+        try:
+            self.form.set_value(finding.cured(self.form.value()))
+        except SegtrainError as error:
+            self._refuse(str(error))
+            return
+        when = "press Start" if self._idle else "it counts for the next run"
+        self.panel.say(f"The form has {', '.join(finding.remedy)} changed; {when}.")
 
     def resume(self) -> None:
         """Go on with the run that is chosen in the dock."""
@@ -334,6 +351,8 @@ class TrainDock(EngineDock):
             self.debug.take(event)
         elif isinstance(event, Warned):
             notify.warning(event.message)
+            if event.finding is not None:
+                self.findings.add(event.finding)
         elif isinstance(event, Finished):
             self._on_finished(event)
 
