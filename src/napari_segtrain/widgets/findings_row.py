@@ -27,6 +27,7 @@ class FindingsRow(QWidget):
         self.label.setWordWrap(True)
         self.label.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Minimum)
         self.apply = _button("apply_finding", "Apply")
+        self.apply.setToolTip("Write the change into the form")
         self.next = _button("next_finding", "Next")
         self.next.setToolTip("Show what else the training doctor found")
         self.dismiss = _button("dismiss_finding", "Dismiss")
