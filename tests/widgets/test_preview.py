@@ -215,3 +215,46 @@ def test_a_resumed_run_goes_on_with_its_earlier_previews(
     assert show(3) == "types · live [1]", "another run has a layer of its own"
     viewer.layers["types · live"].scale = (1, 1)
     assert show(4, goes_on=True) == "types · live [2]", "it lies elsewhere now"
+
+
+def test_objects_are_separated_while_they_are_seen(
+    viewer: Any, make_previews: Callable[..., PreviewLayers], tmp_path: Path, until: Callable[..., None]
+) -> None:
+    y, x = np.mgrid[:20, :30]
+    inside = np.maximum(*(1 - np.hypot(y - 10, x - middle) / 7 for middle in (9, 20)))
+    parts = {
+        "cells~part": (inside > 0).astype(np.float16),
+        "cells_boundary~part": np.zeros((20, 30), np.float16),
+        "cells_distance~part": np.clip(inside, 0, 1).astype(np.float16),
+    }
+    previews = make_previews()
+
+    def send(folder: str, factor: float = 1.0) -> None:
+        scratch = Scratch(tmp_path / folder)
+        for head, values in parts.items():
+            previews.take(event(scratch, head, (values * factor).astype(np.float16)))
+        previews.show_newest()
+
+    send("first")
+    layer = viewer.layers["cells · objects · live"]
+    assert [one.name for one in viewer.layers] == ["a", "l", layer.name], "nothing else is shown of the parts"
+    assert not layer.visible and not layer.data.any(), "what nobody looks at costs nothing"
+    layer.visible = True
+    until(lambda: len(layer.features) == 2)
+    assert layer.data.max() == 2 and layer.data[10, 9] != layer.data[10, 20]
+    np.testing.assert_allclose(layer.data_to_world((3, 4)), viewer.layers["a"].data_to_world((3, 4)))
+    assert layer.features["mean intensity"].tolist() == [0, 0]
+    send("second", 0.4)
+    until(lambda: not layer.data.any())
+    send("third")
+    previews.finish()
+    until(lambda: layer.data.max() == 2 and len(layer.features) == 2)
+    again = make_previews(goes_on=True)
+    again.take(event(Scratch(tmp_path / "fourth"), "cells~part", np.zeros((20, 30), np.float16)))
+    again.show_newest()
+    until(lambda: not layer.data.any())
+    assert len(viewer.layers) == 3, "a resumed run goes on with the layer"
+    viewer.layers.remove(layer)
+    again.take(event(Scratch(tmp_path / "fifth"), "other~part", np.zeros((20, 30), np.float16)))
+    again.show_newest()
+    assert len(viewer.layers) == 2

@@ -38,6 +38,22 @@ def test_previews_have_the_shape_of_the_image_and_name_their_block(disc_image, t
         assert all(0 <= a < b <= n for a, b, n in zip(event.start, event.stop, (48, 80), strict=True))
 
 
+def test_what_objects_are_made_of_comes_with_an_instance_target(disc_image, tiny_experiment, tmp_path):
+    image, labels = disc_image((48, 80), 6, 0)
+    config = tiny_experiment(**{"dataset_config.targets.cells.kind": "instances"})
+    found = previews(config, [{**layer(image, labels), "labels": {"cells": labels}}], tmp_path, steps=3)
+    arrays = {event.head: array for event, array in found}
+    parts = {"cells~part", "cells_boundary~part", "cells_distance~part"}
+    assert arrays.keys() == {"cells", *parts}
+    assert arrays["cells"].dtype == np.uint8
+    for name in parts:
+        assert arrays[name].shape == (48, 80) and arrays[name].dtype == np.float16
+        assert arrays[name].min() >= 0 and arrays[name].max() <= 1
+    share = arrays["cells~part"]
+    clear = (share != 0) & (abs(share - 0.5) > 0.01)
+    np.testing.assert_array_equal(arrays["cells"][clear], share[clear] > 0.5)
+
+
 def test_the_first_block_is_where_the_user_looks(disc_image, tiny_experiment, tmp_path):
     image, labels = disc_image((96, 96), 6, 0)
     hint = PreviewHint(record="cells image", start=(80, 2), stop=(90, 12))

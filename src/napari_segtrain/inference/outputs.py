@@ -181,7 +181,11 @@ def raw_outputs(heads: Sequence[Head], names: Sequence[str] | None) -> OutputPla
 
 
 def plan_outputs(
-    heads: Sequence[Head], inference: InferenceConfig, values: Mapping[str, tuple[int, ...]]
+    heads: Sequence[Head],
+    inference: InferenceConfig,
+    values: Mapping[str, tuple[int, ...]],
+    *,
+    with_parts: bool = False,
 ) -> OutputPlan:
     """Decide what is written for every chosen target and auxiliary task.
 
@@ -193,6 +197,8 @@ def plan_outputs(
         Chosen names, form of the output, whether instances are separated.
     values
         Label value of every class, background first, of the targets that have classes.
+    with_parts
+        Write beside a foreground what its instances can be made of, without separating them.
 
     Notes
     -----
@@ -207,9 +213,10 @@ def plan_outputs(
         When a name is not an output.
     """
     chosen = _choose(heads, inference.targets, everything=False)
-    available = instance_parts(heads) if inference.instances else {}
-    separated = {head.name: available[head.name] for head in chosen if head.name in available}
-    parts = {name for found in separated.values() for name in found.names}
+    available = instance_parts(heads) if inference.instances or with_parts else {}
+    wanted = {head.name: available[head.name] for head in chosen if head.name in available}
+    parts = {name for found in wanted.values() for name in found.names}
+    separated = {} if with_parts else wanted
     used = [head for head in heads if head in chosen or head.name in parts]
     ranges = channel_ranges(used)
     outputs: list[Output] = []

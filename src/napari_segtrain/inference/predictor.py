@@ -86,6 +86,9 @@ class Predictor:
     memory
         Bytes that open blocks may take, besides the network's own memory. Less than a block of one chunk
         is not possible.
+    with_parts
+        Write what instances can be made of instead of separating them, see `plan_outputs`; for a sink that
+        keeps it.
     """
 
     def __init__(
@@ -103,6 +106,7 @@ class Predictor:
         self.values = trained.values
         self.messages: list[str] = []
         self.memory = MEMORY_BUDGET
+        self.with_parts = False
         self._source = trained.source
         self._may_compile = self._from_checkpoint = False
         self._digest: str | None = None
@@ -276,7 +280,7 @@ class Predictor:
         RunError
             When the sink cannot write, or a tile does not fit into memory.
         """
-        plan = plan_outputs(self.heads, self.inference, self.values)
+        plan = plan_outputs(self.heads, self.inference, self.values, with_parts=self.with_parts)
         return self._run(source, sink, plan, region, progress, cancel, spread)
 
     def predict_blocks(

@@ -221,7 +221,7 @@ class PreviewReady(Event):
     record: str
     """Id of the image (in napari: of the layer) it predicts."""
     head: str
-    """The output of the network."""
+    """The output of the network; with ``~part`` behind it, what instances can be made of, 0 … 1."""
     array: dict[str, Any]
     """Where it lies, as a source specification: ``{"kind": "memmap", "path": …, "shape": …, …}``."""
     start: Bounds

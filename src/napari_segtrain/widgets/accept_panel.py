@@ -25,7 +25,7 @@ from .accept import Acceptance, Values
 from .accept_values import parse_values, suggest_values, values_of
 from .followers import perform
 from .form_rows import FormRows
-from .instance_panel import has_parts
+from .instance_settings import has_parts
 from .layer_choice import LayerCombo, LayerWatch, is_labels
 from .layers import level_data
 from .regions import Region, drawn_regions, visible_region

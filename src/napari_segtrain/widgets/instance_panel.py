@@ -11,13 +11,13 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxL
 
 from ..config import InferenceConfig
 from .form_rows import FormRows
+from .instance_settings import KEYS, first_settings_of, has_parts, settings_of
 from .layer_choice import LayerCombo, LayerWatch
 from .live_instances import LiveInstances
 from .results import OURS
 from .schema import keys_of
 from .slider_edit import SliderEdit
 
-_KEYS = ("threshold", "seed_threshold", "min_size")
 _HINT = (
     "Predict with Instances ticked: then thresholds and smallest object can be changed here without "
     "predicting again."
@@ -46,7 +46,7 @@ class InstancePanel(QWidget):
         self.layer = LayerCombo("instance_layer", watch, has_parts)
         self.layer.setToolTip("The objects that the sliders change; a stored prediction stays as it is.")
         keys = {key.name: key for key in keys_of(InferenceConfig)}
-        self.sliders = {name: SliderEdit(keys[name], f"live_{name}") for name in _KEYS}
+        self.sliders = {name: SliderEdit(keys[name], f"live_{name}") for name in KEYS}
         self.use = _button(
             "use_live", "Use for predictions", "Write these values into the settings of the next prediction"
         )
@@ -55,7 +55,7 @@ class InstancePanel(QWidget):
         self.status.setObjectName("live_status")
         self.status.setWordWrap(True)
         self.status.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Minimum)
-        self._lay_out({name: keys[name].title for name in _KEYS})
+        self._lay_out({name: keys[name].title for name in KEYS})
         for slider in self.sliders.values():
             slider.changed.connect(self._on_slider)
         self.layer.changed.connect(self._on_layer)
@@ -118,37 +118,20 @@ class InstancePanel(QWidget):
             return
         parts = layer.metadata[OURS]["parts"]
         self.sliders["seed_threshold"].setEnabled(parts.boundary is not None or parts.distance is not None)
-        self.set_value(_settings(layer))
+        self.set_value(settings_of(layer))
         self.status.setText("")
         self.live.measure(layer)
 
     def _on_slider(self) -> None:
         layer = self.layer.layer()
         if layer is not None:
-            self.live.separate(layer, _settings(layer).replace(**self.value()))
+            self.live.separate(layer, settings_of(layer).replace(**self.value()))
 
     def _on_reset(self) -> None:
         layer = self.layer.layer()
         if layer is not None:
-            self.set_value(_predicted(layer))
+            self.set_value(first_settings_of(layer))
             self._on_slider()
-
-
-def has_parts(layer: Any) -> bool:
-    """Return whether a layer holds objects that can be separated again."""
-    return type(layer).__name__ == "Labels" and "parts" in layer.metadata.get(OURS, {})
-
-
-def _settings(layer: Any) -> InferenceConfig:
-    """Return how the objects of a layer were separated last."""
-    live = layer.metadata[OURS].get("live")
-    return live if isinstance(live, InferenceConfig) else _predicted(layer)
-
-
-def _predicted(layer: Any) -> InferenceConfig:
-    """Return how the objects of a layer were separated when they were predicted."""
-    said = layer.metadata[OURS].get("settings", {}).get("inference_config", {})
-    return InferenceConfig.model_validate({name: said[name] for name in _KEYS if name in said})
 
 
 def _button(name: str, text: str, tip: str) -> QPushButton:

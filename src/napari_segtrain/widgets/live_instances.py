@@ -52,6 +52,8 @@ class _Task:
         return measure_objects(self._labels, self._intensity, go_on)
 
     def _write(self, where: Box, labels: npt.NDArray[np.int32]) -> None:
+        if self.stopped:
+            return
         self._labels[where] = labels
         self.fresh = True
 
@@ -94,9 +96,19 @@ class LiveInstances(QObject):
         """Whether something is being computed, or will be."""
         return self._wanted is not None or self._task is not None
 
-    def separate(self, layer: Any, inference: InferenceConfig) -> None:
-        """Separate the objects of a layer with these settings, soon; what is under way is given up."""
-        self._ask(layer, inference, _REST)
+    def separate(self, layer: Any, inference: InferenceConfig, rest: int = _REST) -> None:
+        """Separate the objects of a layer with these settings, soon; what is under way is given up.
+
+        Parameters
+        ----------
+        layer
+            A layer that keeps what its objects are made of.
+        inference
+            Thresholds and smallest size.
+        rest
+            Milliseconds to wait for newer settings.
+        """
+        self._ask(layer, inference, rest)
 
     def measure(self, layer: Any) -> None:
         """Fill the features table of a layer, unless it has one or something else is asked for."""
@@ -132,6 +144,10 @@ class LiveInstances(QObject):
         ours = layer.metadata[OURS]
         first = tuple(slice(*side) for side in visible_box(self._viewer, layer))
         task = _Task(layer.data, ours["parts"], ours.get("intensity"), inference, first)
+        # Objects of a live preview may be separated by the Train dock and by sliders: the newest wins.
+        if isinstance(other := ours.get("task"), _Task):
+            other.stopped = True
+        ours["task"] = task
         self._task, self._layer = task, layer
         self._worker = perform(task.run)
         self._worker.returned.connect(lambda result: self._on_end(task, *result))
@@ -166,6 +182,8 @@ class LiveInstances(QObject):
         self._task = self._layer = None
         self._looks.stop()
         if layer in self._viewer.layers and table is not None:
+            if layer.metadata[OURS].get("task") is task:
+                del layer.metadata[OURS]["task"]
             layer.refresh(extent=False)
             layer.features = object_features(table, Geometry.of(layer))
             self.said.emit(_words(len(table["label"])))

@@ -18,6 +18,7 @@ from .colours import around_zero, foreground_colours, number_options
 from .data_spec import TrainedImage
 from .geometry import Geometry
 from .placing import Place, place_of
+from .preview_objects import PART, PreviewObjects
 
 _LARGEST = 2**31
 """Bytes up to which a preview has the size of its image; of larger ones only the newest block is shown."""
@@ -64,6 +65,7 @@ class PreviewLayers:
         self._images = dict(images)
         self._newest: dict[tuple[str, str], list[_Waiting]] = {}
         self._layers: dict[tuple[str, str], Any] = {}
+        self._objects = PreviewObjects(viewer, config, goes_on=goes_on)
 
     def take(self, event: PreviewReady) -> None:
         """Remember a preview; it is shown at the next update."""
@@ -89,12 +91,18 @@ class PreviewLayers:
         self.show_newest()
         for layer in self._layers.values():
             layer.refresh()
+        self._objects.finish()
 
     def _show(self, event: PreviewReady, array: npt.NDArray[Any]) -> None:
         place = place_of(self._images, event.record, event.start, event.stop)
         if place is None:
             return
         block = _read(event, array)
+        if event.head.endswith(PART):
+            self._objects.take(
+                place, event.head, block.reshape(place.size), self._name(place, "{} · objects")
+            )
+            return
         show = self._kind(event.head, block)
         values = _as_layer_data(block.reshape(len(block), *place.size), show)
         key = (place.image.id, event.head)
@@ -126,8 +134,7 @@ class PreviewLayers:
         whole = int(np.prod(image.shape + trailing)) * values.dtype.itemsize <= _LARGEST
         shape = image.shape if whole else place.size
         geometry = image.geometry if whole else place.geometry
-        several = len(self._images) > 1
-        name = f"{head} · live" if not several else f"{image.id} · {head} · live"
+        name = self._name(place, head)
         options = {
             **geometry.kwargs(),
             "name": name,
@@ -156,6 +163,10 @@ class PreviewLayers:
         if show not in ("segmentation", "scalar"):
             return self._viewer.add_image(data, rgb=True, opacity=0.7, **options)
         return self._viewer.add_image(data, opacity=0.6, **number_options(values), **options)
+
+    def _name(self, place: Place, what: str) -> str:
+        several = len(self._images) > 1
+        return f"{place.image.id} · {what} · live" if several else f"{what} · live"
 
     def _write(self, layer: Any, place: Place, values: npt.NDArray[Any]) -> None:
         ours = layer.metadata[_OURS]

@@ -80,6 +80,7 @@ class LivePreview:
             InferenceConfig(overlap=0.0, blending="constant", output="labels", skip_empty=False),
             resolved.device,
         )
+        self._predictor.with_parts = True
         self._refused: set[str] = set()
         self._view: PreviewHint | None = None
         self._work: Iterator[tuple[ImageLayer, tuple[slice, ...]]] = iter(())
@@ -124,7 +125,7 @@ class LivePreview:
         record, inside = layer.records[0], block
         if layer.stacked:
             record, inside = layer.records[block[0].start], block[1:]
-        sink = MemorySink()
+        sink = MemorySink(keep_parts=True)
         self._predictor.predict_source(record.image, sink, region=inside)
         for name, values in sink.arrays.items():
             spec, array = self._array(layer, name, values)

@@ -18,13 +18,19 @@ from .base import Job, default_chunks
 class MemorySink:
     """Keeps whole outputs.
 
+    Parameters
+    ----------
+    keep_parts
+        Keep what instances are made of, too.
+
     Attributes
     ----------
     arrays
         Output name to `(channels, *spatial)`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, keep_parts: bool = False) -> None:
+        self._keep_parts = keep_parts
         self.arrays: dict[str, npt.NDArray[Any]] = {}
         self.title = "the result"
         self.scratch: Path | None = None
@@ -64,6 +70,6 @@ class MemorySink:
 
     def close(self, completed: bool) -> None:
         """Forget the parts that instances were made of."""
-        if completed:
+        if completed and not self._keep_parts:
             for name in self._parts:
                 self.arrays.pop(name, None)
