@@ -139,6 +139,35 @@ def test_scoring_again_replaces_what_was_there_and_any_part_can_be_added(data, s
     assert {name.partition("/")[0] for name in info.scores} == {"val", "test"}
 
 
+def test_while_it_learns_the_worst_validation_patches_are_listed(data, scored, tmp_path):
+    config = scored({"tr_config.evaluate_after": "none", "tr_config.num_epochs": 1})
+    run = RunFolder.open(workflow.train(config, data, tmp_path / "P").path)
+    assert names(run.evaluation) == ["val_worst.json"]
+    check_worst(run)
+    found = worst_patches(run)
+    shape = open_dataset(data, config.dataset_config).records["im1"].shape
+    for patch in found:
+        assert all(0 <= a < b <= n for a, b, n in zip(patch.start, patch.stop, shape, strict=True))
+    workflow.evaluate(run.path, "val")
+    assert "val_worst.json" not in names(run.evaluation)
+    check_worst(run)
+
+
+def test_a_list_that_cannot_be_written_ends_no_training(data, scored, tmp_path, monkeypatch):
+    def full(*_):
+        raise RunError("the disk is full")
+
+    monkeypatch.setattr("napari_segtrain.training.callbacks.worst_patches.write_worst", full)
+    config = scored({"tr_config.evaluate_after": "none", "tr_config.num_epochs": 2})
+    events = []
+    workflow.train(config, data, tmp_path / "P", emit=events.append)
+    told = [
+        event.message for event in events if isinstance(event, Warned) and "worst patches" in event.message
+    ]
+    assert told == ["the worst patches are not listed; training goes on (the disk is full)"]
+    assert events[-1].status is RunState.COMPLETED
+
+
 def one(event_type, events):
     return [event for event in events if isinstance(event, event_type)]
 

@@ -21,6 +21,7 @@ from .facts import gather_facts
 from .index import PatchIndex
 from .normalisation import Normalisation
 from .patch_reader import Augmenting, ImageChange
+from .patches import PatchSpec
 from .pipeline import Deriver, PatchDataset, Sampler
 from .prefetch import Prefetch
 from .records import Part, Region, Split
@@ -185,6 +186,13 @@ class PatchLoader:
         if not 0 <= step < len(self):
             raise IndexError(f"batch {step} does not exist; an epoch has the batches 0 to {len(self) - 1}")
         return self._finish(self._make(self.epoch if epoch is None else epoch, step))
+
+    def specs(self, step: int) -> tuple[PatchSpec, ...]:
+        """Return which patches batch `step` of a grid has now, where labels do not change meanwhile."""
+        first = step * self.batch_size
+        mine = range(first, min(first + self.batch_size, self._samples))
+        numbers = [number for number in map(self._number, mine) if number < self._of]
+        return tuple(self.dataset.spec(0, number) for number in numbers)
 
     def __iter__(self) -> Iterator[Batch]:
         """Go through the chosen epoch; with workers, preparation starts at once."""

@@ -89,6 +89,10 @@ class PatchDataset:
         """
         return self.sample(*key)[0]
 
+    def spec(self, epoch: int, number: int) -> PatchSpec:
+        """Return which patch a sample is, without reading it."""
+        return self._sampler.draw(epoch, number, sample_stream(self._seed, epoch, number))
+
     def sample(
         self, epoch: int, number: int, *, moved_only: bool = False
     ) -> tuple[Arrays, ImageChange | None]:

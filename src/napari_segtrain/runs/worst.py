@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Self
 
 from napari_segtrain.config import RunError
@@ -11,7 +13,9 @@ from napari_segtrain.config import RunError
 from .atomic import read_json, write_json
 from .folder import RunFolder
 
-_INDEX, _DONE = "index.json", "done.json"
+LISTED = 20
+"""Most patches that are listed of an output."""
+_INDEX, _LIVE, _DONE = "index.json", "val_worst.json", "done.json"
 _PART = "val"
 
 
@@ -68,24 +72,49 @@ class WorstPatch:
 
 
 def worst_patches(run: RunFolder) -> tuple[WorstPatch, ...]:
-    """Return the worst patches of the validation part, output by output; none where it was not scored.
+    """Return the worst patches of the validation part, output by output; none where none is known.
+
+    Those of the scores after a training, or of the last validation where the run trained since.
 
     Raises
     ------
     RunError
         When the file that says so is damaged.
     """
-    path = run.evaluation / _INDEX
-    if not path.is_file():
-        return ()
-    said: Any = read_json(path)
+    path, said = max((_said(run, name) for name in (_INDEX, _LIVE)), key=lambda found: found[1][0])
     try:
-        return tuple(WorstPatch.from_dict(one) for one in said.get(_PART, {}).get("worst", ()))
+        return tuple(WorstPatch.from_dict(one) for one in said[1])
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise RunError(
             f"{path}: the list of worst patches is damaged ({error!r}); score the run again with segtrain "
             f"evaluate {run.path} --split {_PART}"
         ) from error
+
+
+def _said(run: RunFolder, name: str) -> tuple[Path, tuple[str, Any]]:
+    """Return a file with its date and its list; without a date where there is none."""
+    path = run.evaluation / name
+    if not path.is_file():
+        return path, ("", ())
+    said: Any = read_json(path)
+    found = said.get(_PART) if isinstance(said, dict) else None
+    if not isinstance(found, dict):
+        return path, ("", ())
+    return path, (str(found.get("date", "")), found.get("worst", ()))
+
+
+def write_worst(run: RunFolder, patches: Sequence[WorstPatch], epoch: int) -> None:
+    """Write the worst patches of a validation, in the place of those of an earlier one.
+
+    Raises
+    ------
+    RunError
+        When the run folder cannot be written.
+    """
+    run.evaluation.mkdir(exist_ok=True)
+    date = datetime.now(UTC).isoformat(timespec="seconds")
+    worst = [patch.to_dict() for patch in patches]
+    write_json(run.evaluation / _LIVE, {_PART: {"date": date, "epoch": epoch, "worst": worst}})
 
 
 def read_done(run: RunFolder) -> frozenset[str]:

@@ -34,6 +34,7 @@ from .callbacks import (
     TensorBoardCallback,
     TimeLimit,
     UnseenHeads,
+    WorstPatches,
 )
 from .callbacks.checkpoints import RunCheckpointIO
 from .resolve import ResolvedExperiment
@@ -93,6 +94,7 @@ def build_callbacks(
     if resolved is not None and leads:
         callbacks.append(UnseenHeads(resolved.heads, emit, label_only=tr.loss_on_label_only))
         callbacks.append(Doctor(config, resolved.heads, emit))
+        callbacks.append(WorstPatches(run, resolved.heads, emit))
     if tr.debug_pictures and resolved is not None and leads:
         name, spacing = config.tr_setup.model_name, resolved.facts.spacing
         pictures = DebugPictures(run, name, tr.debug_pictures, resolved.heads, spacing, emit)

@@ -22,8 +22,8 @@ from .view import look_at
 
 _HINT = "Select a patch to go there. Tick what is done; the ticks are kept in the run."
 _NONE = (
-    "This run has no scored validation patches yet: they are found at the end of a training "
-    "(tr_config.evaluate_after), or by segtrain evaluate RUN --split val."
+    "This run has no scored validation patches yet: they are listed by each validation of a training, at its "
+    "end, and by segtrain evaluate RUN --split val."
 )
 
 

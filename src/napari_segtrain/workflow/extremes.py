@@ -10,7 +10,7 @@ import numpy as np
 
 from napari_segtrain.data import Record, Region
 from napari_segtrain.evaluation import SEPARATING
-from napari_segtrain.runs.worst import WorstPatch
+from napari_segtrain.runs.worst import LISTED, WorstPatch
 from napari_segtrain.targets import Head
 from napari_segtrain.training import DebugPatch, ShownHead, render
 
@@ -19,8 +19,6 @@ from .truth import Arrays
 
 _MOST = 6
 """Best (and as many worst) patches of all outputs together, where there are not more outputs."""
-_LISTED = 20
-"""Worst patches of an output that are listed without a picture."""
 
 
 @dataclass(frozen=True)
@@ -125,16 +123,16 @@ class Extremes:
     def _list(self, patch: WorstPatch) -> None:
         known = self._all[patch.output]
         known.append(patch)
-        if len(known) > 10 * _LISTED:
+        if len(known) > 10 * LISTED:
             known.sort(key=lambda one: -one.badness)
-            del known[_LISTED:]
+            del known[LISTED:]
 
     def worst(self) -> list[WorstPatch]:
         """Return up to 20 patches of every output, the worst first; none that is as good as can be."""
         found = []
         for patches in self._all.values():
             bad = [patch for patch in patches if patch.badness > 0]
-            found += sorted(bad, key=lambda patch: -patch.badness)[:_LISTED]
+            found += sorted(bad, key=lambda patch: -patch.badness)[:LISTED]
         return found
 
     def ranked(self) -> Iterator[tuple[str, int, Extreme]]:

@@ -11,6 +11,7 @@ from .preview import Preview, PreviewCallback
 from .rows import RowWriter
 from .tensorboard import TensorBoardCallback
 from .unseen import UnseenHeads
+from .worst_patches import WorstPatches
 
 __all__ = [
     "Announcer",
@@ -28,4 +29,5 @@ __all__ = [
     "TensorBoardCallback",
     "TimeLimit",
     "UnseenHeads",
+    "WorstPatches",
 ]
