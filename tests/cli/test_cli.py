@@ -271,6 +271,7 @@ COMMANDS = [
     "compare",
     "retry",
     "duplicate",
+    "labels",
     "stop",
     "delete",
     "serve",

@@ -229,3 +229,24 @@ def test_wait_says_for_whom_and_can_be_interrupted(run, small, disc_folder, tmp_
         code, _, err = run(*arguments)
         assert (code, "A training run is already active in" in err) == (2, True)
     assert not list(tmp_path.glob("P/runs/[a-z]*"))
+
+
+def test_labels_of_a_run_are_written_as_they_were(run, project, tmp_path):
+    import numpy as np
+
+    from napari_segtrain.data import open_dataset
+    from napari_segtrain.runs.label_store import LabelStore
+    from napari_segtrain.training.label_history import LabelHistory
+
+    folder = project / "runs" / "done"
+    painted = np.eye(20, dtype=np.uint8)
+    data = open_dataset({"layers": [{"id": "im", "image": painted, "labels": {"cell": painted}}]})
+    history = LabelHistory(data, LabelStore(folder))
+    history.start()
+    history.store.note(1, history.state())
+    code, out, _ = run("labels", folder, "-o", tmp_path / "out")
+    assert (code, out) == (0, f"written: {tmp_path / 'out' / 'labels' / 'im_cell.zarr'}\n")
+    code, _, err = run("labels", folder, "-o", tmp_path / "out")
+    assert code == 2 and "nothing is overwritten" in err
+    code, _, err = run("labels", project / "runs" / "broken", "-o", tmp_path / "other")
+    assert code == 2 and "has no labels of its own" in err

@@ -75,7 +75,7 @@ def train(command: Train, emit: Emit, control: Control) -> None:
     with lock_project(lock, what, wait=command.wait, control=control, emit=emit):
         run = RunFolder.open(command.resume) if command.resume else RunFolder.create(command.project, what)
         run = set_back(run) if command.retry else run
-        emit(run.set_state(RunState.RUNNING))
+        emit(run.set_state(RunState.RUNNING, extend=run.state is RunState.COMPLETED))
         run.write_config(config)
         if command.data is not None:
             write_data(run, data)

@@ -54,7 +54,11 @@ ALWAYS = {"duplicate_run", "delete_runs", "open_folder"}
         ),
         (RunState.FAILED, {}, {"retry_run"}),
         (RunState.FAILED, {"resumable": True}, {"resume_run", "retry_run"}),
-        (RunState.COMPLETED, {"checkpoint": True, "picture": True}, {"use_run", "open_picture"}),
+        (
+            RunState.COMPLETED,
+            {"checkpoint": True, "picture": True},
+            {"resume_run", "use_run", "open_picture"},
+        ),
         (RunState.COMPLETED, {"predictions": True}, {"open_predictions"}),
     ],
 )

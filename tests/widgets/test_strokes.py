@@ -416,7 +416,10 @@ def test_a_layer_that_is_deleted_is_let_go(follow: Any, until: Until, notes: Not
     paint(followed.layer)
     followed.viewer.layers.remove(followed.layer)
     assert "'image_cells' was deleted; training goes on with the labels it had" in notes[0][1]
-    paint(followed.layer)
+    until(lambda: followed.told)
+    until(lambda: followed.idle)
+    followed.told.clear()
+    fill(followed.layer)
     until(lambda: followed.idle)
     assert followed.told == []
     followed.viewer.layers.remove(followed.image)
@@ -441,3 +444,99 @@ def test_a_store_that_the_engine_reads_itself(
     followed.layer.data = np.zeros((24, 32), np.uint8)
     assert "now has another array than the file that training reads" in notes[0][1]
     assert store[5, 5] == 1
+
+
+def test_what_was_painted_just_before_a_layer_is_deleted_is_not_lost(follow: Any, until: Until) -> None:
+    followed = follow(squares(24, 32))
+    paint(followed.layer)
+    followed.layer.visible = False
+    expected = followed.layer.data.copy()
+    followed.viewer.layers.remove(followed.layer)
+    until(lambda: followed.told)
+    np.testing.assert_array_equal(followed.copy, expected)
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value"),
+    [
+        ("scale", (3, 3)),
+        ("translate", (3, 4)),
+        ("rotate", 30),
+        ("shear", (0.5,)),
+        ("affine", np.diag([2, 3, 1])),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_layer_that_is_moved_is_followed_voxel_by_voxel(
+    follow: Any, until: Until, notes: Notes, attribute: str, value: Any
+) -> None:
+    followed = follow(squares(24, 32))
+    setattr(followed.layer, attribute, getattr(followed.layer, attribute))
+    assert notes == [], "nothing has moved"
+    for _ in range(2):
+        setattr(followed.layer, attribute, value)
+    [(level, message)] = notes
+    assert level == "warning" and "'image_cells' was moved or scaled: the training goes on with" in message
+    followed.layer.paint((5, 20), 7)
+    until(lambda: followed.told)
+    assert followed.boxes == [(slice(4, 7), slice(19, 22))]
+    np.testing.assert_array_equal(followed.copy, followed.layer.data)
+
+
+def test_a_layer_that_is_renamed_is_followed_on(follow: Any, until: Until, notes: Notes) -> None:
+    followed = follow(squares(24, 32))
+    followed.layer.name = "mine"
+    [(level, message)] = notes
+    assert level == "info" and "'image_cells' is called 'mine' now: the training goes on with it" in message
+    paint(followed.layer)
+    until(lambda: followed.told)
+    np.testing.assert_array_equal(followed.copy, followed.layer.data)
+
+
+def test_another_type_that_holds_the_same_values_is_followed_on(
+    follow: Any, until: Until, notes: Notes
+) -> None:
+    followed = follow(squares(24, 32))
+    followed.layer.data = followed.layer.data.astype(np.int64)
+    until(lambda: followed.idle)
+    paint(followed.layer)
+    until(lambda: followed.told)
+    np.testing.assert_array_equal(followed.copy, followed.layer.data)
+    assert notes == []
+
+
+def test_multiscale_labels_are_followed_at_their_level(follow: Any, until: Until, notes: Notes) -> None:
+    levels = [squares(48, 64), squares(24, 32)]
+    followed = follow(levels, image=(24, 32), multiscale=True)
+    assert followed.mirror.level == 1
+    levels[1][3:5, 7:9] = 6
+    followed.layer.refresh()
+    until(lambda: followed.told)
+    assert followed.boxes == [(slice(3, 5), slice(7, 9))]
+    np.testing.assert_array_equal(followed.copy, levels[1])
+    followed.layer.data = [squares(48, 64), squares(12, 16)]
+    assert "now has the shape (12, 16), training began with (24, 32)" in notes[0][1]
+    assert followed.copy[3, 7] == 6, "the labels it had"
+
+
+@pytest.mark.parametrize("kind", ["zarr", "array", "folder"])
+def test_labels_that_cannot_be_painted_on_are_trained_on_and_said(
+    follow: Any, until: Until, notes: Notes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    zarr.create_array(tmp_path / "labels.zarr", data=squares(24, 32), chunks=(8, 8))
+    data: Any = squares(24, 32)
+    if kind == "array":
+        data.flags.writeable = False
+    else:
+        data = zarr.open_array(tmp_path / "labels.zarr", mode="r" if kind == "zarr" else "r+")
+    if kind == "folder":
+        monkeypatch.setattr("napari_segtrain.widgets.layers.os.access", lambda path, mode: False)
+    followed = follow(data, image=(24, 32))
+    [(level, message)] = notes
+    assert level == "warning" and "'image_cells' can be trained on, but not painted on" in message
+    if kind != "folder":
+        with pytest.raises(ValueError, match="read"):
+            paint(followed.layer)
+        until(lambda: followed.idle)
+    assert (np.asarray(followed.layer.data[:]) == squares(24, 32)).all()
+    assert len(notes) == 1

@@ -11,9 +11,12 @@ import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLineEdit, QPushButton, QSpinBox
 
-from napari_segtrain.runs import ProjectLock, RunFolder, RunState, list_runs, read_data
+from napari_segtrain.config import ExperimentConfig
+from napari_segtrain.runs import ProjectLock, RunFolder, RunInfo, RunState, list_runs, read_data
+from napari_segtrain.runs.info import now
 from napari_segtrain.runs.scratch import open_memmap
 from napari_segtrain.widgets import project_watch
+from napari_segtrain.widgets.keep_row import longer
 from napari_segtrain.widgets.train_dock import TrainDock
 from napari_segtrain.widgets.training_session import State
 
@@ -212,6 +215,45 @@ def test_resume_goes_on_with_the_open_layers_and_its_curves(
     dock.projects.look()
     until(lambda: not button(dock, "resume").isVisibleTo(dock))
     assert not list(run.scratch.iterdir())
+
+
+def test_a_completed_run_keeps_learning_with_the_labels_as_they_are(
+    qtbot: Any, viewer: Any, dock: Any, cells: Any, until: Until, notes: Notes
+) -> None:
+    assert not button(dock, "keep_learning").isVisibleTo(dock)
+    epochs(dock, 2)
+    press(qtbot, dock, "start")
+    until(lambda: dock.session.state is State.IDLE and notes)
+    dock.projects.look()
+    until(lambda: button(dock, "keep_learning").isVisibleTo(dock))
+    [run] = list_runs(Path(dock.project.value()))
+    assert dock.completed.value() == run.path and not run.resumable
+    cells[1].name = "renamed"
+    press(qtbot, dock, "keep_learning")
+    assert (
+        "'cells_nuclei' is not open. The run was trained on open layers, and keeps no copies" in notes[-1][1]
+    )
+    assert run.state is RunState.COMPLETED and dock.session.state is State.IDLE
+    cells[1].name = "cells_nuclei"
+    cells[1].paint((40, 50), 1)
+    dock.findChild(QSpinBox, "more_epochs").setValue(3)
+    del notes[:]
+    press(qtbot, dock, "keep_learning")
+    words = "goes on with the open layers and the labels as they are now in 'cells_nuclei', up to epoch 5."
+    assert ("info", f"base {words}") in notes
+    until(lambda: ("info", "base is trained; use it in the Predict dock.") in notes)
+    assert [row["epoch"] for row in run.read_metrics()] == [1, 2, 3, 4, 5]
+    assert viewer.layers["nuclei · live"].data[40, 50] == 1, "painted before it went on"
+
+
+def test_what_ended_a_run_does_not_end_it_again() -> None:
+    config = ExperimentConfig().with_overrides({"tr_config.early_stopping": 5, "tr_config.max_time": 60.0})
+    info = RunInfo(id="a", name="a", created=now(), epoch=20, num_epochs=50)
+    for reason, kept in (("all_epochs", (5, 60.0)), ("early_stopping", (0, 60.0)), ("max_time", (5, None))):
+        ended = info.replace(finish_reason=reason)
+        assert ended.has_less_than(30) is (reason != "all_epochs") and not ended.has_less_than(20)
+        tr = longer(config, ended, 10).tr_config
+        assert (tr.num_epochs, tr.early_stopping, tr.max_time) == (30, *kept)
 
 
 def test_resume_in_a_new_dock_goes_on_with_what_the_run_has_kept(

@@ -13,7 +13,7 @@ from .data_commands import check, doctor, plan
 from .demo_command import demo
 from .predict_commands import evaluate, predict, report
 from .preview_commands import preview_augmentation, preview_targets
-from .run_commands import compare, delete, duplicate, follow, retry, runs, stop
+from .run_commands import compare, delete, duplicate, follow, labels, retry, runs, stop
 from .serve_command import serve
 from .train_command import train
 
@@ -35,6 +35,7 @@ for command, summary in (
     (compare, "Show in what runs differ, and their results."),
     (retry, "Train a failed run from its begin."),
     (duplicate, "Make a new run with another's settings."),
+    (labels, "Write the labels a run was trained on."),
     (stop, "Ask a running run to stop."),
     (delete, "Delete a run; asks first."),
     (serve, "Serve the runs of a project over HTTP."),
@@ -42,7 +43,7 @@ for command, summary in (
     (preview_targets, "Show what the network would be taught, as files."),
     (preview_augmentation, "Show what augmentation makes of a patch, as files."),
     (check, "List every fault, and show the split."),
-    (doctor, "Say what hardware torch sees, and what speaks against a training."),
+    (doctor, "Say what hardware there is and what may go wrong."),
     (demo, "Train on an embedded picture, predict, score."),
 ):
     app.command(command.__name__.replace("_", "-"), short_help=summary)(command)

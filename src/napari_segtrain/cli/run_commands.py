@@ -198,6 +198,25 @@ def duplicate(
     typer.echo(f"pending: {new.path}\nbegin it with: segtrain train --resume {new.path}{where}")
 
 
+def labels(
+    run: Annotated[Path, typer.Argument(help="Run folder, or a checkpoint in it.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="New folder for the labels.")],
+    epoch: Annotated[
+        int | None,
+        typer.Option("--epoch", min=0, help="As they were after this epoch; by default the newest."),
+    ] = None,
+) -> None:
+    """Write the labels that a run on open layers was trained on, as they were then.
+
+    Of a checkpoint those at the time it was written. They are stores labels/<image>_<target>.zarr and
+    masks/… in the folder, as training reads them; napari opens them too.
+    """
+    from napari_segtrain.workflow.labels import restore_labels
+
+    written = restore_labels(run, output, epoch=epoch)
+    typer.echo("\n".join(f"written: {path}" for path in written) or "the run had no labels")
+
+
 def stop(run: Run) -> None:
     """Ask a running run to stop after the batch it is in, with a checkpoint."""
     from napari_segtrain.runs.lifecycle import stop_run

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 from ..config import DataError, did_you_mean
 from .dataset import Dataset
-from .loader import PatchLoader
 
 Bounds = tuple[tuple[int, int], ...]
 
 
+class Follower(Protocol):
+    """Wants to know of painted labels, as a `PatchLoader` does."""
+
+    def labels_changed(
+        self, record: str, target: str, bounds: Bounds, done: tuple[int, int] = (0, 0), /
+    ) -> bool:
+        """Take note of a change in one record; return whether it draws from there."""
+        ...
+
+
 def labels_changed(
     dataset: Dataset,
-    loaders: Iterable[PatchLoader],
+    loaders: Iterable[Follower],
     record: str,
     target: str,
     bounds: Sequence[Sequence[int]],
@@ -29,7 +39,7 @@ def labels_changed(
     dataset
         What the loaders read.
     loaders
-        Training and validation.
+        Training and validation, and whoever else follows the labels.
     record
         Id of a record, or name of a stack (`Record.group`) whose planes are records.
     target

@@ -23,7 +23,7 @@ from .checkpoints import (
 )
 from .compare import Comparison, compare_runs
 from .control import Block, Control, LabelChange, PreviewHint
-from .data_file import known_data, read_data, write_data
+from .data_file import known_data, noted_data, read_data, write_data
 from .event_file import EventTail, EventWriter, read_events, read_events_from
 from .events import (
     AnyEvent,
@@ -57,7 +57,7 @@ from .events import (
     Warned,
     ignore,
 )
-from .find import MEBIBYTE, check_writable, find_run, list_runs, resumable_runs
+from .find import MEBIBYTE, check_writable, extendable_runs, find_run, list_runs, resumable_runs
 from .finding import Finding
 from .folder import RunFolder, runs_folder
 from .follow import RunFollower, follow_run
@@ -141,6 +141,7 @@ __all__ = [
     "dump_json",
     "duplicate_run",
     "explain_os_error",
+    "extendable_runs",
     "file_stamp",
     "find_checkpoint",
     "find_run",
@@ -155,6 +156,7 @@ __all__ = [
     "lock_project",
     "log_to",
     "note_predictions",
+    "noted_data",
     "numbered_checkpoints",
     "numbered_name",
     "plain",

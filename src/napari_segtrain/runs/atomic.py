@@ -24,7 +24,7 @@ def explain_os_error(error: OSError) -> str:
 
 
 @contextmanager
-def atomic_writer(path: Path) -> Iterator[BinaryIO]:
+def atomic_writer(path: Path, *, flushed: bool = True) -> Iterator[BinaryIO]:
     """Open a file that takes the place of `path` only when everything is on the disk.
 
     The bytes go to a hidden file beside `path`, are flushed to the disk, and are renamed over `path`
@@ -35,6 +35,9 @@ def atomic_writer(path: Path) -> Iterator[BinaryIO]:
     ----------
     path
         File to write; its folder must exist.
+    flushed
+        Whether to wait until the disk has it. Without, a power cut, though no crash of the program, may leave
+        a damaged file: for what is checked when it is read.
 
     Yields
     ------
@@ -50,14 +53,16 @@ def atomic_writer(path: Path) -> Iterator[BinaryIO]:
     try:
         with part.open("xb") as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
+            if flushed:
+                file.flush()
+                os.fsync(file.fileno())
         part.replace(path)
     except BaseException:
         with suppress(OSError):
             part.unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    if flushed:
+        _sync_folder(path.parent)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -70,8 +75,8 @@ def _sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write `data` to `path` atomically.
+def write_bytes(path: Path, data: bytes, *, flushed: bool = True) -> None:
+    """Write `data` to `path` atomically; `flushed` as for `atomic_writer`.
 
     Raises
     ------
@@ -79,7 +84,7 @@ def write_bytes(path: Path, data: bytes) -> None:
         When the file cannot be written; the old file, if there is one, is kept.
     """
     try:
-        with atomic_writer(path) as file:
+        with atomic_writer(path, flushed=flushed) as file:
             file.write(data)
     except OSError as error:
         raise RunError(

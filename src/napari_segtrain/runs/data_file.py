@@ -71,6 +71,11 @@ def known_data(run: RunFolder) -> Any:
         return None
 
 
+def noted_data(run: RunFolder) -> Any:
+    """Return where a run's data was, whether it is still there or not; errors as `read_data`."""
+    return _with_paths(_noted(run), lambda path: str(run.path / path))
+
+
 def _is_copy(path: Path) -> bool:
     """Return whether a file is the copy of a layer that some run holds."""
     return path.parent.name.startswith(f"{COPIES}-") and path.parent.parent.name == "scratch"
@@ -84,10 +89,6 @@ def read_data(run: RunFolder) -> Any:
     RunError
         When the run was trained on something that no file names, or that is no longer there.
     """
-    if not (run.path / _NAME).is_file():
-        raise RunError(
-            f"{run.path}: was trained on data that no file names; say where the data is (--input DATA)"
-        )
 
     def found(path: str) -> str:
         if not Path(path).is_absolute() and not (run.path / path).is_file():
@@ -97,7 +98,15 @@ def read_data(run: RunFolder) -> Any:
             )
         return str(run.path / path)
 
-    return _with_paths(run.read_json(_NAME), found)
+    return _with_paths(_noted(run), found)
+
+
+def _noted(run: RunFolder) -> Any:
+    if not (run.path / _NAME).is_file():
+        raise RunError(
+            f"{run.path}: was trained on data that no file names; say where the data is (--input DATA)"
+        )
+    return run.read_json(_NAME)
 
 
 def _with_paths(data: Any, change: Callable[[str], str]) -> Any:

@@ -43,6 +43,11 @@ def resumable_runs(project: str | Path) -> list[RunFolder]:
     return [run for run in reversed(list_runs(project)) if run.resumable]
 
 
+def extendable_runs(project: str | Path) -> list[RunFolder]:
+    """Return the completed runs of a project that can be given more epochs, newest first."""
+    return [run for run in reversed(list_runs(project)) if run.extendable]
+
+
 def find_run(path: str | Path) -> RunFolder:
     """Return the run that a path means.
 

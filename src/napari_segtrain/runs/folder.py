@@ -284,6 +284,11 @@ class RunFolder:
             state is RunState.FAILED and (self.checkpoints / LAST).is_file()
         )
 
+    @property
+    def extendable(self) -> bool:
+        """Whether the run is completed and can be given more epochs."""
+        return self.state is RunState.COMPLETED and (self.checkpoints / LAST).is_file()
+
     def _empty_scratch(self, *, keep_copies: bool) -> None:
         for folder in self.scratch.iterdir() if self.scratch.is_dir() else ():
             if not (keep_copies and folder.name.startswith(COPIES)):

@@ -14,7 +14,7 @@ from pydantic import AwareDatetime, Field
 from napari_segtrain.config import Config
 
 from .events import Number
-from .states import RunState
+from .states import FinishReason, RunState
 
 _PACKAGES = ("napari-segtrain", "torch", "lightning", "numpy", "numba", "scikit-image", "zarr")
 
@@ -77,6 +77,11 @@ class RunInfo(Config):
     """Patches that an epoch trains on (``train``) and that a validation looks at (``val``)."""
     images: dict[str, int] = Field(default_factory=dict)
     """Images that ``train``, ``val`` and ``test`` have, or have parts of; parts without any are left out."""
+
+    def has_less_than(self, num_epochs: int) -> bool:
+        """Return whether a completed run may go on to so many epochs: more than it had, or was to have."""
+        early = self.finish_reason in (FinishReason.EARLY_STOPPING, FinishReason.MAX_TIME)
+        return num_epochs > ((self.epoch if early else self.num_epochs) or 0)
 
 
 def now() -> datetime:

@@ -11,12 +11,14 @@ import torch
 from torch import Tensor
 
 from napari_segtrain.config import ConfigError, ExperimentConfig
-from napari_segtrain.data.live import labels_changed
+from napari_segtrain.data.live import Follower, labels_changed
 from napari_segtrain.data.loader import PatchLoader
 from napari_segtrain.data.records import Part, Split
-from napari_segtrain.runs import LabelChange
+from napari_segtrain.runs import LabelChange, RunFolder
+from napari_segtrain.runs.label_store import LabelStore
 from napari_segtrain.targets import TargetDeriver
 
+from .label_history import LabelHistory
 from .resolve import ResolvedExperiment
 from .team import ALONE, Team
 
@@ -115,6 +117,7 @@ class SegtrainDataModule(pl.LightningDataModule):
         self._cache_dir = cache_dir
         self._team = team
         self._loaders: dict[Part, PatchLoader] = {}
+        self._history: LabelHistory | None = None
 
     def loader(self, part: Part) -> PatchLoader:
         """Return the loader of a part, made when it is first asked for.
@@ -178,8 +181,15 @@ class SegtrainDataModule(pl.LightningDataModule):
             When the labels are not of this data, or no longer fit the image.
         """
         bounds = list(zip(change.start, change.stop, strict=True))
-        loaders = list(self._loaders.values())
-        return labels_changed(self._dataset, loaders, change.record, change.target, bounds, self.position())
+        followers: list[Follower] = list(self._loaders.values())
+        if self._history is not None:
+            followers.append(self._history)
+        return labels_changed(self._dataset, followers, change.record, change.target, bounds, self.position())
+
+    def follow_labels(self, run: RunFolder) -> LabelHistory | None:
+        """Return what keeps the labels of open layers with the checkpoints of a run; None for files."""
+        self._history = LabelHistory.of(self._dataset, LabelStore(run.path))
+        return self._history
 
     def state_dict(self) -> dict[str, Any]:
         """Return what of the painting a resumed training still prefers; nothing where nobody painted."""
@@ -192,6 +202,8 @@ class SegtrainDataModule(pl.LightningDataModule):
             self.loader("train").index.restore_recent(state_dict["recent"])
 
     def close(self) -> None:
-        """Stop the loaders' threads."""
+        """Stop the loaders' threads, and follow no labels."""
+        if self._history is not None:
+            self._history.close()
         for loader in self._loaders.values():
             loader.close()

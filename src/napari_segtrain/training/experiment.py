@@ -271,6 +271,7 @@ class Experiment:
             emit=self.emit,
             control=control,
             preview=preview,
+            history=self.data.follow_labels(self.run) if self.team.leads else None,
             resolved=self.resolved,
             stopwatch=self.module.journey.stopwatch,
             stop_after=stop_after,

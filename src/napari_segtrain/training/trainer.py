@@ -26,6 +26,7 @@ from .callbacks import (
     Doctor,
     EarlyStop,
     Ending,
+    LabelStates,
     NanGuard,
     Preview,
     PreviewCallback,
@@ -37,6 +38,7 @@ from .callbacks import (
     WorstPatches,
 )
 from .callbacks.checkpoints import RunCheckpointIO
+from .label_history import LabelHistory
 from .resolve import ResolvedExperiment
 from .schedules import Stopwatch
 from .team import ALONE, Team
@@ -68,6 +70,7 @@ def build_callbacks(
     emit: Emit = ignore,
     control: Control | None = None,
     preview: Preview | None = None,
+    history: LabelHistory | None = None,
     resolved: ResolvedExperiment | None = None,
     stopwatch: Stopwatch | None = None,
     stop_after: int | None = None,
@@ -101,6 +104,8 @@ def build_callbacks(
         if curves is not None:
             pictures.followers.append(curves.show)
         callbacks.append(pictures)
+    if history is not None and leads:
+        callbacks.append(LabelStates(history, emit))
     if preview is not None:
         callbacks.append(PreviewCallback(preview, emit))
     if tr.max_time is not None:

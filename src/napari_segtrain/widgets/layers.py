@@ -6,6 +6,7 @@ left to a `Copies.write` that a worker thread calls; it knows arrays, not layers
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -164,6 +165,22 @@ def painted_in_place(data: Any) -> bool:
         return data.mode in ("r+", "w+") and _memmap_spec(data) is not None
     zarr = sys.modules.get("zarr")
     return zarr is not None and isinstance(data, zarr.Array) and _zarr_path(data) is not None
+
+
+def unpaintable(layer: Any) -> str:
+    """Say why napari cannot paint on a layer's array; empty when it can."""
+    data = layer.data[0] if layer.multiscale else layer.data
+    if isinstance(data, np.ndarray):
+        return "" if data.flags.writeable else "its array is read-only"
+    zarr = sys.modules.get("zarr")
+    if zarr is None or not isinstance(data, zarr.Array):
+        return ""
+    path = _zarr_path(data)
+    if data.read_only:
+        return f"its store {path or ''} was opened for reading only".replace("  ", " ")
+    if path is not None and not os.access(path, os.W_OK):
+        return f"{path} may not be written to"
+    return ""
 
 
 def _memmap_spec(data: np.memmap[Any, Any]) -> dict[str, Any] | None:

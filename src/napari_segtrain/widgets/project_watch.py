@@ -12,7 +12,7 @@ from pathlib import Path
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from ..config import SegtrainError
-from ..runs import ProjectLock, RunFolder, RunState, recover, resumable_runs
+from ..runs import ProjectLock, RunFolder, RunState, extendable_runs, recover, resumable_runs
 
 _log = logging.getLogger(__name__)
 _EVERY = 2000
@@ -33,11 +33,14 @@ class ProjectState:
         A sentence that says who trains there, None when nobody does.
     resumable
         Description and folder of each run that can go on, newest first.
+    completed
+        Name and folder of each completed run that can be given more epochs, newest first.
     """
 
     project: Path
     active: str | None = None
     resumable: tuple[tuple[str, Path], ...] = ()
+    completed: tuple[tuple[str, Path], ...] = ()
 
 
 class ProjectWatch(QObject):
@@ -145,10 +148,11 @@ def look_at(project: Path, known: ProjectState | None = None) -> ProjectState:
         if active is None:
             recover(project)
         runs = tuple((_describe(run), run.path) for run in resumable_runs(project))
+        completed = tuple((run.name, run.path) for run in extendable_runs(project))
     except (SegtrainError, OSError) as error:
         _log.debug("%s cannot be looked at: %s", project, error)
         return ProjectState(project)
-    return ProjectState(project, active, runs)
+    return ProjectState(project, active, runs, completed)
 
 
 def _describe(run: RunFolder) -> str:

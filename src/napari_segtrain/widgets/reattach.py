@@ -29,7 +29,7 @@ class Reattached:
     words: str
 
 
-def reattach(stored: Any, config: DatasetConfig, layers: Sequence[Any]) -> Reattached:
+def reattach(stored: Any, config: DatasetConfig, layers: Sequence[Any], *, copies: bool = True) -> Reattached:
     """Choose what a run goes on with: open layers of the same names and shapes, else what it has stored.
 
     Parameters
@@ -40,6 +40,13 @@ def reattach(stored: Any, config: DatasetConfig, layers: Sequence[Any]) -> Reatt
         Section `dataset_config` of the run.
     layers
         Layers of the viewer.
+    copies
+        Whether the run still has copies of its layers; a completed one has none.
+
+    Raises
+    ------
+    DataError
+        When the layers are not open and there are no copies.
     """
     entries = stored.get("layers", ()) if isinstance(stored, Mapping) else ()
     if not entries:
@@ -48,6 +55,11 @@ def reattach(stored: Any, config: DatasetConfig, layers: Sequence[Any]) -> Reatt
     try:
         data = _attached(entries, config, named)
     except DataError as error:
+        if not copies:
+            raise DataError(
+                f"{error}. The run was trained on open layers, and keeps no copies of them once it is "
+                "completed: open them under the names that they had"
+            ) from None
         images = _images(entries, config, named)
         words = f"goes on with the copies of its layers, with the labels it had: {error}"
         if not images:

@@ -10,7 +10,10 @@ from ..runs import RunRow, RunState
 from .runs_watch import RunDetails
 
 ACTIONS: Mapping[str, tuple[str, str]] = {
-    "resume_run": ("Resume", "Go on with the run in the Train dock; a pending one begins"),
+    "resume_run": (
+        "Resume",
+        "Go on with the run in the Train dock; a pending one begins, a completed one gets more epochs",
+    ),
     "retry_run": ("Retry", "Train the run from its begin; what it has goes to attempts/ in its folder"),
     "stop_run": ("Stop", "End the run after its batch, with a checkpoint; it can be resumed"),
     "duplicate_run": ("Duplicate", "Fill the Train dock with the run's settings and data, for a new run"),
@@ -79,11 +82,18 @@ _CANNOT_GO_ON: Mapping[RunState | None, str] = {
 }
 
 
+def keeps_learning(now: Situation) -> bool:
+    """Return whether going on with the chosen run means more epochs for one that is completed."""
+    return len(now.rows) == 1 and _state(now) is RunState.COMPLETED
+
+
 def _resume(now: Situation) -> str:
     if _damaged(now):
         return _damaged(now)
-    if _state(now) in _CANNOT_GO_ON:
-        return _CANNOT_GO_ON[_state(now)]
+    if _state(now) is RunState.RUNNING:
+        return _CANNOT_GO_ON[RunState.RUNNING]
+    if keeps_learning(now) and not now.details[0].has_checkpoint:
+        return "The run has no checkpoint"
     if _state(now) is RunState.FAILED and not now.details[0].resumable:
         return "The run failed before its first checkpoint; retry it"
     return _free(now)

@@ -34,7 +34,7 @@ from .form_rows import FormRows
 from .other_docks import find_dock, show_dock
 from .path_edit import PathEdit
 from .predict_dock import PredictDock
-from .run_actions import ACTIONS, Situation, refusals
+from .run_actions import ACTIONS, Situation, keeps_learning, refusals
 from .run_curves import RunCurves
 from .run_panel import RunPanel
 from .runs_table import RunsTable
@@ -121,7 +121,11 @@ class RunsDock(Dock):
 
     def resume(self, *, retry: bool = False) -> None:
         """Go on with the chosen run in the Train dock, or train it from its begin there."""
-        self._train_dock().go_on(self._one().run.path, retry=retry)
+        row, train = self._one(), self._train_dock()
+        if not retry and row.info is not None and row.info.status is RunState.COMPLETED:
+            train.keep_learning(row.run.path)
+        else:
+            train.go_on(row.run.path, retry=retry)
         self.projects.look()
 
     def duplicate(self) -> None:
@@ -260,6 +264,7 @@ class RunsDock(Dock):
             self.projects.state.active,
             train is not None and train.busy,
         )
+        self.panel.buttons["resume_run"].setText("Keep learning" if keeps_learning(now) else "Resume")
         for name, why_not in refusals(now).items():
             button = self.panel.buttons[name]
             button.setEnabled(not why_not and self._worker is None)

@@ -135,7 +135,9 @@ class ProjectReader:
         self._metrics = {row.run.path: self._read_metrics(row.run) for row in picked}
         details = tuple(self._detail(row) for row in picked)
         comparison, fault = self._compare([row.run for row in picked])
-        return RunsState(project, active, (), tuple(rows), details, comparison, fault)
+        return RunsState(
+            project, active, rows=tuple(rows), details=details, comparison=comparison, fault=fault
+        )
 
     def _read_metrics(self, run: RunFolder) -> tuple[Any, list[Row], str]:
         file = run.path / "metrics.json"

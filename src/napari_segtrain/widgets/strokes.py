@@ -16,6 +16,7 @@ from .boxes import Box, joined, whole
 from .data_spec import Mirror
 from .edits import LayerEdits
 from .followers import update_copies
+from .layer_notes import LayerNotes
 from .layers import store_spec
 from .shared_copy import Update
 
@@ -73,6 +74,7 @@ class StrokeForwarder:
         self._edits = {
             layer: LayerEdits(viewer, layer, self._on_edited, self._on_replaced) for layer in layers
         }
+        self._notes = {layer: LayerNotes(layer) for layer in layers}
         self._looks = QTimer()
         self._looks.timeout.connect(self._look)
         self._looks.start(_LOOK_EVERY)
@@ -92,13 +94,19 @@ class StrokeForwarder:
             self._worker = None
         self._viewer.layers.events.removed.disconnect(self._on_removed)
         for layer in list(self._edits):
-            self._forget(layer)
+            self._leave(layer)
+        self._mirrors = []
+
+    def _leave(self, layer: Any) -> None:
+        """Follow a layer no more; what was painted on it before is still passed on."""
+        self._edits.pop(layer).close()
+        self._notes.pop(layer).close()
 
     def _of(self, layer: Any) -> list[Mirror]:
         return [mirror for mirror in self._mirrors if mirror.layer is layer]
 
     def _forget(self, layer: Any) -> None:
-        self._edits.pop(layer).close()
+        self._leave(layer)
         self._mirrors = [mirror for mirror in self._mirrors if mirror.layer is not layer]
 
     def _look(self) -> None:
@@ -139,7 +147,8 @@ class StrokeForwarder:
 
     def _on_removed(self, event: Any) -> None:
         if event.value in self._edits:
-            self._forget(event.value)
+            self._edits[event.value].look()
+            self._leave(event.value)
             notify.warning(
                 f"Labels layer {event.value.name!r} was deleted; training goes on with the labels it had."
             )
@@ -192,7 +201,7 @@ class StrokeForwarder:
     def _taken(self, update: Update) -> list[LabelChange]:
         """Return what to tell of an update, and stop following a layer that could not be read."""
         mirror = update.mirror
-        if update.fault is not None and mirror in self._mirrors:
+        if update.fault is not None and mirror.layer in self._edits:
             self._forget(mirror.layer)
             notify.warning(f"Strokes on {mirror.layer.name!r} no longer reach the training: {update.fault}")
         return list(_changes(mirror, update.changed))

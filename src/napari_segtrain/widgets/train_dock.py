@@ -24,6 +24,7 @@ from ..runs import (
     RunState,
     Waiting,
     Warned,
+    noted_data,
     read_data,
 )
 from ..runs.metrics import Row
@@ -33,6 +34,7 @@ from .debug_picture import DebugPictureButton
 from .dock import EngineDock
 from .findings_row import FindingsRow
 from .form_rows import FormRows
+from .keep_row import KeepRow, longer
 from .offer import Offer
 from .path_edit import PathEdit
 from .preview_row import PreviewRow
@@ -47,6 +49,7 @@ from .training_session import State, TrainingSession
 
 _START = "Train with these settings"
 _WAIT = "Train with these settings as soon as the active run has ended; Stop ends the waiting"
+_KEEP = "Train it for more epochs, with the labels as they are painted now"
 _RESUME = "Go on with this run and its own settings"
 _SAYS = {
     State.PREPARING: "Preparing the layers …",
@@ -86,6 +89,7 @@ class TrainDock(EngineDock):
             self.beat,
         )
         self.resumable = ResumeRow()
+        self.completed = KeepRow()
         self.fitting = Offer(
             "use_fitting_size", "Use this size", "Write the patch and batch size into the form"
         )
@@ -116,6 +120,7 @@ class TrainDock(EngineDock):
         self._place.add(self.looks)
         self._place.add_row("Project", self.project)
         self._place.add_row("Stopped run", self.resumable)
+        self._place.add_row("Completed run", self.completed)
         self._place.setContentsMargins(6, 0, 0, 0)  # as far in as the form
         foot = (self._place, self.findings, self.fitting, self.panel, self.curves, self.debug)
         self._stack(self._header(), self.form, *foot)
@@ -142,6 +147,7 @@ class TrainDock(EngineDock):
         buttons["pause"].clicked.connect(self.session.pause)
         buttons["stop"].clicked.connect(self.session.stop)
         self.resumable.button.clicked.connect(self.resume)
+        self.completed.button.clicked.connect(lambda: self.keep_learning())
         self.project.changed.connect(self.projects.look_when_typed)
         self.projects.changed.connect(lambda _: self._on_project())
         self.open.clicked.connect(self._open_config)
@@ -216,6 +222,29 @@ class TrainDock(EngineDock):
             self._refuse(str(error))
             return
         notify.info(f"{run.name} {found.words}.")
+
+    def keep_learning(self, path: Path | None = None) -> None:
+        """Give a completed run more epochs, with the labels as they are painted now.
+
+        Parameters
+        ----------
+        path
+            The run folder; None: the run that is chosen in the dock.
+        """
+        path = path or self.completed.value()
+        if path is None:
+            return
+        try:
+            run, config = self._open_run(path)
+            config = longer(config, run.read_info(), self.completed.more.value())
+            layers = list(self.viewer.layers)
+            found = reattach(noted_data(run), config.dataset_config, layers, copies=False)
+            self._show_run(run, config, found)
+            self.session.start(config, found.data, run.project, run.path)
+        except SegtrainError as error:
+            self._refuse(str(error))
+            return
+        notify.info(f"{run.name} {found.words}, up to epoch {config.tr_config.num_epochs}.")
 
     def duplicate(self, path: Path) -> None:
         """Show settings and project of a run, and its data, to train another one.
@@ -319,9 +348,13 @@ class TrainDock(EngineDock):
         idle, found = self._idle, self.projects.state
         self.resumable.offer(found.resumable)
         self._place.show_row(self.resumable, idle and bool(found.resumable))
+        self.completed.offer(found.completed)
+        self._place.show_row(self.completed, idle and bool(found.completed))
         start, resume = self.panel.buttons["start"], self.resumable.button
         start.setEnabled(idle and found.active is None)
         self.panel.buttons["wait"].setVisible(idle and found.active is not None)
+        self.completed.button.setEnabled(found.active is None)
+        self.completed.button.setToolTip(found.active or _KEEP)
         resume.setEnabled(found.active is None)
         start.setToolTip(found.active or _START)
         resume.setToolTip(found.active or _RESUME)

@@ -80,7 +80,9 @@ def look_at_trained(project: Path, chosen: Path | None) -> TrainedState:
         runs = ()
     if chosen is None:
         return TrainedState(project, runs=runs)
-    return TrainedState(project, None, (), runs, chosen, read_experiment(chosen), _explain(chosen))
+    return TrainedState(
+        project, runs=runs, chosen=chosen, config=read_experiment(chosen), explained=_explain(chosen)
+    )
 
 
 def read_experiment(model: Path) -> ExperimentConfig | None:

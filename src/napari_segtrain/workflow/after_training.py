@@ -10,6 +10,7 @@ import torch
 
 from napari_segtrain.config import ExperimentConfig
 from napari_segtrain.data import PARTS, SPLIT_FILE, Dataset, Part, Split
+from napari_segtrain.evaluation import REPORT, write_page
 from napari_segtrain.inference import PredictionCancelledError
 from napari_segtrain.runs import Control, Emit, Progress, RunFolder, Scored, Warned
 
@@ -90,3 +91,11 @@ def _score(
                 path=str(found.path),
             )
         )
+
+
+def write_report(run: RunFolder) -> None:
+    """Write the page of the run; what goes wrong with it is no fault of the run."""
+    try:
+        write_page(run)
+    except Exception:
+        logger.exception("%s cannot be written", REPORT)

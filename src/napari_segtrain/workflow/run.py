@@ -19,7 +19,6 @@ from napari_segtrain.config import (
     list_sentences,
 )
 from napari_segtrain.data import PARTS, SPLIT_FILE, Dataset, Split
-from napari_segtrain.evaluation import REPORT, write_page
 from napari_segtrain.runs import (
     LAST,
     Best,
@@ -48,7 +47,7 @@ from napari_segtrain.runs import (
 from napari_segtrain.runs import run_name as name_of
 from napari_segtrain.training import NEEDED, Experiment, FitResult, resolve_again
 
-from .after_training import score_run
+from .after_training import score_run, write_report
 from .chronicle import log_event, log_start, warnings_to_log
 from .crew import Crew
 from .data_change import change_of_data, note_data
@@ -354,7 +353,7 @@ def _execute(
 ) -> RunResult:
     """Run, and write the end of the run whatever it is."""
     config, control = reviewed.config, wishes.control
-    extend = config.tr_config.num_epochs > (run.read_info().num_epochs or 0)
+    extend = run.read_info().has_less_than(config.tr_config.num_epochs)
     with run.open_events() as write, log_to(run), warnings_to_log():
 
         def tell(event: Event) -> None:
@@ -472,14 +471,6 @@ def _last_words(run: RunFolder, result: FitResult) -> str:
     return ""
 
 
-def _write_report(run: RunFolder) -> None:
-    """Write the page of the run; what goes wrong with it is no fault of the run."""
-    try:
-        write_page(run)
-    except Exception:
-        logger.exception("%s cannot be written", REPORT)
-
-
 def _end(
     run: RunFolder,
     tell: Emit,
@@ -499,6 +490,6 @@ def _end(
         if state is not RunState.FAILED:
             raise
         logger.error("the end of the run cannot be written down: %s", error)
-    _write_report(run)
+    write_report(run)
     ended = {"status": state, "reason": reason, "message": message, "path": str(run.path), "fitting": fitting}
     tell(Finished.model_validate(ended))

@@ -5,6 +5,7 @@ from .checkpoints import CheckpointCallback
 from .control import ControlCallback
 from .debug_pictures import DebugPictures
 from .doctor import Doctor
+from .labels import LabelStates
 from .limits import EarlyStop, Ending, StopAfter, TimeLimit
 from .nan_guard import NanGuard
 from .preview import Preview, PreviewCallback
@@ -21,6 +22,7 @@ __all__ = [
     "Doctor",
     "EarlyStop",
     "Ending",
+    "LabelStates",
     "NanGuard",
     "Preview",
     "PreviewCallback",

@@ -1,0 +1,204 @@
+"""The labels of every checkpoint, kept block by block and brought back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zarr
+
+from napari_segtrain.config import DatasetConfig, RunError
+from napari_segtrain.data import open_dataset
+from napari_segtrain.data.live import labels_changed
+from napari_segtrain.runs import LAST, FinishReason, LabelChange, RunFolder, Warned, load_checkpoint
+from napari_segtrain.runs.label_store import LabelStore
+from napari_segtrain.training import label_history
+from napari_segtrain.training.label_history import LabelHistory
+from napari_segtrain.workflow.labels import restore_labels
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    return RunFolder.create(tmp_path / "project", "base")
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(label_history, "_EDGES", {2: 16, 3: 8})
+
+
+def opened(layers: list[dict[str, Any]], **config: Any) -> Any:
+    return open_dataset({"layers": layers}, DatasetConfig(**config))
+
+
+def blocks(run: RunFolder) -> set[str]:
+    return {path.name for path in (run.path / "labels" / "blocks").glob("*")}
+
+
+def restored(run: RunFolder, out: Path, **which: Any) -> dict[str, np.ndarray]:
+    paths = restore_labels(run.path, out, **which)
+    return {path.relative_to(out).as_posix(): zarr.open_array(path / "0")[:] for path in paths}
+
+
+@pytest.mark.parametrize("shape", [(48, 40), (20, 24, 16)], ids=["2D", "3D"])
+def test_a_stroke_costs_its_blocks_and_every_epoch_can_be_brought_back(
+    run: RunFolder, tmp_path: Path, shape: tuple[int, ...]
+) -> None:
+    labels = np.random.default_rng(0).integers(0, 3, shape).astype(np.int32)
+    labels[-20:, -12:] = 0
+    before = labels.copy()
+    data = opened(
+        [{"id": "a b/c", "image": labels * 1.0, "labels": {"cell": labels}, "spacing": (2.0,) * len(shape)}]
+    )
+    store = LabelStore(run.path)
+    history = LabelHistory(data, store)
+    history.start()
+    first = history.state()
+    store.note(1, first)
+    kept = blocks(run)
+    assert history.state() == first and blocks(run) == kept
+    box = [(n - 3, n - 1) for n in shape]
+    labels[tuple(slice(*side) for side in box)] = 7
+    labels_changed(data, [history], "a b/c", "cell", box)
+    second = history.state()
+    store.note(3, second)
+    assert len(blocks(run) - kept) == 1, "one block"
+    labels[...] = before
+    labels_changed(data, [history], "a b/c", "cell", [(0, n) for n in shape])
+    assert history.state() == first, "undone"
+    store.note(4, history.state())
+    assert [entry.epoch for entry in store.epochs()] == [1, 3, 4]
+    for epoch in (1, 2, 4, None):
+        found = restored(run, tmp_path / str(epoch), epoch=epoch)
+        np.testing.assert_array_equal(found.pop("labels/a_b_c_cell.zarr"), before)
+        assert not found
+    now = restored(run, tmp_path / "now", epoch=3)["labels/a_b_c_cell.zarr"]
+    assert (now[tuple(slice(*side) for side in box)] == 7).all() and (now == 7).sum() == (2 ** len(shape))
+    # A resumed run does epoch 3 again.
+    store.note(3, first)
+    assert [entry.epoch for entry in store.epochs()] == [1]
+
+
+def test_stacks_masks_and_labels_of_several_targets_are_kept_once(run: RunFolder, tmp_path: Path) -> None:
+    labels = np.random.default_rng(0).integers(0, 4, (3, 20, 24)).astype(np.uint8)
+    field = np.ones((3, 20, 24), np.uint8)
+    targets = {
+        "one": {"kind": "binary", "labels": "tissue", "values": [1], "mask": "field"},
+        "two": {"kind": "binary", "labels": "tissue", "values": [2]},
+    }
+    image = {
+        "id": "s",
+        "image": labels * 1.0,
+        "labels": {"tissue": labels},
+        "masks": {"field": field},
+        "ndim": 2,
+    }
+    data = opened([image], targets=targets, ndim=2)
+    history = LabelHistory(data, LabelStore(run.path))
+    history.start()
+    LabelStore(run.path).note(1, history.state())
+    field[1, 4:8, 4:8] = 0
+    labels[2, 1, 1] = 9
+    labels_changed(data, [history], "s", "one", [[1, 3], [0, 20], [0, 24]])
+    LabelStore(run.path).note(2, history.state())
+    found = restored(run, tmp_path / "out")
+    assert set(found) == {"labels/s_tissue.zarr", "masks/s_field.zarr"}
+    np.testing.assert_array_equal(found["labels/s_tissue.zarr"], labels)
+    np.testing.assert_array_equal(found["masks/s_field.zarr"], field)
+    (tmp_path / "out" / "images").mkdir()
+    zarr.save_array(tmp_path / "out" / "images" / "s.zarr", labels)
+    again = open_dataset(tmp_path / "out", DatasetConfig(targets=targets, ndim=2))
+    assert not again.faults and len(again.records) == 3, "a folder to train on"
+
+
+def test_checkpoints_name_the_labels_they_were_trained_on(
+    make_experiment: Any, layers: Any, tmp_path: Path
+) -> None:
+    data = layers(2, 2)
+    painted = data["layers"][0]["labels"]["fg"]
+    before = painted.copy()
+    made = make_experiment(data=data, tr_config__num_epochs=3)
+    assert made.fit(stop_after=1).epochs == 1
+    first = load_checkpoint(made.run.checkpoints / LAST)["labels"]
+    painted[:8, :8] = 1 - painted[:8, :8]
+    again = make_experiment(data=data, run=made.run, resume=True, tr_config__num_epochs=3)
+    again.control.change_labels(LabelChange(record="image0", target="fg", start=(0, 0), stop=(8, 8)))
+    assert again.fit().epochs == 3
+    last = load_checkpoint(made.run.checkpoints / LAST)["labels"]
+    assert [(entry.epoch, entry.state) for entry in LabelStore(made.run.path).epochs()] == [
+        (1, first),
+        (2, last),
+    ]
+    restore_labels(made.run.checkpoints / LAST, tmp_path / "last")
+    restore_labels(made.run.checkpoints / "segtrain_1.pth", tmp_path / "one")
+    for name, expected in (("last", painted), ("one", before)):
+        np.testing.assert_array_equal(
+            zarr.open_array(tmp_path / name / "labels/image0_fg.zarr/0")[:], expected
+        )
+
+
+def test_labels_that_cannot_be_kept_end_no_training(
+    make_experiment: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = make_experiment()
+    (made.run.path / "labels").write_text("in the way")
+    assert made.fit().reason == FinishReason.ALL_EPOCHS
+    said = [event.message for event in made.of(Warned) if "not kept" in event.message]
+    assert len(said) == 1 and "cannot be made" in said[0]
+    assert "labels" not in load_checkpoint(made.run.checkpoints / LAST)
+    monkeypatch.setattr(label_history, "MOST_BYTES", 10)
+    large = make_experiment()
+    assert large.fit().epochs == 2
+    assert [m for m in (event.message for event in large.of(Warned)) if "too large to be kept" in m]
+
+
+def test_a_disk_that_is_full_for_a_while_costs_no_block(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = np.random.default_rng(0).integers(0, 3, (40, 40)).astype(np.uint8)
+    history = LabelHistory(
+        opened([{"id": "a", "image": labels, "labels": {"cell": labels}}]), LabelStore(run.path)
+    )
+    put = history.store.put
+
+    def full(block: Any) -> str:
+        raise RunError("no space")
+
+    monkeypatch.setattr(history.store, "put", full)
+    history.start()
+    with pytest.raises(RunError, match="no space"):
+        history.state()
+    monkeypatch.setattr(history.store, "put", put)
+    stored = history.store.arrays(history.state())
+    assert sum(len(array.blocks) for array in stored) == 9
+
+
+def test_what_cannot_be_brought_back_is_said(run: RunFolder, tmp_path: Path) -> None:
+    store = LabelStore(run.path)
+    with pytest.raises(RunError, match="has no labels of its own"):
+        restore_labels(run.path, tmp_path / "out")
+    labels = np.random.default_rng(0).integers(0, 3, (20, 20)).astype(np.uint8)
+    history = LabelHistory(opened([{"id": "a", "image": labels, "labels": {"cell": labels}}]), store)
+    history.start()
+    store.note(2, history.state())
+    with pytest.raises(RunError, match="from epoch 2 on, not of 1"):
+        restore_labels(run.path, tmp_path / "out", epoch=1)
+    with pytest.raises(RunError, match="nothing is overwritten"):
+        restore_labels(run.path, run.path)
+    next((run.path / "labels" / "blocks").iterdir()).write_bytes(b"nonsense")
+    with pytest.raises(RunError, match="is damaged; the labels of this epoch"):
+        restore_labels(run.path, tmp_path / "out")
+    (run.path / "labels" / "epochs.json").write_text('[{"epoch": 1}]')
+    with pytest.raises(RunError, match="restore it from a copy"):
+        store.epochs()
+
+
+def test_files_are_not_kept_again(make_experiment: Any, tmp_path: Path) -> None:
+    labels = np.zeros((20, 20), np.uint8)
+    data = opened([{"id": "a", "image": labels, "labels": {"cell": labels}}])
+    assert LabelHistory.of(data, LabelStore(tmp_path)) is not None
+    from dataclasses import replace
+
+    assert LabelHistory.of(replace(data, origin=str(tmp_path)), LabelStore(tmp_path)) is None
