@@ -10,6 +10,7 @@ import torch
 from napari_segtrain.data.ram import main_memory
 from napari_segtrain.network import MultiTaskUNet
 from napari_segtrain.runs import LAST, EpochDone, Warned, load_checkpoint
+from napari_segtrain.training import trial
 from napari_segtrain.training.load import WHOLE, Load
 
 
@@ -68,7 +69,7 @@ def test_a_run_goes_on_with_parts_of_the_batch(make_experiment, room) -> None:
     assert result.epochs == 2
     assert [event.epoch for event in made.of(EpochDone)] == [1, 2]
     [said] = [event.message for event in made.of(Warned) if "memory" in event.message]
-    assert "batches of 4 are computed 2 of its patches at a time" in said
+    assert "batches of 4 are computed 2 patches at a time" in said
     config = made.run.read_config().tr_config
     assert (config.batch_size, config.micro_batch, config.gradient_checkpointing) == (4, 2, False)
     assert made.run.read_info().batch == "4 × 2 accumulated = 8 patches a step, 2 at a time"
@@ -81,7 +82,7 @@ def test_features_are_computed_again_where_one_patch_does_not_fit(make_experimen
     made = make_experiment(tr_config__batch_size=1)
     assert made.fit().epochs == 2
     [said] = [event.message for event in made.of(Warned) if "memory" in event.message]
-    assert "one patch at a time, its features computed again" in said
+    assert "one patch at a time, features computed again" in said
     assert made.run.read_config().tr_config.gradient_checkpointing
 
 
@@ -133,3 +134,36 @@ def test_memory_of_a_control_group_counts(tmp_path) -> None:
     (old / "memory.limit_in_bytes").write_text("500\n")
     (old / "memory.usage_in_bytes").write_text("450\n")
     assert main_memory(proc, root).free == 50
+
+
+def test_a_step_is_tried_where_an_estimate_leaves_it_open(make_experiment, monkeypatch) -> None:
+    tried = []
+    real = trial.step_memory
+
+    def step_memory(*arguments: Any) -> int:
+        tried.append(real(*arguments))
+        return tried[-1]
+
+    monkeypatch.setattr(trial, "step_memory", step_memory)
+    settings = {"tr_config__batch_size": 8, "tr_config__patch_size": [48, 48]}
+    roomy = make_experiment(**settings)
+    assert (tried, roomy.experiment.resolved.micro_batch) == ([], None)
+    need = roomy.experiment.resolved.memory
+    # Whatever was measured, by at most a factor of two it is less than the estimate: a half does not hold it.
+    monkeypatch.setattr(trial, "free_memory", lambda device: need // 2)
+    tight = make_experiment(**settings)
+    assert len(tried) == 1
+    assert tight.run.read_config().tr_config.micro_batch in (1, 2, 4)
+    assert any("memory that is free" in event.message for event in tight.of(Warned))
+    one, other = (made.experiment.module.network.state_dict() for made in (roomy, tight))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_step_that_fails_makes_the_load_the_least(make_experiment, monkeypatch) -> None:
+    def step_memory(*arguments: Any) -> int:
+        raise MemoryError
+
+    monkeypatch.setattr(trial, "step_memory", step_memory)
+    monkeypatch.setattr(trial, "free_memory", lambda device: 1000)
+    config = make_experiment(tr_config__batch_size=8).run.read_config().tr_config
+    assert (config.micro_batch, config.gradient_checkpointing) == (1, True)

@@ -44,6 +44,7 @@ from .randomness import random_states, seed_everything
 from .resolve import ResolvedExperiment, resolve, settle
 from .team import ALONE, Team, check_processes
 from .trainer import build_callbacks, build_trainer
+from .trial import fitted
 
 if TYPE_CHECKING:
     from napari_segtrain.data import Dataset
@@ -133,7 +134,10 @@ class Experiment:
             where = resume if isinstance(resume, Path) else run.checkpoints / LAST
             checkpoint = load_checkpoint(where, required=NEEDED)
         seed_everything(config.tr_setup.seed)
-        resolved = resolve(config, dataset) if checkpoint is None else resolve_again(config, checkpoint)
+        if checkpoint is None:
+            resolved = fitted(resolve(config, dataset), team)
+        else:
+            resolved = resolve_again(config, checkpoint)
         if splits is None:
             splits, split_index = choose_splits(
                 config, dataset, run, resolved, resumed=checkpoint is not None

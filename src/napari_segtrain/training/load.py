@@ -56,9 +56,9 @@ class Load:
             load = load.lighter(batch_size, can_recompute=True)
 
     def __str__(self) -> str:
-        many = "whole batches" if self.patches is None else f"{self.patches} of its patches at a time"
+        many = "whole batches" if self.patches is None else f"{self.patches} patches at a time"
         many = "one patch at a time" if self.patches == 1 else many
-        return f"{many}, its features computed again in the backward pass" if self.recompute else many
+        return f"{many}, features computed again in the backward pass" if self.recompute else many
 
 
 WHOLE = Load()
