@@ -137,7 +137,8 @@ def slow_device(case: Case) -> Iterator[Finding]:
             rule="hardware",
             severity="warning",
             sentence=f"{config.tr_config.num_epochs} epochs take about {seconds / 3600:.0f} hours on this "
-            "processor, as busy as it is now; with a time limit of 8 hours the learning rate falls to its end by then",
+            "processor, as busy as it is now; with a time limit of 8 hours the learning rate falls to its "
+            "end by then",
             remedy={"tr_config.max_time": _EVENING},
         )
 
