@@ -63,7 +63,7 @@ def test_several_images_with_labels_of_their_own(viewer: Any, tmp_path: Path) ->
     viewer.layers.remove("b_x")
     found = reattach(before, config, list(viewer.layers))
     assert found.data.spec is None
-    assert "the labels of 'b' are on other layers now" in found.words
+    assert "layer 'b_x' is not open" in found.words
     assert list(found.data.images) == ["a", "b"]
 
 

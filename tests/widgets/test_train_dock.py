@@ -475,7 +475,7 @@ def test_the_tabulator_walks_as_one_reads(qtbot: Any, viewer: Any, dock: Any, ce
     landmarks = ("open_config", "ndim", "labels", "add_target", "num_epochs", "project", "start")
     assert [name for name in order if name in landmarks] == list(landmarks)
     dock.form.targets.cards[0].name.setFocus()
-    for widget in ("remove", "labels", "kind"):
+    for widget in ("preview_row", "remove", "labels", "kind"):
         qtbot.keyClick(dock.focusWidget(), Qt.Key.Key_Tab)
         assert dock.focusWidget().objectName() == widget
     dock.form.targets.add.setFocus()

@@ -77,7 +77,7 @@ def check_dataset(dataset: Dataset, config: ExperimentConfig | None = None, orig
         _check_targets(dataset, errors, warnings)
         _check_images(records, errors, warnings)
         check_labels(dataset, errors, warnings)
-        _check_alike(dataset, records, errors)
+        errors += unlike(dataset)
         if dataset.split_file is not None:
             _check_split(dataset, errors, warnings)
         if config is not None:
@@ -168,18 +168,20 @@ def _check_images(records: list[Record], errors: list[str], warnings: list[str])
             warnings.append(f"image {record.id!r}: channel {listed} is constant.")
 
 
-def _check_alike(dataset: Dataset, records: list[Record], errors: list[str]) -> None:
+def unlike(dataset: Dataset) -> list[str]:
+    """Say which images one network cannot learn from together: planes and volumes, other channels."""
+    records, faults = list(dataset.records.values()), []
     if len({record.ndim for record in records}) > 1:
-        errors.append(mixed_dimensions(dataset))
+        faults.append(mixed_dimensions(dataset))
     counts = Counter(record.image.channels for record in records)
     if len(counts) > 1:
         usual = counts.most_common(1)[0][0]
         other = next(record for record in records if record.image.channels != usual)
-        errors.append(
+        faults.append(
             f"image {other.id!r} has {other.image.channels} channel(s), the others have {usual}. Give all "
-            "images "
-            "the same channels, or set dataset_config.channel_axis."
+            "images the same channels, or set dataset_config.channel_axis."
         )
+    return faults
 
 
 def _check_split(dataset: Dataset, errors: list[str], warnings: list[str]) -> None:

@@ -47,7 +47,11 @@ class TaskCard(Card):
     """One auxiliary task: its name, its type, and the settings of that type."""
 
     def __init__(self, name: str, targets: list[str]) -> None:
-        super().__init__(name, "What the task is called in the run's files and layers.")
+        super().__init__(
+            name,
+            "What the task is called in the run's files and layers.",
+            "Show in the visible region what is derived for this task",
+        )
         self._targets = targets
         self.type = Combo("type")
         self.type.setToolTip("What is derived from the labels of the source target.")

@@ -10,6 +10,10 @@ from ..config import DataError, DatasetConfig, TargetConfig, shapes_differ
 from .geometry import Geometry
 from .layers import Copies, LayerAxes, array_spec, layer_axes, level_data, level_geometry, painted_in_place
 
+Chosen = dict[tuple[Any, bool], Any]
+"""Layers chosen for single images, by image and whether it is the mask; None for no layer, a name for one
+that is not there."""
+
 
 @dataclass(frozen=True)
 class TrainedImage:
@@ -119,11 +123,12 @@ def training_data(
     *,
     all_layers: Sequence[Any],
     as_channels: bool = False,
+    chosen: Mapping[str, Chosen] | None = None,
 ) -> TrainingData:
     """Describe layers as a data set.
 
-    With several images, an image's labels for target ``t`` are on the layer ``<image>_t``, else on the
-    target's own layer where that fits in shape.
+    With several images, an image's labels for target ``t`` are on the layer that was chosen for it, else on
+    ``<image>_t``, else on the target's own layer where that fits in shape.
 
     Parameters
     ----------
@@ -137,6 +142,8 @@ def training_data(
         Layers of the viewer, for finding the labels of further images by their names.
     as_channels
         The images are channels of one image instead of separate images.
+    chosen
+        Layers that were chosen for single images, by target.
 
     Raises
     ------
@@ -147,10 +154,13 @@ def training_data(
         raise DataError("no image layer is chosen; tick the layer to train on under Image")
     if not targets:
         raise DataError("there is no target; add one and choose the labels layer to learn from")
-    builder = _Builder(images, targets, config, all_layers, single=as_channels or len(images) == 1)
+    builder = _Builder(
+        images, targets, config, all_layers, single=as_channels or len(images) == 1, chosen=chosen or {}
+    )
     for group in [list(images)] if as_channels else [[image] for image in images]:
         builder.add(group)
     builder.check_every_target_is_painted()
+    builder.check_alike()
     return builder.data
 
 
@@ -172,8 +182,11 @@ class _Builder:
         all_layers: Sequence[Any],
         *,
         single: bool,
+        chosen: Mapping[str, Chosen] | None = None,
     ) -> None:
         self.data = TrainingData()
+        self._chosen = chosen or {}
+        self._channels: dict[str, int] = {}
         self._images, self._targets, self._config = images, targets, config
         self._all_layers, self._single = all_layers, single
         self._painted: set[str] = set()
@@ -190,6 +203,9 @@ class _Builder:
         plain = LayerAxes("".join(axes.letters[axis] for axis in kept), axes.ndim)
         trained = TrainedImage(image.name, plain, shape, geometry, image, tuple(kept), level)
         self.data.images[image.name] = trained
+        self._channels[image.name] = (
+            len(group) if len(group) > 1 else 1 if axes.channel is None else _channels(image, axes.channel)
+        )
         labels, masks = self._labels(image, trained, number)
         self.data.layers.append(
             {
@@ -213,7 +229,7 @@ class _Builder:
         for target, (own_labels, own_mask) in self._targets.items():
             config = self._config.targets.get(target, TargetConfig())
             layer = self._layer_for(image, target, own_labels, trained.shape)
-            mask = self._layer_for(image, f"{target}_mask", own_mask, trained.shape)
+            mask = self._layer_for(image, target, own_mask, trained.shape, mask=True)
             for item in (layer, mask):
                 if item is not None and item not in shared:
                     shared[item] = self._share(item, f"labels_{number}_{len(shared)}", trained)
@@ -227,17 +243,25 @@ class _Builder:
                     self._mirror(item, trained, target, shared[item])
         return labels, masks
 
-    def _layer_for(self, image: Any, suffix: str, own: Any, shape: tuple[int, ...]) -> Any:
+    def _layer_for(
+        self, image: Any, target: str, own: Any, shape: tuple[int, ...], *, mask: bool = False
+    ) -> Any:
         """Return the layer that holds the labels or the mask of one image, None when there is none."""
-        if own is None:
-            return None
-        named = [layer for layer in self._all_layers if layer.name == f"{image.name}_{suffix}"]
-        chosen = own if self._single or not named else named[0]
-        if chosen is own and not self._single:
-            others = [other for other in self._images if other is not image]
-            if any(own.name.startswith(f"{other.name}_") for other in others) or not _fits(own, shape):
-                return None
-        if not _fits(chosen, shape):
+        chosen = self._chosen.get(target, {}).get((image, mask), ...)
+        if isinstance(chosen, str):
+            what = "mask" if mask else "labels"
+            raise DataError(
+                f"target {target!r}: the {what} layer {chosen!r} that was chosen for {image.name!r} is not "
+                "there; choose another one in the target's row"
+            )
+        if chosen is ...:
+            suffix = f"{target}_mask" if mask else target
+            chosen = (
+                own
+                if self._single
+                else named_layer(image, shape, suffix, own, self._images, self._all_layers)
+            )
+        if chosen is not None and not _fits(chosen, shape):
             raise DataError(
                 shapes_differ(f"layer {chosen.name!r}", level_data(chosen).shape, image.name, shape)
             )
@@ -274,6 +298,78 @@ class _Builder:
                     f"{_text(level_data(layer).shape)} belongs to none of the chosen images"
                 )
 
+    def check_alike(self) -> None:
+        """Refuse images that one network cannot learn from together: planes and volumes, other channels."""
+        seen: dict[tuple[int, int], str] = {}
+        for name, trained in self.data.images.items():
+            seen.setdefault((trained.axes.ndim, self._channels[name]), name)
+        if len(seen) < 2:
+            return
+        told = [
+            f"{name!r} is {'a volume' if ndim == 3 else 'a plane'} with {count} channel{'s' * (count > 1)}"
+            for (ndim, count), name in seen.items()
+        ]
+        raise DataError(
+            f"images of different kinds cannot be trained on together: {', '.join(told)}. Untick those that "
+            "differ, or choose under Axes how they are read"
+        )
+
+
+def image_shape(image: Any, config: DatasetConfig) -> tuple[int, ...]:
+    """Return the shape of an image's array without channels; raises `DataError` when it cannot be one."""
+    letters = layer_axes(image, config.ndim, config.channel_axis).letters
+    shape = level_data(image, config.level).shape
+    return tuple(int(shape[axis]) for axis, letter in enumerate(letters) if letter not in "cs")
+
+
+def named_layer(
+    image: Any,
+    shape: tuple[int, ...],
+    suffix: str,
+    own: Any,
+    images: Sequence[Any],
+    all_layers: Sequence[Any],
+) -> Any | None:
+    """Return the layer that an image's labels, or its mask, are on when nobody chose one.
+
+    Parameters
+    ----------
+    image
+        One of several images.
+    shape
+        Shape of its array without channels.
+    suffix
+        What is added to the image's name: ``<target>``, or ``<target>_mask``.
+    own
+        The layer chosen for the target as a whole, None for none.
+    images
+        All images.
+    all_layers
+        Layers of the viewer.
+
+    Returns
+    -------
+    layer or None
+        ``<image>_<suffix>``, else `own` where it fits in shape and is not called after another image.
+    """
+    if own is None:
+        return None
+    named = [layer for layer in all_layers if layer.name == f"{image.name}_{suffix}"]
+    if named:
+        return named[0]
+    others = [other for other in images if other is not image]
+    if any(own.name.startswith(f"{other.name}_") for other in others):
+        return None
+    return own if _fits(own, shape) else None
+
+
+def _levels(layer: Any) -> list[Any]:
+    return list(layer.data) if layer.multiscale else [layer.data]
+
+
+def _channels(layer: Any, axis: int) -> int:
+    return int(level_data(layer).shape[axis])
+
 
 def _fits(layer: Any, shape: tuple[int, ...]) -> bool:
     """Return whether a layer covers an image of this shape, axes of length 1 and channels aside."""
@@ -282,7 +378,7 @@ def _fits(layer: Any, shape: tuple[int, ...]) -> bool:
 
 def _level_of(layer: Any, shape: tuple[int, ...]) -> int | None:
     """Return the resolution level of a layer that covers an image of this shape, None when none does."""
-    for level, array in enumerate(layer.data if layer.multiscale else [layer.data]):
+    for level, array in enumerate(_levels(layer)):
         if _axes_in(array.shape, shape) is not None:
             return level
     return None

@@ -10,7 +10,7 @@ from qtpy.QtCore import QTimer
 from ..engine.protocol import Preview
 from ..runs.control import PreviewHint
 from .data_spec import TrainedImage
-from .view import coarser_box, visible_box
+from .view import coarser_box, covers_middle, visible_box
 
 _REST = 300
 """Milliseconds that the view must rest before the training is told."""
@@ -24,7 +24,7 @@ class Gaze:
     viewer
         The napari viewer.
     images
-        The images that are trained on; the first one that is visible is looked at.
+        The images that are trained on; the one in view is looked at (`in_view`).
     send
         Takes the command for the engine.
     moved
@@ -54,7 +54,8 @@ class Gaze:
         # The camera belongs to the scene since napari 0.9, to the viewer before.
         camera = getattr(self._viewer, "scene", self._viewer).camera.events
         dims = self._viewer.dims.events
-        return [camera.center, camera.zoom, dims.current_step, dims.order, dims.ndisplay]
+        shown = [image.layer.events.visible for image in self._images]
+        return [camera.center, camera.zoom, dims.current_step, dims.order, dims.ndisplay, *shown]
 
     def close(self) -> None:
         """Follow no more."""
@@ -68,15 +69,27 @@ class Gaze:
 
     def tell(self) -> None:
         """Send where the user looks now, unless it was sent already."""
-        shown = [
-            image for image in self._images if image.layer in self._viewer.layers and image.layer.visible
-        ]
-        if not shown:
+        image = in_view(self._viewer, self._images)
+        if image is None:
             return
-        hint = looked_at(self._viewer, shown[0])
+        hint = looked_at(self._viewer, image)
         if hint != self._last:
             self._last = hint
             self._send(Preview(hint=hint))
+
+
+def in_view(viewer: Any, images: Iterable[TrainedImage]) -> TrainedImage | None:
+    """Return the image that lies in the middle of the canvas, else the first visible one; None without any.
+
+    Parameters
+    ----------
+    viewer
+        The napari viewer.
+    images
+        The topmost one first.
+    """
+    shown = [image for image in images if image.layer in viewer.layers and image.layer.visible]
+    return next((image for image in shown if covers_middle(viewer, image.layer)), next(iter(shown), None))
 
 
 def looked_at(viewer: Any, image: TrainedImage) -> PreviewHint:

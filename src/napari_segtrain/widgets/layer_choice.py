@@ -27,6 +27,7 @@ class LayerWatch(QObject):
         super().__init__()
         self.viewer = viewer
         self._named: list[Any] = []
+        self._at_stop: list[Callable[[], None]] = []
         events = viewer.layers.events
         events.inserted.connect(self._on_list)
         events.removed.connect(self._on_removed)
@@ -42,6 +43,12 @@ class LayerWatch(QObject):
         for layer in self._named:
             layer.events.name.disconnect(self._on_name)
         self._named = []
+        for let_go in self._at_stop:
+            let_go()
+
+    def at_stop(self, let_go: Callable[[], None]) -> None:
+        """Have a function called when the viewer is let go of: no signal comes through that late."""
+        self._at_stop.append(let_go)
 
     def _on_list(self, event: Any = None) -> None:
         self._follow_names()
@@ -114,25 +121,39 @@ class LayerCombo(Combo):
         self._watch = watch
         self._accepts = accepts
         self._empty = empty
+        self._files: tuple[str, ...] | None = None
         self.setPlaceholderText("no layer yet")
         watch.changed.connect(self.refresh)
         self.refresh()
+
+    def offer_files(self, names: tuple[str, ...] | None) -> None:
+        """Offer names of files in a folder instead of layers; None for layers again."""
+        if names != self._files:
+            self._files = names
+            value = self.value()
+            self._offer(self._watch.of_kind(self._accepts), None)
+            self.set_value(value)
 
     def refresh(self) -> None:
         """Offer the layers of now; a chosen layer that is gone stays chosen by its name."""
         offered = self._watch.of_kind(self._accepts)
         chosen = self.chosen()
-        if isinstance(chosen, str):
+        if isinstance(chosen, str) and self._files is None:
             chosen = next((layer for layer in offered if layer.name == chosen), chosen)
-        elif chosen is not None and chosen not in offered:
+        elif chosen is not None and chosen not in offered and not isinstance(chosen, str):
             chosen = chosen.name
         self._offer(offered, chosen)
 
     def _offer(self, layers: list[Any], chosen: Any) -> None:
         items: list[tuple[str, Any]] = [] if self._empty is None else [(self._empty, None)]
-        if isinstance(chosen, str):
+        files = self._files or ()
+        if isinstance(chosen, str) and chosen not in files:
             items.append((f"{chosen} (missing)", chosen))
-        self.set_items([*items, *((layer.name, layer) for layer in layers)], chosen)
+        items += [(name, name) for name in files]
+        items += [(layer.name, layer) for layer in layers] if self._files is None else []
+        if self._files is not None and chosen is not None and not isinstance(chosen, str):
+            chosen = None
+        self.set_items(items, chosen)
 
     def layer(self) -> Any:
         """Return the chosen layer, None when none is chosen or the chosen one is missing."""
@@ -151,7 +172,8 @@ class LayerCombo(Combo):
                 self.setCurrentIndex(0)
             return
         offered = self._watch.of_kind(self._accepts)
-        self._offer(offered, next((layer for layer in offered if layer.name == value), str(value)))
+        known = [] if self._files is not None else offered
+        self._offer(offered, next((layer for layer in known if layer.name == value), str(value)))
 
 
 class LayerList(Ticks):

@@ -83,6 +83,8 @@ def layer_axes(layer: Any, ndim: int | None = None, channel_axis: int | None = N
     letters: list[str] = [""] * total
     names = Geometry.of(layer).axis_labels or ("",) * total
     channel = _channel_of(layer, channel_axis, names) if not rgb else None
+    if channel is not None and channel_axis is None and ndim == 3 and total == 3:
+        channel = None  # a volume is asked for: programs save its planes as channels, too
     if channel is not None:
         letters[channel] = "c"
     rest = [axis for axis in range(total) if axis != channel]

@@ -120,8 +120,10 @@ def prediction_data(
     """
     config = config or DatasetConfig()
     level = min(config.level, len(layer.data) - 1) if layer.multiscale else 0
-    channel = config.channel_axis if config.channel_axis is not None and layer.ndim > 2 else None
-    axes = layer_axes(layer, None, channel)
+    axes = layer_axes(layer)
+    if axes.channel is None and config.channel_axis is not None and layer.ndim > 2:
+        # What the layer says itself of its axes wins: the run's images may have had another order.
+        axes = layer_axes(layer, None, config.channel_axis)
     spatial = tuple(axis for axis, letter in enumerate(axes.letters) if letter not in "cs")
     fixed, kept = spatial[:-3], spatial[-3:]
     copies = Copies()

@@ -27,7 +27,7 @@ from . import augmentation_layers, split_layers, target_layers
 from .data_spec import TrainingData
 from .engine_session import EngineSession
 from .followers import read_preview, write_copies
-from .gaze import looked_at
+from .gaze import in_view, looked_at
 from .placing import Place, place_of
 
 Command = PreviewTargets | PreviewAugmentation | PreviewSplit | Diagnose
@@ -211,7 +211,7 @@ class PreviewSession(QObject):
         return self._command is not None
 
     def start(self, kind: PreviewKind, config: ExperimentConfig, data: TrainingData, project: Path) -> None:
-        """Prepare what is visible of the first visible image; returns at once.
+        """Prepare what is visible of the image in view; returns at once.
 
         Parameters
         ----------
@@ -236,7 +236,7 @@ class PreviewSession(QObject):
         if not data.images:
             raise DataError("previews are of open layers: press Use layers above, and tick an image")
         images = list(data.images.values())
-        image = next((image for image in images if image.layer.visible), images[0])
+        image = in_view(self._viewer, images) or images[0]
         self._scratch = Scratch.create(project)
         self._data, self._reading, self._kind = data, False, kind
         output = str(self._scratch.folder / "preview")

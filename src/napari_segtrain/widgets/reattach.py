@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..config import DataError, DatasetConfig
-from .data_spec import TrainedImage, TrainingData, image_data, training_data
+from ..config import DataError, DatasetConfig, TargetConfig
+from .data_spec import Chosen, TrainedImage, TrainingData, image_data, training_data
 from .layers import Copies
 
 
@@ -81,7 +81,10 @@ def _attached(
         )
         for name, target in config.targets.items()
     }
-    data = training_data(images, targets, config, all_layers=list(named.values()))
+    chosen = {name: _chosen(entries, images, name, target, named) for name, target in config.targets.items()}
+    data = training_data(
+        images, targets, config, all_layers=list(named.values()), chosen=chosen if len(images) > 1 else {}
+    )
     for entry, new in zip(entries, data.layers, strict=True):
         for kind in ("labels", "masks"):
             if set(entry[kind]) != set(new[kind]):
@@ -89,6 +92,22 @@ def _attached(
             for key, spec in entry[kind].items():
                 _check(spec, new[kind][key], data.copies)
     return data
+
+
+def _chosen(
+    entries: Sequence[Mapping[str, Any]],
+    images: Sequence[Any],
+    name: str,
+    target: TargetConfig,
+    named: Mapping[str, Any],
+) -> Chosen:
+    """Return the layers that a target was learned from, and their masks, for every image."""
+    found: Chosen = {}
+    for entry, image in zip(entries, images, strict=True):
+        for kind, key in (("labels", target.labels or name), ("masks", target.mask or name)):
+            spec = entry[kind].get(key)
+            found[image, kind == "masks"] = None if spec is None else _layer(spec["name"], named)
+    return found
 
 
 def _layer_of(

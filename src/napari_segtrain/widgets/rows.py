@@ -32,11 +32,13 @@ class Card(QFrame):
         The text of the name's field.
     tip
         Tooltip of the name's field.
+    look
+        Tooltip of the button that asks for a preview of what is in the row.
     """
 
     changed = Signal()
 
-    def __init__(self, name: str, tip: str) -> None:
+    def __init__(self, name: str, tip: str, look: str) -> None:
         super().__init__()
         self.setObjectName("card")
         self.setFrameShape(QFrame.Shape.StyledPanel)
@@ -51,8 +53,15 @@ class Card(QFrame):
         self.remove.setToolTip("Remove this row")
         self.remove.setAccessibleName("Remove this row")
         self.remove.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.look = QToolButton()
+        self.look.setObjectName("preview_row")
+        self.look.setText("Preview")
+        self.look.setToolTip(look)
+        self.look.setAccessibleName("Preview of this row")
+        self.look.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         head = QHBoxLayout()
         head.addWidget(self.name, 1)
+        head.addWidget(self.look)
         head.addWidget(self.remove)
         self.body = QVBoxLayout(self)
         self.body.setContentsMargins(INSET - 2, 6, INSET - 2, 6)  # within a frame of two
@@ -79,6 +88,8 @@ class CardList(QWidget):
     """
 
     changed = Signal()
+    asked = Signal(str)
+    """A preview of the row of this name."""
 
     def __init__(
         self, name: str, action: str, text: str, tip: str, hint: str, append_new: Callable[[], Any]
@@ -103,6 +114,7 @@ class CardList(QWidget):
         """Add a card at the end."""
         card.changed.connect(self.changed)
         card.remove.clicked.connect(lambda: self.take(card))
+        card.look.clicked.connect(lambda: self.asked.emit(str(card.name.text()).strip()))
         self.cards.append(card)
         self._layout.insertWidget(self._layout.count() - 1, card)
         self._hint.hide()

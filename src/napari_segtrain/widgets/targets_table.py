@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
 
 from ..config import ConfigError, TargetConfig
+from .data_spec import Chosen
 from .form import Form
+from .glance_row import GlanceRow
+from .image_rows import ImageRows
 from .layer_choice import LayerCombo, LayerWatch, can_be_labels, is_labels
 from .rows import INSET, Card, CardList
 
+Named = Callable[[Any, str, Any], Any]
 _LOOK = 1 << 18
 """Voxels that are looked at to tell scribbles from complete labels."""
 
@@ -20,9 +24,16 @@ _LOOK = 1 << 18
 class TargetCard(Card):
     """One target: its name, its layer, and `TargetConfig`."""
 
-    def __init__(self, name: str, watch: LayerWatch, images: Callable[[], list[Any]]) -> None:
-        super().__init__(name, "What the target is called in the run's files and layers.")
+    def __init__(self, name: str, watch: LayerWatch, images: Callable[[], list[Any]], named: Named) -> None:
+        super().__init__(
+            name,
+            "What the target is called in the run's files and layers.",
+            "Show in the visible region what the network would be taught of this target, and everything that "
+            "auxiliary tasks derive from it",
+        )
         self._images = images
+        self.glance = GlanceRow()
+        self.body.addWidget(self.glance)
         self.labels = LayerCombo("labels", watch, can_be_labels)
         self.mask = LayerCombo("mask", watch, is_labels, empty="none")
         self.form = Form(
@@ -32,7 +43,12 @@ class TargetCard(Card):
             inset=INSET,
         )
         self.form.setObjectName("target")
+        self.pairs = ImageRows(watch, lambda image, mask: self._named_for(named, image, mask))
+        self.pairs.changed.connect(self.changed)
+        self.body.addWidget(self.pairs)
         self.body.addWidget(self.form)
+        for part in (self.name.textChanged, self.labels.changed, self.mask.changed):
+            part.connect(lambda *_: self.pairs.refresh())
         self.spelt_out = False
         self.form.changed.connect(self.changed)
 
@@ -58,6 +74,12 @@ class TargetCard(Card):
         layer = config.labels or next((item for item in own if item in present), name)
         self.form.set_value(config.replace(labels=layer))
 
+    def _named_for(self, named: Named, image: Any, mask: bool) -> Any:
+        name = str(self.name.text()).strip()
+        if mask:
+            return named(image, f"{name}_mask", self.mask.layer())
+        return named(image, name, self.labels.layer())
+
     def _own_names(self, name: str) -> list[str]:
         return [*(f"{image.name}_{name}" for image in self._images()), name]
 
@@ -72,9 +94,12 @@ class TargetsTable(CardList):
     images
         Returns the image layers that are trained on: targets are called after what their layer's name
         adds to the image's.
+    named
+        Returns the layer of an image that its name, what is added to it, and the layer of the whole target
+        tell.
     """
 
-    def __init__(self, watch: LayerWatch, images: Callable[[], list[Any]]) -> None:
+    def __init__(self, watch: LayerWatch, images: Callable[[], list[Any]], named: Named) -> None:
         super().__init__(
             "targets",
             "add_target",
@@ -86,12 +111,15 @@ class TargetsTable(CardList):
         )
         self._watch = watch
         self._images = images
+        self._named = named
+        self._several: list[Any] = []
+        self._files: tuple[tuple[str, ...] | None, tuple[str, ...] | None] = (None, None)
         self._suggested: list[Any] | None = []
         self.add.clicked.connect(self._keep)
 
     def suggest(self) -> None:
         """Fill an untouched table: a row for each layer of a sample, else one for the first labels."""
-        if self._suggested is None:
+        if self._suggested is None or self._files[0] is not None:
             return
         layers = self._watch.of_kind(is_labels)[::-1]
         wanted = [layer for layer in layers if layer.metadata.get("napari_segtrain", {}).get("target")]
@@ -120,7 +148,7 @@ class TargetsTable(CardList):
             free = [item for item in self._watch.of_kind(is_labels) if item not in used]
             layer = free[0] if free else None
         name = self.free_name(target_name(layer, self._images()) if layer is not None else "target")
-        card = TargetCard(name, self._watch, self._images)
+        card = TargetCard(name, self._watch, self._images, self._named)
         if layer is not None:
             card.set_value(name, start_value(layer))
             card.spelt_out = False
@@ -142,12 +170,48 @@ class TargetsTable(CardList):
         self._keep()
         self.clear()
         for name, config in value.items():
-            card = TargetCard(name, self._watch, self._images)
+            card = TargetCard(name, self._watch, self._images, self._named)
             card.set_value(name, config)
             self.append(card)
 
-    def layers(self) -> dict[str, tuple[Any, Any]]:
-        """Return the labels layer and the mask layer (or None) of every target.
+    def append(self, card: Any) -> None:
+        """Add a row, for the images of now."""
+        card.pairs.offer(self._several)
+        card.labels.offer_files(self._files[0])
+        card.mask.offer_files(self._files[1])
+        super().append(card)
+
+    def offer_images(self, images: list[Any]) -> None:
+        """Let every row say which layers belong to each of several images."""
+        self._several = images
+        for card in self.cards:
+            card.pairs.offer(images)
+
+    def offer_files(self, labels: tuple[str, ...] | None, masks: tuple[str, ...] | None) -> None:
+        """Let every row choose names of labels and masks in a folder; None for layers again.
+
+        An untouched table gets a row for each name.
+        """
+        others, self._files = self._files[0] != labels, (labels, masks)
+        if labels is not None and others and self._suggested is not None:
+            self.clear()
+            for name in labels:
+                card = TargetCard(name, self._watch, self._images, self._named)
+                card.labels.offer_files(labels)
+                card.set_value(name, TargetConfig())
+                card.spelt_out = False
+                self.append(card)
+            self._suggested = []
+        for card in self.cards:
+            card.labels.offer_files(labels)
+            card.mask.offer_files(masks)
+
+    def chosen(self) -> dict[str, Chosen]:
+        """Return which layers were chosen for single images, by target."""
+        return {str(card.name.text()).strip(): card.pairs.chosen() for card in self.cards}
+
+    def layers(self, only: Collection[str] | None = None) -> dict[str, tuple[Any, Any]]:
+        """Return the labels layer and the mask layer (or None) of every target, or of these.
 
         Raises
         ------
@@ -157,6 +221,8 @@ class TargetsTable(CardList):
         found: dict[str, tuple[Any, Any]] = {}
         for card in self.cards:
             name = str(card.name.text()).strip()
+            if only is not None and name not in only:
+                continue
             for combo, what in ((card.labels, "labels"), (card.mask, "mask")):
                 if combo.layer() is None and (what == "labels" or combo.value() is not None):
                     missing = f"{combo.value()!r} is not there" if combo.value() else "is not chosen"

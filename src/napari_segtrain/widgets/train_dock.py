@@ -38,13 +38,13 @@ from .keep_row import KeepRow, longer
 from .offer import Offer
 from .path_edit import PathEdit
 from .preview_row import PreviewRow
-from .preview_session import KINDS, PreviewKind, PreviewSession
+from .preview_session import KINDS, TARGETS, PreviewKind, PreviewSession
 from .project_watch import ProjectWatch
 from .reattach import Reattached, reattach
 from .resume_row import ResumeRow
 from .run_panel import RunPanel
 from .style import DEFAULT_PROJECT
-from .train_form import TrainForm
+from .train_form import TrainForm, of_row
 from .training_session import State, TrainingSession
 
 _START = "Train with these settings"
@@ -157,6 +157,7 @@ class TrainDock(EngineDock):
         self.session.happened.connect(self._on_event)
         self.session.ended.connect(self._on_end)
         self.looks.asked.connect(self.preview)
+        self.form.row_asked.connect(lambda row: self.preview(TARGETS, row))
         self.previews.said.connect(self.panel.wait)
         self.previews.changed.connect(lambda: self._on_state(self.session.state))
         self.previews.ended.connect(self._on_end)
@@ -180,10 +181,20 @@ class TrainDock(EngineDock):
         except SegtrainError as error:
             self._refuse(str(error))
 
-    def preview(self, kind: PreviewKind) -> None:
-        """Show what training would see of the visible region; says why not when it cannot."""
+    def preview(self, kind: PreviewKind, row: str | None = None) -> None:
+        """Show what training would see of the visible region; says why not when it cannot.
+
+        Parameters
+        ----------
+        kind
+            What to look at.
+        row
+            Of this target or auxiliary task alone.
+        """
         try:
-            self.previews.start(kind, self.form.value(), self.form.data(), self._project())
+            config = self.form.value()
+            config = config if row is None else of_row(config, row)
+            self.previews.start(kind, config, self.form.data(config), self._project())
         except SegtrainError as error:
             self._refuse(str(error))
 

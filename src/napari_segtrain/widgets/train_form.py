@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -18,17 +20,28 @@ from ..config import (
     TrSetup,
 )
 from ..config.validation import describe_errors
+from ..data.folder_facts import named
+from ..data.records import Record
 from .auxiliary_table import AuxiliaryTable
+from .axes_choice import AxesChoice, common_channel_axis
 from .choice_editors import Combo, DeviceEdit
-from .data_spec import TrainingData, training_data
+from .data_folder import DataFolder
+from .data_spec import (
+    TrainedImage,
+    TrainingData,
+    image_data,
+    image_shape,
+    named_layer,
+    training_data,
+)
 from .facts import describe_image
 from .folding import fold
 from .form import Form
 from .form_rows import FormRows
-from .held_folder import HeldFolder
+from .glances import Glances, PaintedFile, PaintedLayer
 from .layer_choice import LayerList, LayerWatch, is_image
 from .layers import layer_axes
-from .targets_table import TargetsTable
+from .targets_table import TargetCard, TargetsTable
 
 
 class TrainForm(QWidget):
@@ -43,6 +56,8 @@ class TrainForm(QWidget):
     """
 
     changed = Signal()
+    row_asked = Signal(str)
+    """A preview of the target or the auxiliary task of this name."""
 
     def __init__(self, watch: LayerWatch) -> None:
         super().__init__()
@@ -50,17 +65,17 @@ class TrainForm(QWidget):
         self._inference = ExperimentConfig().inference_config
         self._prefilled: int | None = None
         self.images = LayerList("image", watch, is_image)
-        self.folder = HeldFolder()
+        self.folder = DataFolder(self._reading)
+        self.axes = AxesChoice()
         self.several = Combo("several")
         self.several.set_items([("separate images", "images"), ("channels of one image", "channels")])
         self.facts = QLabel()
         self.facts.setObjectName("facts")
         self.facts.setWordWrap(True)
-        self.targets = TargetsTable(watch, self.images.layers)
+        self.targets = TargetsTable(watch, self.images.layers, self._named)
         self.auxiliary = AuxiliaryTable(self.targets.names)
-        self.dataset = _form(
-            DatasetConfig, "dataset_config", skip=("targets",), first=("ndim", "channel_axis")
-        )
+        self.glances = Glances(watch, self.targets, self._painted)
+        self.dataset = _form(DatasetConfig, "dataset_config", skip=("targets",))
         self.training = _form(TrConfig, "tr_config")
         self.network = _form(NetworkConfig, "model_config")
         # Several processes train from the command line only.
@@ -78,6 +93,7 @@ class TrainForm(QWidget):
         self._choice.add(self.folder)
         self._choice.add(self.images)
         self._choice.add_row("They are", self.several)
+        self._choice.add_row("Axes", self.axes)
         self._choice.add(self.facts)
         image = _column(self._choice, self.dataset)
         layout = QVBoxLayout(self)
@@ -97,35 +113,104 @@ class TrainForm(QWidget):
     def _connect(self) -> None:
         self._watch.changed.connect(self.targets.suggest)
         self.images.changed.connect(self._on_layers)
-        self.folder.changed.connect(self._on_layers)
+        self.folder.changed.connect(self._on_folder)
+        self.folder.opened.connect(self._add_image)
         self.targets.changed.connect(self.auxiliary.refresh)
+        self.targets.asked.connect(self.row_asked)
+        self.auxiliary.asked.connect(self.row_asked)
         for part in (self.targets, self.auxiliary, self.dataset, self.training, self.network, self.setup):
             part.changed.connect(self.changed)
         self.dataset.changed.connect(self._describe)
+        self.dataset.changed.connect(self.glances.refresh)
+        self.dataset.changed.connect(self.folder.refresh)
         self.several.changed.connect(self._describe)
+        self.several.changed.connect(self._offer_images)
+        self.axes.picked.connect(self._take_axes)
 
     def _on_layers(self) -> None:
         chosen, layers = self.images.layers(), self.folder.value() is None
         self.images.setVisible(layers)
         self.facts.setVisible(layers)
         self._choice.show_row(self.several, layers and len(chosen) > 1)
+        self._choice.show_row(self.axes, layers and bool(chosen))
+        self._offer_images()
         if chosen:
-            self._prefill_channel_axis(chosen[0])
+            self._prefill_channel_axis(chosen)
         self._describe()
         self.targets.suggest()
+        self.glances.refresh()
         self.changed.emit()
 
-    def _prefill_channel_axis(self, layer: Any) -> None:
-        """Show the axis that the layer's own axis labels call channels; what the user set stays."""
-        editor = self.dataset.editors["channel_axis"]
-        if editor.value() != self._prefilled:
-            return
+    def _on_folder(self) -> None:
+        facts, held = self.folder.facts, self.folder.value() is not None
+        if facts is not None:
+            self.targets.offer_files(facts.label_names, facts.dataset.mask_names)
+        elif not held:
+            self.targets.offer_files(None, None)
+        self._on_layers()
+
+    def _reading(self) -> DatasetConfig:
+        """Return how files are read; as it is told from them while the settings are not valid."""
         try:
-            letters = layer_axes(layer).letters
+            return DatasetConfig.model_validate(self.dataset.value())
+        except ConfigError:
+            return DatasetConfig()
+
+    def _add_image(self, name: str, array: Any, axes: str, record: Record) -> None:
+        """Open an image of the folder where its predictions will lie."""
+        steps = dict(zip("zyx"[-record.ndim :], record.spacing, strict=True))
+        units = [record.image.unit if axis in steps else "pixel" for axis in axes]
+        self._watch.viewer.add_image(
+            array,
+            name=name,
+            rgb=False,
+            scale=[steps.get(axis, 1.0) for axis in axes],
+            units=units,
+            axis_labels=tuple(axes),
+        )
+
+    def _folder_data(self, folder: Path) -> TrainingData:
+        """Return the folder, with those of its images that are open, for previews."""
+        facts = self.folder.facts
+        images: dict[str, TrainedImage] = {}
+        config = self._reading().replace(channel_axis=None, level=0)
+        for name, records in ({} if facts is None else facts.images).items():
+            for layer in self._watch.of_kind(is_image):
+                if layer.name != name or name in images:
+                    continue
+                with suppress(SegtrainError):
+                    image = image_data(layer, config).images[name]
+                    sizes = tuple(image.shape[axis] for axis in image.counted)
+                    stack = (len(records),) if len(records) > 1 else ()
+                    if sizes == (*stack, *records[0].shape):
+                        images[name] = image
+        return TrainingData(spec=str(folder), images=images)
+
+    def _offer_images(self) -> None:
+        single = self._as_channels() or self.folder.value() is not None
+        self.targets.offer_images([] if single else self.images.layers())
+        self.glances.refresh()
+
+    def _named(self, image: Any, suffix: str, own: Any) -> Any:
+        """Return the layer that an image's labels, or its mask, are on when none is chosen."""
+        try:
+            shape = image_shape(image, self.dataset.value())
         except SegtrainError:
-            letters = ""
-        self._prefilled = letters.index("c") if "c" in letters else None
-        editor.set_value(self._prefilled)
+            return None
+        layers = list(self._watch.viewer.layers)
+        return named_layer(image, shape, suffix, own, self.images.layers(), layers)
+
+    def _prefill_channel_axis(self, layers: list[Any]) -> None:
+        """Show the axis that the layers' own axis labels call channels; what the user set stays."""
+        editor = self.dataset.editors["channel_axis"]
+        if editor.value() == self._prefilled:
+            self._prefilled = common_channel_axis(layers)
+            editor.set_value(self._prefilled)
+
+    def _take_axes(self) -> None:
+        """Write what was chosen under Axes into the two keys that stand for it."""
+        for name, value in zip(("ndim", "channel_axis"), self.axes.value(), strict=True):
+            self.dataset.editors[name].set_value(value)
 
     def _describe(self) -> None:
         chosen = self.images.layers()
@@ -135,7 +220,11 @@ class TrainForm(QWidget):
             )
             return
         try:
-            text = describe_image(chosen[0], self.dataset.value(), self._as_channels() and len(chosen))
+            dataset = self.dataset.value()
+            self.axes.offer(chosen[0], (dataset.ndim, dataset.channel_axis))
+            text = describe_image(chosen[0], dataset, self._as_channels() and len(chosen))
+            if len(chosen) > 1 and not self._as_channels():
+                text = f"{chosen[0].name}: {text}; {len(chosen) - 1} more to train on"
         except SegtrainError as error:
             text = str(error)
         self.facts.setText(text)
@@ -190,8 +279,13 @@ class TrainForm(QWidget):
         shown = self.training.value()
         self.training.set_value(shown.replace(patch_size=patch_size, batch_size=batch_size))
 
-    def data(self) -> TrainingData:
+    def data(self, config: ExperimentConfig | None = None) -> TrainingData:
         """Return what the engine is told to train on.
+
+        Parameters
+        ----------
+        config
+            An experiment with fewer targets than the dock shows; what it shows when None.
 
         Raises
         ------
@@ -200,14 +294,53 @@ class TrainForm(QWidget):
         """
         folder = self.folder.value()
         if folder is not None:
-            return TrainingData(spec=str(folder))
+            return self._folder_data(folder)
+        dataset = (config or self.value()).dataset_config
+        layers = self.targets.layers(None if config is None else dataset.targets)
         return training_data(
             self.images.layers(),
-            self.targets.layers(),
-            self.value().dataset_config,
+            layers,
+            dataset,
             all_layers=list(self._watch.viewer.layers),
             as_channels=self._as_channels(),
+            chosen=self.targets.chosen(),
         )
+
+    def _painted(self, card: TargetCard) -> list[PaintedLayer] | list[PaintedFile]:
+        """Return what a row's target is painted on: layers, or files of the folder."""
+        if self.folder.value() is not None:
+            return self._painted_files(card)
+        labels, images = card.labels.layer(), self.images.layers()
+        if labels is None or not images:
+            return []
+        try:
+            dataset = self.dataset.value()
+            ndim = layer_axes(images[0], dataset.ndim, dataset.channel_axis).ndim
+        except SegtrainError:
+            return []
+        pairs = card.pairs.layers() or [(labels, card.mask.layer())]
+        return [PaintedLayer(*pair, dataset.level, ndim) for pair in pairs if pair[0] is not None]
+
+    def _painted_files(self, card: TargetCard) -> list[PaintedFile]:
+        facts = self.folder.facts
+        if facts is None:
+            return []
+        labels = named(str(card.name.text()).strip(), card.labels.value(), facts.label_names)
+        return [PaintedFile(part) for part in facts.painted(labels, card.mask.value())]
+
+
+def of_row(config: ExperimentConfig, name: str) -> ExperimentConfig:
+    """Return an experiment of one target and its auxiliary tasks, or of one task and its source target."""
+    targets, tasks = config.dataset_config.targets, config.auxiliary_tasks
+    if name in tasks:
+        kept, target = {name: tasks[name]}, tasks[name].source_target
+    else:
+        kept, target = {n: task for n, task in tasks.items() if task.source_target == name}, name
+    return config.replace(
+        dataset_config=config.dataset_config.replace(targets={target: targets[target]}),
+        auxiliary_tasks=kept,
+        tr_config=config.tr_config.replace(monitor=TrConfig().monitor),  # it may name another row
+    )
 
 
 def _form(model: Any, name: str, **options: Any) -> Form:

@@ -25,6 +25,17 @@ def displayed_axes(viewer: Any, layer: Any) -> tuple[int, ...]:
     return tuple(sorted(axis - lacking for axis in viewer.dims.displayed if axis >= lacking))
 
 
+def covers_middle(viewer: Any, layer: Any) -> bool:
+    """Return whether a layer lies in the middle of the canvas."""
+    point = np.array(viewer.dims.point, float)
+    shown = list(viewer.dims.displayed)
+    # The camera belongs to the scene since napari 0.9, to the viewer before.
+    point[shown] = getattr(viewer, "scene", viewer).camera.center[-len(shown) :]
+    place = np.asarray(layer.world_to_data(point))
+    shape = (layer.data[0] if layer.multiscale else layer.data).shape
+    return all(-0.5 <= place[axis] <= shape[axis] - 0.5 for axis in displayed_axes(viewer, layer))
+
+
 def slice_box(viewer: Any, layer: Any) -> Box:
     """Return the slice that is shown, as start and stop on every axis of the layer."""
     shape = (layer.data[0] if layer.multiscale else layer.data).shape[: layer.ndim]
