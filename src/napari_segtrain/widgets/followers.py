@@ -1,4 +1,8 @@
-"""The worker threads behind the docks."""
+"""The worker threads behind the docks.
+
+They are made by superqt, on which napari builds its own: napari would ask about each before it closes, also
+about those that wait as long as a dock is open. What a closing really ends is said by `ClosingNote`.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +11,9 @@ import warnings
 from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
-from napari.qt.threading import GeneratorWorker, thread_worker
+from napari.qt.threading import GeneratorWorker
 from qtpy.QtCore import QThreadPool
+from superqt.utils import thread_worker
 
 from ..config import SegtrainError
 from ..engine.supervisor import Engine

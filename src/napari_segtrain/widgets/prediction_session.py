@@ -20,6 +20,7 @@ from ..runs import (
     format_seconds,
 )
 from ..runs.scratch import Scratch
+from .closing_note import ClosingNote
 from .colours import heads_of
 from .engine_session import EngineSession
 from .followers import read_results, write_copies
@@ -61,6 +62,7 @@ class PredictionSession(QObject):
         self._store: Path | None = None
         self._sent = self._reading = False
         self._worker: Any = None
+        self._note = ClosingNote(viewer)
         engine.event.connect(self._on_event)
 
     @property
@@ -122,6 +124,7 @@ class PredictionSession(QObject):
             overwrite=overwrite,
             keep_parts=inference.instances,
         )
+        self._note.show(_when_closed(store))
         job = self._command.job
         worker = write_copies(data.copies, self._scratch)
         worker.yielded.connect(lambda _: self.said.emit("Sharing the layer with the prediction process"))
@@ -210,6 +213,17 @@ class PredictionSession(QObject):
         self.ended.emit(well, message)
 
     def _release(self) -> None:
+        self._note.show("")
         if self._scratch is not None:
             self._scratch.remove()
         self._scratch = self._data = self._command = self._worker = None
+
+
+def _when_closed(store: Path | None) -> str:
+    """Return what closing napari does to a prediction."""
+    if store is None:
+        return "a prediction is under way. When the window closes it is lost."
+    return (
+        f"a prediction into {store} is under way. When the window closes it stops; Go on in the Predict dock "
+        "finishes it."
+    )

@@ -26,6 +26,7 @@ from ..runs import (
 )
 from ..runs.scratch import Scratch
 from .beat import Beat
+from .closing_note import ClosingNote
 from .colours import foreground_names
 from .data_spec import TrainingData
 from .engine_session import EngineSession
@@ -102,6 +103,7 @@ class TrainingSession(QObject):
         self._previews: PreviewLayers | None = None
         self._gaze: Gaze | None = None
         self._worker: Any = None
+        self._note = ClosingNote(viewer)
         engine.event.connect(self._on_event)
 
     @property
@@ -188,11 +190,13 @@ class TrainingSession(QObject):
         """Let go of the viewer; the engine is told to stop by its owner."""
         if self._worker is not None:
             self._worker.quit()
+        self._note.show("")
         self._release(keep=self._state not in (State.IDLE, State.PREPARING))
 
     def _go(self, state: State) -> None:
         if state is not self._state:
             self._state = state
+            self._note.show(_when_closed(state, self.run))
             self.state_changed.emit(str(state))
 
     def _send(self, command: Command) -> None:
@@ -221,10 +225,10 @@ class TrainingSession(QObject):
         following = _FOLLOWING.get(type(event))
         if self._state is State.WAITING and isinstance(event, StatusChanged):
             following = State.STARTING  # its turn has come
-        if following is not None and self._state is not State.STOPPING:
-            self._go(following)
         if isinstance(event, RunStarted):
             self.run = Path(event.path)
+        if following is not None and self._state is not State.STOPPING:
+            self._go(following)
         if isinstance(event, RunStarted) and self._previews is not None:
             self._previews.foreground = foreground_names(event.path)
         if isinstance(event, PreviewReady) and self._previews is not None:
@@ -254,3 +258,15 @@ class TrainingSession(QObject):
         if self._scratch is not None:
             self._scratch.close() if keep else self._scratch.remove()
         self._strokes = self._previews = self._gaze = self._scratch = self._worker = None
+
+
+def _when_closed(state: State, run: Path | None) -> str:
+    """Return what closing napari does to a training, an empty text when there is none."""
+    if state is State.IDLE:
+        return ""
+    if state in (State.RUNNING, State.PAUSED, State.STOPPING) and run is not None:
+        return (
+            f"{run.name} is being trained. When the window closes it stops after its batch, with a "
+            "checkpoint; Resume in the Train dock goes on with it."
+        )
+    return "a training is being prepared. When the window closes it does not begin."
