@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import os
+import random
 import signal
 import threading
 import time
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 import torch
@@ -34,10 +36,12 @@ from napari_segtrain.runs import (
 )
 from napari_segtrain.training import NonFiniteLossError, build_trainer
 from napari_segtrain.training.callbacks import (
+    Budget,
     CheckpointCallback,
     ControlCallback,
     EarlyStop,
     NanGuard,
+    PreviewCallback,
     RowWriter,
 )
 from napari_segtrain.training.callbacks.announce import Pace
@@ -235,18 +239,48 @@ def test_a_preview_that_fails_is_reported_and_given_up(make_experiment) -> None:
     assert "no such layer" in made.of(Warned)[0].message
 
 
-def test_previews_take_no_more_than_their_share_of_the_time(make_experiment) -> None:
-    made = make_experiment(tr_config__num_epochs=100_000)
-    calls: list[float] = []
+class Clock:
+    """Goes on only when told to."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_previews_leave_the_training_its_share_of_any_stretch_of_time() -> None:
+    clock, times = Clock(), random.Random(0)
+    took: list[tuple[float, float]] = []
 
     def preview(module: Any, epoch: int, step: int) -> None:
-        calls.append(time.monotonic())
-        time.sleep(0.1)
+        start = clock.now
+        clock.now += times.choice((0.01, 0.3, 4.0))
+        took.append((start, clock.now))
 
-    timer = when(lambda: len(calls) >= 3, made.control.stop)
-    made.fit(preview=preview)
-    timer.join()
-    assert all(later - earlier >= 0.99 for earlier, later in pairwise(calls))
+    budget = Budget(now=clock)
+    callback = PreviewCallback(preview, lambda event: None, budget)
+    assert budget.kept == 1.0
+    for number in range(3000):
+        callback.on_train_batch_end(None, MagicMock(), None, ["batch"], number)  # type: ignore[arg-type]
+        clock.now += times.choice((0.05, 0.5, 2.0))
+    assert len(took) > 50, "and they come as often as that allows"
+    for first in range(len(took)):
+        spent = 0.0
+        for (start, end), (following, _) in pairwise(took[first:]):
+            spent += end - start
+            assert spent <= 0.1001 * (following - took[first][0])
+    assert 0.85 <= 0.9 <= budget.kept < 0.97
+
+
+def test_a_quick_preview_waits_for_its_interval() -> None:
+    clock = Clock()
+    budget = Budget(now=clock)
+    with budget.spend():
+        clock.now += 0.001
+    clock.now += 0.2
+    assert not budget.due
+    clock.now += 0.1
+    assert budget.due
 
 
 # ---------------------------------------------------------------------------------------- limits

@@ -1,8 +1,14 @@
+import math
+
 import numpy as np
+import pytest
 
 from napari_segtrain import workflow
-from napari_segtrain.runs import Control, PreviewHint, PreviewReady
+from napari_segtrain.data import open_dataset
+from napari_segtrain.runs import Control, PreviewHint, PreviewReady, RunFolder, Warned
 from napari_segtrain.runs.scratch import open_memmap
+from napari_segtrain.training import Experiment
+from napari_segtrain.workflow import preview as module
 
 
 def previews(config, layers, tmp_path, hint=None, steps=60):
@@ -23,6 +29,82 @@ def previews(config, layers, tmp_path, hint=None, steps=60):
 def layer(image, labels, **extra):
     # Two kinds of places to look at: arrays of the caller, as the Python API gives them.
     return {"id": "cells image", "image": image, "labels": {"cells": (labels > 0).astype(np.uint8)}, **extra}
+
+
+@pytest.fixture
+def live(tiny_experiment, tmp_path):
+    """Return a function that makes a preview, the network it shows, and where its events go."""
+
+    def make(layers, **overrides):
+        config = tiny_experiment(**overrides)
+        events, control = [], Control()
+        dataset = open_dataset({"layers": layers}, config.dataset_config)
+        run = RunFolder.create(tmp_path / "project", "test")
+        made = Experiment.prepare(config, dataset, run, lambda event: None, control)
+        passes = []
+        forward = made.module.network.forward
+        made.module.network.forward = lambda x: (passes.append(x.shape), forward(x))[1]
+        shown = module.LivePreview(made, dataset, events.append, control)
+
+        def show():
+            events.clear()
+            shown(made.module, 0, 0)
+            return [event for event in events if isinstance(event, PreviewReady)]
+
+        return show, control, events, passes
+
+    return make
+
+
+def test_a_block_is_one_pass_of_the_network_and_the_camera_comes_before_the_walk(disc_image, live):
+    image, labels = disc_image((72, 100), 6, 0)
+    show, control, _, passes = live([layer(image, labels)])
+    control.look_at(PreviewHint(record="cells image", start=(0, 0), stop=(20, 20)))
+    seen = np.zeros((72, 100), bool)
+
+    def shown():
+        (event,) = show()
+        seen[tuple(map(slice, event.start, event.stop))] = True
+        return event.start, event.stop
+
+    blocks = [shown() for _ in range(4)]
+    assert blocks[0] == ((0, 0), (32, 32))
+    assert blocks[2] == blocks[0] not in (blocks[1], blocks[3]), "outward, and what is looked at in between"
+    # The walk is interrupted where it is.
+    control.look_at(PreviewHint(record="cells image", start=(60, 80), stop=(72, 100)))
+    assert shown() == ((40, 68), (72, 100))
+    for _ in range(2 * (12 - 1 - 2)):
+        shown()
+    assert seen.all(), "and goes on with what it had not come to"
+    assert len(passes) == 4 + 1 + 2 * (12 - 1 - 2)
+
+
+def test_another_image_or_other_axes_are_no_reason_to_stop(disc_image, live):
+    image, labels = disc_image((40, 40), 4, 0)
+    show, control, _, _ = live([layer(image, labels)])
+    for hint in (
+        PreviewHint(record="gone", start=(0, 0), stop=(5, 5)),
+        PreviewHint(record="cells image", start=(0, 0, 0), stop=(1, 5, 5)),
+        PreviewHint(record="cells image", start=(900, 900), stop=(990, 990)),
+    ):
+        control.look_at(hint)
+        assert show()[0].record == "cells image"
+
+
+def test_of_what_is_too_large_the_middle_of_the_view_is_shown_and_that_is_said(disc_image, live, monkeypatch):
+    monkeypatch.setattr(module, "MOST_BYTES", 2000)
+    image, labels = disc_image((96, 96), 6, 0)
+    show, control, events, _ = live([layer(image, labels)])
+    control.look_at(PreviewHint(record="cells image", start=(60, 0), stop=(96, 96)))
+    (event,) = show()
+    assert [type(e) for e in events] == [Warned, PreviewReady]
+    assert "too large for a live preview of all of it" in events[0].message
+    assert "what is in the middle of the view is shown" in events[0].message
+    assert (event.start, event.stop) == ((62, 32), (94, 64))
+    assert open_memmap(event.array).shape == (32, 32)
+    assert math.prod(open_memmap(event.array).shape) <= 2000
+    show()
+    assert [type(e) for e in events] == [PreviewReady], "said once"
 
 
 def test_previews_have_the_shape_of_the_image_and_name_their_block(disc_image, tiny_experiment, tmp_path):

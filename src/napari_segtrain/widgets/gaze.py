@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import numpy as np
 from qtpy.QtCore import QTimer
 
 from ..engine.protocol import Preview
 from ..runs.control import PreviewHint
 from .data_spec import TrainedImage
-from .view import coarser_box, covers_middle, visible_box
+from .view import coarser_box, covers_middle, looked_at_box
 
 _REST = 300
 """Milliseconds that the view must rest before the training is told."""
@@ -93,12 +94,23 @@ def in_view(viewer: Any, images: Iterable[TrainedImage]) -> TrainedImage | None:
 
 
 def looked_at(viewer: Any, image: TrainedImage) -> PreviewHint:
-    """Return the visible part of an image, on the axes that the engine counts."""
-    box = visible_box(viewer, image.layer)
+    """Return the visible part of an image, on the axes that the engine counts.
+
+    The images of a stack are numbered through, over all axes that they are stacked along.
+    """
+    box = looked_at_box(viewer, image.layer)
     if image.level:
         box = coarser_box(box, image.layer.downsample_factors[image.level][: image.layer.ndim])
     kept = [box[axis] for axis in image.kept]
-    bounds = [kept[axis] for axis in image.counted]
+    bounds = [kept[axis] for axis in image.axes.spatial]
+    stacked = image.counted[: -len(bounds)]
+    if stacked:
+        # Of several axes the last ones may be ranges; else what is in the middle stands for a range.
+        sizes = [image.shape[axis] for axis in stacked]
+        *first, last = [kept[axis] for axis in stacked]
+        middles = [(low + high) // 2 for low, high in first]
+        number = int(np.ravel_multi_index([*middles, last[0]], sizes, mode="clip"))
+        bounds.insert(0, (number, number + last[1] - last[0]))
     return PreviewHint(
         record=image.id, start=tuple(low for low, _ in bounds), stop=tuple(high for _, high in bounds)
     )

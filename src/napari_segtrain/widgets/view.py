@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,40 @@ def visible_box(viewer: Any, layer: Any) -> Box:
     return tuple(box)
 
 
+def looked_at_box(viewer: Any, layer: Any) -> Box:
+    """Return the visible part of the shown slice; in 3D view a cube around the middle of the view.
+
+    The cube is as wide as the canvas, which is what the camera surely shows of a volume that is larger. Where
+    the camera looks past the layer, the voxels nearest to it count.
+    """
+    if viewer.dims.ndisplay != 3:
+        return visible_box(viewer, layer)
+    camera, size = _camera(viewer)
+    shown = viewer.dims.displayed
+    centre = np.nan_to_num(np.asarray(camera.center, float)[-len(shown) :])
+    reach = min(size) / 2.0 / max(float(camera.zoom), 1e-9)
+    corners = []
+    for side in itertools.product((-reach, reach), repeat=len(shown)):
+        world = np.array(viewer.dims.point, float)
+        world[list(shown)] = centre + side
+        corners.append(layer.world_to_data(world)[-layer.ndim :])
+    box = list(slice_box(viewer, layer))
+    for axis in displayed_axes(viewer, layer):
+        length = box[axis][1]
+        low = int(np.clip(np.floor(min(corner[axis] for corner in corners)), 0, length - 1))
+        high = int(np.clip(np.ceil(max(corner[axis] for corner in corners)), low + 1, length))
+        box[axis] = (low, high)
+    return tuple(box)
+
+
+def _camera(viewer: Any) -> tuple[Any, tuple[int, int]]:
+    """Return the camera, and height and width of the canvas in its pixels."""
+    # They belong to the scene since napari 0.9, to the viewer before.
+    canvas = getattr(viewer, "canvas", None)
+    size = canvas.size if canvas is not None else viewer._canvas_size
+    return getattr(viewer, "scene", viewer).camera, (int(size[0]), int(size[1]))
+
+
 def look_at(viewer: Any, place: Any) -> None:
     """Move sliders and camera so that a box of a layer (`Place`) fills most of the canvas."""
     geometry, layer = place.geometry, place.image.layer
@@ -77,10 +112,7 @@ def look_at(viewer: Any, place: Any) -> None:
         viewer.dims.set_point(axis, float(point))
     shown = viewer.dims.displayed
     point = [float(middle[axes.index(axis)]) if axis in axes else 0.0 for axis in shown]
-    # The camera belongs to the scene since napari 0.9, to the viewer before; so does the size of the canvas.
-    camera = getattr(viewer, "scene", viewer).camera
-    canvas = getattr(viewer, "canvas", None)
-    size = canvas.size if canvas is not None else viewer._canvas_size
+    camera, size = _camera(viewer)
     camera.center = point
     widest = max((float(extent[axes.index(axis)]) for axis in shown if axis in axes), default=0.0)
     if widest > 0:

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 from torch import Tensor, nn
 
 from napari_segtrain.config import InferenceConfig
 from napari_segtrain.data import Dataset, Record
-from napari_segtrain.inference import MemorySink, Predictor
-from napari_segtrain.runs import Control, Emit, PreviewHint, PreviewReady, Warned
+from napari_segtrain.data.sources import Regions, Source
+from napari_segtrain.inference import MemorySink, Predictor, plan_outputs
+from napari_segtrain.runs import Control, Emit, PreviewReady, Warned
 from napari_segtrain.runs.scratch import Scratch, open_memmap
 from napari_segtrain.training import Experiment, SegmentationModule
 
+from .walk import Block, Walk
+
 MOST_BYTES = 2 * 2**30
-"""Images whose previews would take more than this on the disk get none."""
+"""Images whose previews would take more than this on the disk are shown where the user looks alone."""
 
 
 class _Uncompiled(nn.Module):
@@ -31,6 +34,23 @@ class _Uncompiled(nn.Module):
     def forward(self, x: Tensor) -> Any:
         """Return what the network's own forward returns."""
         return self.network.forward(x)
+
+
+class _Window:
+    """A part of an image that is an image by itself: one of a tile's size is one pass of the network."""
+
+    def __init__(self, source: Source, window: tuple[slice, ...]) -> None:
+        self._source = source
+        self._window = window
+        self.shape = tuple(part.stop - part.start for part in window)
+        self.channels, self.dtype = source.channels, source.dtype
+        self.spacing, self.unit = source.spacing, source.unit
+        self.chunks = self.shape
+
+    def read(self, region: Regions) -> npt.NDArray[Any]:
+        """Return a part of it, channels first."""
+        inner = zip(self._window, region, strict=True)
+        return self._source.read(tuple(slice(w.start + r.start, w.start + r.stop) for w, r in inner))
 
 
 @dataclass(frozen=True)
@@ -46,6 +66,14 @@ class ImageLayer:
         """Number of planes, where they are a stack, and spatial shape."""
         spatial = self.records[0].shape
         return (len(self.records), *spatial) if self.stacked else spatial
+
+    def walk(self, tile: tuple[int, ...], *, outward: bool) -> Walk:
+        """Return the way through it in blocks; a neighbouring plane is as near as a neighbouring block."""
+        spacing = self.records[0].spacing
+        if not self.stacked:
+            return Walk(self.shape, tile, spacing, outward=outward)
+        apart = float(np.mean(np.multiply(tile, spacing)))
+        return Walk(self.shape, (1, *tile), (apart, *spacing), outward=outward)
 
 
 class LivePreview:
@@ -81,64 +109,57 @@ class LivePreview:
             resolved.device,
         )
         self._predictor.with_parts = True
-        self._refused: set[str] = set()
-        self._view: PreviewHint | None = None
-        self._work: Iterator[tuple[ImageLayer, tuple[slice, ...]]] = iter(())
+        self._walks: dict[str, Walk] = {}
+        self._parts: set[str] = set()
 
     def __call__(self, module: SegmentationModule, epoch: int, step: int) -> None:
         """Predict the next block: first where the user looks, then on; over and over."""
         hint = self._control.hint
-        if hint != self._view:
-            self._view, self._work = hint, iter(())
-        block = next(self._work, None)
-        if block is None:
-            self._work = self._blocks(hint)
-            block = next(self._work, None)
-        if block is not None:
-            self._predict(*block, epoch)
-
-    def _blocks(self, hint: PreviewHint | None) -> Iterator[tuple[ImageLayer, tuple[slice, ...]]]:
-        layers = list(self._layers.values())
-        if hint is not None and hint.record in self._layers:
-            layers = [self._layers[hint.record]]
-        for layer in layers[:1]:
-            if not self._fits(layer):
-                continue
-            grid = self._predictor.grid(layer.shape)
-            near = _centre(layer, hint)
-            tiles = sorted((tile.paste for tile in grid), key=lambda paste: _distance(paste, near))
-            yield from ((layer, paste) for paste in tiles)
+        looked_at = self._layers.get(hint.record) if hint is not None else None
+        layer = looked_at or next(iter(self._layers.values()))
+        if layer.id not in self._walks:
+            self._walks[layer.id] = layer.walk(self._predictor.tile_size(), outward=self._fits(layer))
+        walk = self._walks[layer.id]
+        if hint is not None and looked_at is not None and len(hint.start) == len(layer.shape):
+            walk.look((hint.start, hint.stop))
+        self._predict(layer, walk.next(), epoch)
 
     def _fits(self, layer: ImageLayer) -> bool:
-        size = 4 * math.prod(layer.shape) * sum(head.out_channels for head in self._predictor.heads)
-        if size > MOST_BYTES and layer.id not in self._refused:
-            self._refused.add(layer.id)
+        """Return whether its preview may be as large as the image; say it where not."""
+        made = self._predictor
+        outputs = plan_outputs(made.heads, made.inference, made.values, with_parts=made.with_parts).outputs
+        size = math.prod(layer.shape) * sum(output.channels * output.dtype.itemsize for output in outputs)
+        if size > MOST_BYTES:
+            self._parts.add(layer.id)
             self._emit(
                 Warned(
-                    message=f"{layer.id!r} is too large for a live preview ({size / 2**30:.1f} GiB); "
-                    "training is not affected, and a prediction of any size can be written afterwards"
+                    message=f"{layer.id!r} is too large for a live preview of all of it "
+                    f"({size / 2**30:.1f} GiB): what is in the middle of the view is shown. Training is not "
+                    "affected, and a prediction of any size can be written afterwards"
                 )
             )
         return size <= MOST_BYTES
 
-    def _predict(self, layer: ImageLayer, block: tuple[slice, ...], epoch: int) -> None:
-        record, inside = layer.records[0], block
+    def _predict(self, layer: ImageLayer, block: Block, epoch: int) -> None:
+        record, window = layer.records[0], block.window
         if layer.stacked:
-            record, inside = layer.records[block[0].start], block[1:]
+            record, window = layer.records[window[0].start], window[1:]
         sink = MemorySink(keep_parts=True)
-        self._predictor.predict_source(record.image, sink, region=inside)
+        self._predictor.predict_source(_Window(record.image, window), sink)
         for name, values in sink.arrays.items():
             spec, array = self._array(layer, name, values)
-            several = len(values) > 1
-            place = (slice(None), *block) if several else block
-            array[place] = values.reshape(array[place].shape)
+            shown = values.reshape(len(values), *(part.stop - part.start for part in block.window))
+            crop = zip(block.paste, block.window, strict=True)
+            shown = shown[(slice(None), *(slice(p.start - w.start, p.stop - w.start) for p, w in crop))]
+            place = (slice(None),) * len(block.paste) if layer.id in self._parts else block.paste
+            (array if len(values) > 1 else array[np.newaxis])[(slice(None), *place)] = shown
             self._emit(
                 PreviewReady(
                     record=layer.id,
                     head=name,
                     array=spec,
-                    start=tuple(s.start for s in block),
-                    stop=tuple(s.stop for s in block),
+                    start=tuple(s.start for s in block.paste),
+                    stop=tuple(s.stop for s in block.paste),
                     epoch=epoch,
                 )
             )
@@ -150,7 +171,10 @@ class LivePreview:
         if key not in self._arrays:
             file = f"{len(self._arrays)}"
             several = len(values) > 1
-            shape = (len(values), *layer.shape) if several else layer.shape
+            size = layer.shape
+            if layer.id in self._parts:
+                size = (1,) * layer.stacked + values.shape[1:]
+            shape = (len(values), *size) if several else size
             spec = self._scratch.reserve(file, shape, values.dtype, 0 if several else None)
             self._arrays[key] = spec, open_memmap(spec, writable=True)
         return self._arrays[key]
@@ -164,19 +188,3 @@ def image_layers(dataset: Dataset) -> dict[str, ImageLayer]:
         if (name := record.group or record.id) in labelled:
             groups[name].append(record)
     return {n: ImageLayer(n, tuple(found), stacked=found[0].id != n) for n, found in groups.items()}
-
-
-def _centre(layer: ImageLayer, hint: PreviewHint | None) -> tuple[float, ...]:
-    if hint is not None and len(hint.start) == len(layer.shape):
-        return tuple((a + b) / 2 for a, b in zip(hint.start, hint.stop, strict=True))
-    return tuple(size / 2 for size in layer.shape)
-
-
-def _distance(paste: Sequence[slice], near: Sequence[float]) -> float:
-    """Return how far a block is from a point, 0 when it holds it."""
-    total = 0.0
-    for part, point in zip(paste, near, strict=True):
-        outside = max(part.start - point, point - part.stop, 0.0)
-        # Blocks that hold the point, or lie as far from it, come in the order of their centres.
-        total += outside**2 + 1e-6 * ((part.start + part.stop) / 2 - point) ** 2
-    return total

@@ -211,7 +211,8 @@ def looked_at(dataset: Dataset, hint: PreviewHint) -> tuple[Record, tuple[int, .
     if layer is None:
         raise DataError(f"the image {hint.record!r} has no labels of a target; choose another, or paint some")
     if layer.stacked:
-        return layer.records[hint.start[0]], hint.start[1:], hint.stop[1:]
+        middle = (hint.start[0] + hint.stop[0]) // 2
+        return layer.records[min(middle, len(layer.records) - 1)], hint.start[1:], hint.stop[1:]
     return layer.records[0], hint.start, hint.stop
 
 

@@ -8,7 +8,7 @@ from .doctor import Doctor
 from .labels import LabelStates
 from .limits import EarlyStop, Ending, StopAfter, TimeLimit
 from .nan_guard import NanGuard
-from .preview import Preview, PreviewCallback
+from .preview import Budget, Preview, PreviewCallback
 from .rows import RowWriter
 from .tensorboard import TensorBoardCallback
 from .unseen import UnseenHeads
@@ -16,6 +16,7 @@ from .worst_patches import WorstPatches
 
 __all__ = [
     "Announcer",
+    "Budget",
     "CheckpointCallback",
     "ControlCallback",
     "DebugPictures",
