@@ -61,7 +61,7 @@ def test_every_recipe_works_as_written(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    "page", ["../README.md", "tutorial.md", "how-to.md", "explanation.md", "../CONTRIBUTING.md"]
+    "page", ["../README.md", "tutorial.md", "how-to.md", "explanation.md", "docks.md", "../CONTRIBUTING.md"]
 )
 def test_every_link_of_a_page_leads_somewhere(page):
     text = (DOCS / page).read_text(encoding="utf-8")

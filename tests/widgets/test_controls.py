@@ -210,6 +210,9 @@ def operate(control: Any, value: Any) -> None:
 SEVERAL_PROCESSES = {"devices", "num_nodes", "strategy"}
 """Keys of `tr_setup` that the Train dock only keeps: several processes train from the command line."""
 
+READ_WHEN_PRESSED = {"more_epochs"}
+"""Controls that nobody listens to: the button beside them reads them."""
+
 SECTIONS = {"tr_setup": "tr_setup", "tr_config": "tr_config", "model_config": "network"}
 
 
@@ -288,7 +291,7 @@ def test_every_control_has_a_name_a_tooltip_and_an_effect(
     }
     assert [where[w] for w in found if not w.objectName()] == []
     assert [where[w] for w in found if not told(w, dock)] == []
-    assert [where[w] for w in found if not heard(w)] == []
+    assert [where[w] for w in found if not heard(w) and w.objectName() not in READ_WHEN_PRESSED] == []
     actions = {
         TrainDock: ["start", "pause", "stop", "add_target", "add_auxiliary", "open_config", "save_config"],
         PredictDock: ["predict", "cancel"],

@@ -5,12 +5,13 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from .accept_panel import AcceptPanel
 from .dock import Dock
 from .folding import fold
 from .form_rows import FormRows
+from .heading import Heading
 from .layer_choice import LayerWatch
 from .path_edit import PathEdit
 from .run_choice import RunChoice
@@ -42,8 +43,6 @@ class CorrectDock(Dock):
         self.project.set_value(DEFAULT_PROJECT)
 
     def _lay_out(self) -> None:
-        title = QLabel("Correct and go on")
-        title.setObjectName("title")
         body = QWidget()
         column = QVBoxLayout(body)
         column.setContentsMargins(4, 4, 8, 4)
@@ -59,7 +58,7 @@ class CorrectDock(Dock):
         for heading, content in (("Accept a prediction", self.accepting), ("Worst patches", patches)):
             column.addWidget(fold(heading, content, opened=True, heading=True))
         column.addStretch(1)
-        self._stack(title, body)
+        self._stack(Heading("Correct and go on", "Correct"), body)
 
     def _on_run(self) -> None:
         self.worst.show_run(self.run.value())

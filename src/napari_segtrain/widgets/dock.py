@@ -47,7 +47,7 @@ class Dock(QWidget):
         self._docked = self._closed = self._placed = False
         self.destroyed.connect(partial(_call, let_go))
 
-    def _stack(self, head: Any, body: QWidget, *foot: QWidget) -> None:
+    def _stack(self, head: QWidget, body: QWidget, *foot: QWidget) -> None:
         """Lay out: a fixed head, a body that scrolls, a fixed foot."""
         self.setStyleSheet(STYLE)
         scroll = _Scroll()
@@ -60,10 +60,7 @@ class Dock(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 6, 6, 6)
         layout.setSpacing(6)
-        if isinstance(head, QWidget):
-            layout.addWidget(head)
-        else:
-            layout.addLayout(head)
+        layout.addWidget(head)
         layout.addWidget(scroll, 1)
         for widget in foot:
             layout.addWidget(widget)

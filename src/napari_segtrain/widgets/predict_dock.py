@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from ..config import ConfigError, ExperimentConfig, InferenceConfig, SegtrainError, TrSetup
 from ..runs.stores import StoreState
@@ -15,6 +15,7 @@ from .dock import EngineDock
 from .folding import fold
 from .form import Form
 from .form_rows import FormRows
+from .heading import Heading
 from .instance_panel import InstancePanel
 from .layer_choice import LayerCombo, is_image
 from .outputs_edit import OutputsEdit, output_names
@@ -91,8 +92,6 @@ class PredictDock(EngineDock):
         )
 
     def _lay_out(self) -> None:
-        title = QLabel("Predict with a trained network")
-        title.setObjectName("title")
         body = QWidget()
         column = QVBoxLayout(body)
         column.setContentsMargins(4, 4, 8, 4)
@@ -122,7 +121,7 @@ class PredictDock(EngineDock):
         ):
             column.addWidget(fold(heading, content, opened=True, heading=True))
         column.addStretch(1)
-        self._stack(title, body, self.panel)
+        self._stack(Heading("Predict with a trained network", "Predict"), body, self.panel)
 
     def _connect(self) -> None:
         self.panel.buttons["predict"].clicked.connect(self.predict)

@@ -10,7 +10,7 @@ from typing import Any
 from qtpy.compat import isalive
 from qtpy.QtCore import QUrl
 from qtpy.QtGui import QDesktopServices
-from qtpy.QtWidgets import QLabel, QMessageBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QMessageBox, QVBoxLayout, QWidget
 
 from ..runs import (
     EpochDone,
@@ -31,6 +31,7 @@ from .folding import fold
 from .follow_session import FollowSession
 from .followers import perform
 from .form_rows import FormRows
+from .heading import Heading
 from .other_docks import find_dock, show_dock
 from .path_edit import PathEdit
 from .predict_dock import PredictDock
@@ -82,8 +83,6 @@ class RunsDock(Dock):
     # -------------------------------------------------------------------------------- layout
 
     def _lay_out(self) -> None:
-        title = QLabel("Runs of a project")
-        title.setObjectName("title")
         place = FormRows()
         place.add_row("Project", self.project)
         body = QWidget()
@@ -94,7 +93,7 @@ class RunsDock(Dock):
         column.addWidget(self.table, 1)
         for heading, content in (("Curves", self.curves), ("Different settings", self.difference)):
             column.addWidget(fold(heading, content, opened=True, heading=True))
-        self._stack(title, body, self.panel)
+        self._stack(Heading("Runs of a project", "Runs"), body, self.panel)
 
     def _connect(self) -> None:
         actions: dict[str, Callable[[], None]] = {

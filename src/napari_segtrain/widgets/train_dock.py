@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QPushButton
+from qtpy.QtWidgets import QFileDialog, QPushButton
 
 from ..config import ExperimentConfig, RunError, SegtrainError, dump_config, load_config
 from ..runs import (
@@ -34,6 +34,7 @@ from .debug_picture import DebugPictureButton
 from .dock import EngineDock
 from .findings_row import FindingsRow
 from .form_rows import FormRows
+from .heading import Heading
 from .keep_row import KeepRow, longer
 from .offer import Offer
 from .path_edit import PathEdit
@@ -125,20 +126,14 @@ class TrainDock(EngineDock):
         foot = (self._place, self.findings, self.fitting, self.panel, self.curves, self.debug)
         self._stack(self._header(), self.form, *foot)
 
-    def _header(self) -> QHBoxLayout:
-        title = QLabel("Train on painted layers")
-        title.setObjectName("title")
+    def _header(self) -> Heading:
         self.open = QPushButton("Open…")
         self.open.setObjectName("open_config")
         self.open.setToolTip("Read the settings from a YAML file")
         self.save = QPushButton("Save…")
         self.save.setObjectName("save_config")
         self.save.setToolTip("Write the settings to a YAML file that the command line reads too")
-        row = QHBoxLayout()
-        row.addWidget(title, 1)
-        row.addWidget(self.open)
-        row.addWidget(self.save)
-        return row
+        return Heading("Train on painted layers", "Train", self.open, self.save)
 
     def _connect(self) -> None:
         buttons = self.panel.buttons
