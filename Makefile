@@ -18,10 +18,11 @@ lint: setup
 	@$(bin)/lint-imports
 
 # These train for hours when left alone: here for as long as it takes to see that they work.
-trainings := benchmarks/accuracy.py benchmarks/auxiliary_tasks.py
+trainings := benchmarks/accuracy.py benchmarks/auxiliary_tasks.py benchmarks/label_next.py
 
 bench: setup
 	@for file in $(filter-out $(trainings),$(wildcard benchmarks/*.py)); do \
 		echo "== $$file"; tools/with-display.sh $(bin)/python $$file || exit 1; done
 	@echo "== benchmarks/auxiliary_tasks.py --quick"; $(bin)/python benchmarks/auxiliary_tasks.py --quick
+	@echo "== benchmarks/label_next.py --quick"; $(bin)/python benchmarks/label_next.py --quick
 	@echo "== benchmarks/accuracy.py --minutes 1"; $(bin)/python benchmarks/accuracy.py --minutes 1

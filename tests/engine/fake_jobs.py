@@ -13,6 +13,7 @@ from napari_segtrain.config import CancelledError, DataError
 from napari_segtrain.engine import (
     Diagnose,
     JobTable,
+    LabelNext,
     Predict,
     PreviewAugmentation,
     PreviewSplit,
@@ -136,6 +137,10 @@ def diagnose(command: Diagnose, emit: Emit, control: Control) -> None:
     emit(Warned(message=f"diagnosis of {command.data}"))
 
 
+def label_next(command: LabelNext, emit: Emit, control: Control) -> None:
+    emit(Warned(message=f"{command.number} regions of {command.model}"))
+
+
 JOBS = JobTable(
     train=train,
     predict=predict,
@@ -143,5 +148,6 @@ JOBS = JobTable(
     preview_augmentation=preview_augmentation,
     preview_split=preview_split,
     diagnose=diagnose,
+    label_next=label_next,
     warm_up=warm_up,
 )

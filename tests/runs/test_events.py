@@ -16,6 +16,7 @@ from napari_segtrain.runs import (
     Checkpoint,
     DebugPicture,
     Diagnosed,
+    DoubtfulRegion,
     EngineDied,
     EpochDone,
     EpochStarted,
@@ -30,6 +31,7 @@ from napari_segtrain.runs import (
     Progress,
     Ready,
     Refused,
+    RegionsRanked,
     Resumed,
     RunStarted,
     RunState,
@@ -77,6 +79,13 @@ EXAMPLES: list[Event] = [
         image=SPEC,
         labels={"a": SPEC},
         words=((), ("flip y", "noise 0.1 std")),
+    ),
+    RegionsRanked(
+        regions=(
+            DoubtfulRegion(record="a", target="t", start=(0, 0), stop=(4, 5), score=0.25, reason="mirrors"),
+        ),
+        epoch=3,
+        words="there is no more room",
     ),
     SplitReady(
         split={"train": [{"image": "a", "region": [[0, 4], [0, 5]]}], "val": [], "test": []},

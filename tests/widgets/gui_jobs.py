@@ -22,6 +22,7 @@ from napari_segtrain.data.sources import open_source
 from napari_segtrain.engine import (
     Diagnose,
     JobTable,
+    LabelNext,
     Predict,
     PreviewAugmentation,
     PreviewSplit,
@@ -35,6 +36,7 @@ from napari_segtrain.runs import (
     BatchDone,
     Control,
     Diagnosed,
+    DoubtfulRegion,
     Emit,
     EpochDone,
     EpochStarted,
@@ -47,6 +49,7 @@ from napari_segtrain.runs import (
     PreviewReady,
     Progress,
     ProjectLock,
+    RegionsRanked,
     RunFolder,
     RunStarted,
     RunState,
@@ -280,6 +283,29 @@ def diagnose(command: Diagnose, emit: Emit, control: Control) -> None:
     emit(Diagnosed(findings=found))
 
 
+def label_next(command: LabelNext, emit: Emit, control: Control) -> None:
+    # As the real one, with the darkest squares of 8: no torch, no network.
+    dataset = open_dataset(command.data)
+    found: list[DoubtfulRegion] = []
+    for record in dataset.records.values():
+        if control.stopped:
+            emit(Finished(status=RunState.INTERRUPTED, reason="stopped"))
+            return
+        emit(PredictProgress(fraction=0.5, record=record.id))
+        image = record.image.read(tuple(slice(0, n) for n in record.shape))[0].astype(float)
+        for corner in np.ndindex(*(-(-n // 8) for n in record.shape)):
+            start = tuple(8 * c for c in corner)
+            stop = tuple(min(a + 8, n) for a, n in zip(start, record.shape, strict=True))
+            score = 1 - image[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))].mean() / 255
+            place = {"record": record.id, "start": start, "stop": stop}
+            found.append(
+                DoubtfulRegion(**place, target=next(iter(record.labels)), score=score, reason="unsure")
+            )
+    found.sort(key=lambda one: -one.score)
+    words = "" if command.number <= len(found) else "there is no more room"
+    emit(RegionsRanked(regions=tuple(found[: command.number]), epoch=3, words=words))
+
+
 JOBS = JobTable(
     train=train,
     predict=predict,
@@ -287,5 +313,6 @@ JOBS = JobTable(
     preview_augmentation=preview_augmentation,
     preview_split=preview_split,
     diagnose=diagnose,
+    label_next=label_next,
     warm_up=warm_up,
 )

@@ -11,6 +11,7 @@ from napari_segtrain.config import CancelledError, SegtrainError
 
 from .data_commands import check, doctor, plan
 from .demo_command import demo
+from .label_command import label_next
 from .predict_commands import evaluate, predict, report
 from .preview_commands import preview_augmentation, preview_targets
 from .run_commands import compare, delete, duplicate, follow, labels, retry, runs, stop
@@ -30,6 +31,7 @@ for command, summary in (
     (predict, "Predict images, folders, Zarr stores of any size."),
     (evaluate, "Score a run on a part of its data."),
     (report, "Write the report.html of a run."),
+    (label_next, "Rank regions worth labelling next."),
     (runs, "List the runs of a project."),
     (follow, "Print what a run announces, until it ends."),
     (compare, "Show in what runs differ, and their results."),

@@ -12,7 +12,7 @@ from napari_segtrain.config import ConfigError, ExperimentConfig
 from napari_segtrain.runs.control import Control
 from napari_segtrain.runs.events import Emit
 
-from .protocol import Diagnose, Predict, PreviewAugmentation, PreviewSplit, PreviewTargets, Train
+from .protocol import Diagnose, LabelNext, Predict, PreviewAugmentation, PreviewSplit, PreviewTargets, Train
 
 WORKFLOW = "napari_segtrain.engine.jobs:WORKFLOW_JOBS"
 """The jobs of the program, as `load_jobs` finds them."""
@@ -41,6 +41,7 @@ class JobTable:
     preview_augmentation: Callable[[PreviewAugmentation, Emit, Control], None]
     preview_split: Callable[[PreviewSplit, Emit, Control], None]
     diagnose: Callable[[Diagnose, Emit, Control], None]
+    label_next: Callable[[LabelNext, Emit, Control], None]
     warm_up: Callable[[], None]
     """Imports what the jobs need; the engine is ready when it returns."""
 
@@ -142,6 +143,14 @@ def _diagnose(command: Diagnose, emit: Emit, control: Control) -> None:
     emit(workflow.diagnose(ExperimentConfig.parse(command.config), command.data))
 
 
+def _label_next(command: LabelNext, emit: Emit, control: Control) -> None:
+    workflow = import_module("napari_segtrain.workflow")
+    try:
+        emit(workflow.rank_layers(command.model, command.data, command.number, command.device, emit, control))
+    finally:
+        _free_memory()
+
+
 def _free_memory() -> None:
     # The engine lives on after a job: what the job held on the GPU should be there for others.
     gc.collect()
@@ -157,5 +166,6 @@ WORKFLOW_JOBS = JobTable(
     preview_augmentation=_preview_augmentation,
     preview_split=_preview_split,
     diagnose=_diagnose,
+    label_next=_label_next,
     warm_up=_warm_up,
 )

@@ -147,6 +147,22 @@ class Diagnose(Command):
     """Images and labels."""
 
 
+class LabelNext(Command):
+    """Rank the regions that should be labelled next. Refused while another job is active."""
+
+    command: Literal["label_next"] = "label_next"
+    job: str = Field(default_factory=_new_id)
+    """Id that all events of this job carry."""
+    model: str
+    """A run folder, also of a run in training, or a checkpoint file."""
+    data: DataSpec
+    """Images, and the labels they have."""
+    number: int = 20
+    """How many regions at most."""
+    device: str = "auto"
+    """Where to compute, as in ``tr_setup.device``."""
+
+
 class Pause(Command):
     """Let the job wait after the batch it is in."""
 
@@ -188,7 +204,7 @@ class Shutdown(Command):
     command: Literal["shutdown"] = "shutdown"
 
 
-Job = Train | Predict | PreviewTargets | PreviewAugmentation | PreviewSplit | Diagnose
+Job = Train | Predict | PreviewTargets | PreviewAugmentation | PreviewSplit | Diagnose | LabelNext
 """A command that takes its time: one at a time, with an id that its events carry, and an end."""
 
 AnyCommand = Job | Pause | Resume | Stop | LabelsChanged | Preview | Shutdown

@@ -25,6 +25,7 @@ from .protocol import (
     CommandError,
     Diagnose,
     Job,
+    LabelNext,
     LabelsChanged,
     Pause,
     Predict,
@@ -182,6 +183,7 @@ class Server:
             "preview_augmentation": "Patches are being augmented; wait a moment",
             "preview_split": "The data is being split; wait a moment",
             "diagnose": "The training doctor looks at the data; wait a moment",
+            "label_next": "Regions are being ranked; cancel it or wait for its end",
         }[what]
         self.send(Refused(command=command.command, message=message, job=command.job))
 
@@ -209,6 +211,8 @@ class Server:
                 self._jobs.preview_augmentation(command, emit, control)
             elif isinstance(command, Diagnose):
                 self._jobs.diagnose(command, emit, control)
+            elif isinstance(command, LabelNext):
+                self._jobs.label_next(command, emit, control)
             else:
                 self._jobs.preview_split(command, emit, control)
         except CancelledError as error:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .kept_parts import note_parts
     from .outputs import Output, OutputPlan, instance_parts, plan_outputs
     from .predictor import PredictionCancelledError, Predictor, Spread
+    from .regions import Cells, CellSink, Doubtful, OpenVoxels, rank_regions
     from .sinks import (
         Job,
         MemorySink,
@@ -26,15 +27,25 @@ if TYPE_CHECKING:
     )
     from .stream import Outcome, StreamResult
     from .tiling import Tile, TileGrid
+    from .uncertainty import REASONS, WORDS, Doubt, Measure, Reason
 
 __all__ = [
+    "REASONS",
+    "WORDS",
+    "CellSink",
+    "Cells",
+    "Doubt",
+    "Doubtful",
     "Job",
+    "Measure",
     "MemorySink",
+    "OpenVoxels",
     "Outcome",
     "Output",
     "OutputPlan",
     "PredictionCancelledError",
     "Predictor",
+    "Reason",
     "SharedZarrSink",
     "Sink",
     "Spread",
@@ -52,11 +63,22 @@ __all__ = [
     "load_trained",
     "note_parts",
     "plan_outputs",
+    "rank_regions",
     "separate_instances",
     "write_tiff",
 ]
 
 _FILES = {
+    "REASONS": "uncertainty",
+    "WORDS": "uncertainty",
+    "CellSink": "regions",
+    "Cells": "regions",
+    "Doubt": "uncertainty",
+    "Doubtful": "regions",
+    "Measure": "uncertainty",
+    "OpenVoxels": "regions",
+    "Reason": "uncertainty",
+    "rank_regions": "regions",
     "Job": "sinks",
     "MemorySink": "sinks",
     "Outcome": "stream",

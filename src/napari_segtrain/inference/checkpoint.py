@@ -47,6 +47,8 @@ class Trained:
         Label value of every class, by target.
     source
         Where the weights come from, for the settings kept beside an output.
+    config
+        The run's experiment; None without a checkpoint.
     """
 
     network: nn.Module
@@ -59,6 +61,7 @@ class Trained:
     unit: str = "pixel"
     values: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     source: Mapping[str, Any] = field(default_factory=dict)
+    config: ExperimentConfig | None = None
 
 
 def load_trained(run_or_file: str | Path, which: Literal["best", "last"] | None = None) -> Trained:
@@ -118,6 +121,7 @@ def _rebuild(path: Path) -> Trained:
             "epoch": checkpoint.get("epoch"),
             "timestamp": str(checkpoint.get("timestamp", "")),
         },
+        config=config,
     )
 
 

@@ -418,11 +418,40 @@ class SplitReady(Event):
     """The same for the user, a line each."""
 
 
+class DoubtfulRegion(Config):
+    """A region whose labels would teach a network much."""
+
+    record: str
+    """Id of the image."""
+    target: str
+    """The target that is doubted most there."""
+    start: Bounds
+    """First voxel of the region, in the image."""
+    stop: Bounds
+    """One past its last voxel."""
+    score: float
+    """Mean doubt of its voxels, 0 … 1; those that have labels count as 0."""
+    reason: str
+    """Why: unsure, outputs (that disagree) or mirrors (mirrored answers differ)."""
+
+
+class RegionsRanked(Event):
+    """It is known which regions should be labelled next."""
+
+    event: Literal["regions_ranked"] = "regions_ranked"
+    regions: tuple[DoubtfulRegion, ...]
+    """The regions, best first."""
+    epoch: int | None = None
+    """Epoch of the network that was asked; None where that is not known."""
+    words: str = ""
+    """Why there are fewer than were asked for; empty when there are not."""
+
+
 AnyEvent = (
     Ready | Refused | EngineDied | StatusChanged | Waiting | RunStarted | EpochStarted | BatchDone | EpochDone
     | Progress | PreviewReady | DebugPicture | LabelsApplied | Checkpoint | Paused | Resumed | Warned
     | Diagnosed | Scored | Finished | PredictProgress | PredictDone | TargetsReady | AugmentationReady
-    | SplitReady
+    | SplitReady | RegionsRanked
 )  # fmt: skip
 
 _ADAPTER: TypeAdapter[AnyEvent] = TypeAdapter(Annotated[AnyEvent, Discriminator("event")])

@@ -11,6 +11,7 @@ from .augmentation_preview import (
 )
 from .demo import DemoResult, demo
 from .doctor import diagnose
+from .label_next import Suggested, label_next, rank_layers
 from .prediction import Written, load_predictor, predict, predict_files, predict_layer
 from .review import Review, complete_targets, review
 from .run import RunFailedError, RunResult, resume, retry, train
@@ -33,12 +34,14 @@ __all__ = [
     "Review",
     "RunFailedError",
     "RunResult",
+    "Suggested",
     "TargetPreview",
     "Written",
     "complete_targets",
     "demo",
     "diagnose",
     "evaluate",
+    "label_next",
     "load_predictor",
     "predict",
     "predict_files",
@@ -46,6 +49,7 @@ __all__ = [
     "preview_augmentation",
     "preview_split",
     "preview_targets",
+    "rank_layers",
     "resolve",
     "resume",
     "retry",
