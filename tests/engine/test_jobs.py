@@ -69,7 +69,8 @@ def test_predict_hands_its_values_to_the_workflow(calls: list[tuple[object, ...]
     assert (model, data, output) == ("m", "d", "o")
     assert kwargs == {
         "targets": ("a",), "start": (0,), "stop": (4,), "spacing": None, "inference": None,
-        "instances": True, "keep_parts": False, "device": "auto", "overwrite": False, "emit": ignore, "control": control,
+        "instances": True, "keep_parts": False, "device": "auto", "overwrite": False,
+        "emit": ignore, "control": control,
     }  # fmt: skip
 
 
