@@ -1,4 +1,4 @@
-.PHONY: demo test lint bench setup
+.PHONY: demo test lint bench screenshots setup
 
 bin := .venv/bin
 
@@ -26,3 +26,7 @@ bench: setup
 	@echo "== benchmarks/auxiliary_tasks.py --quick"; $(bin)/python benchmarks/auxiliary_tasks.py --quick
 	@echo "== benchmarks/label_next.py --quick"; $(bin)/python benchmarks/label_next.py --quick
 	@echo "== benchmarks/accuracy.py --minutes 1"; $(bin)/python benchmarks/accuracy.py --minutes 1
+
+# The pictures of docs and README, from real docks and short trainings. Look at them before you commit them.
+screenshots: setup
+	@tools/with-display.sh $(bin)/python tools/make_screenshots.py

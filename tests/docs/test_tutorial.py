@@ -1,4 +1,4 @@
-"""The blocks of tutorial and how-to, executed one after the other as a reader would."""
+"""The blocks of tutorials and how-to, executed one after the other as a reader would."""
 
 import re
 import shlex
@@ -25,9 +25,18 @@ def run_console(text):
         assert (stop.value.code or 0) == 0, line
 
 
-def run_page(page):
+def how_to_pages():
+    """Return the pages of the how-to, the index first, in its order."""
+    index = (DOCS / "how-to" / "README.md").read_text(encoding="utf-8")
+    return [
+        "how-to/README.md",
+        *(f"how-to/{name}" for name in re.findall(r"^\| \[.*?\]\((.*?)\)", index, re.M)),
+    ]
+
+
+def run_page(page, namespace=None):
     """Execute every block of a page that is a command or Python; return Python's names."""
-    namespace = {"Path": Path}
+    namespace = {"Path": Path} if namespace is None else namespace
     for language, text in blocks(page):
         if language == "python":
             exec(compile(text, page, "exec"), namespace)
@@ -37,9 +46,9 @@ def run_page(page):
 
 
 @pytest.mark.slow
-def test_the_tutorial_works_as_written(tmp_path, monkeypatch, capsys):
+def test_the_tutorial_of_coins_works_as_written(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    namespace = run_page("tutorial.md")
+    namespace = run_page("tutorials/coins.md")
     assert namespace["score"] > 0.8
     assert namespace["distance"].min() < -4
     assert (tmp_path / "predictions" / "coins_foreground.tif").is_file()
@@ -47,10 +56,20 @@ def test_the_tutorial_works_as_written(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.slow
+def test_the_tutorial_of_a_volume_works_as_written(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    namespace = run_page("tutorials/membranes.md")
+    assert namespace["score"] > 0.4
+    assert (tmp_path / "tubes.zarr").is_dir()
+
+
+@pytest.mark.slow
 @pytest.mark.filterwarnings(r"ignore:`isinstance\(treespec, LeafSpec\)`:FutureWarning")
 def test_every_recipe_works_as_written(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    namespace = run_page("how-to.md")
+    namespace = {"Path": Path}
+    for page in how_to_pages():
+        run_page(page, namespace)
     size = (32, 64, 64)
     assert namespace["shapes"] == {"blobs": size, "tubes": size, "distance": size, "direction": (3, *size)}
     names = sorted(path.name for path in (tmp_path / "project" / "runs").glob("[!.]*"))
@@ -60,11 +79,24 @@ def test_every_recipe_works_as_written(tmp_path, monkeypatch, capsys):
     assert all(word in printed for word in ("dice", "distance", "direction", "torch"))
 
 
-@pytest.mark.parametrize(
-    "page", ["../README.md", "tutorial.md", "how-to.md", "explanation.md", "docks.md", "../CONTRIBUTING.md"]
-)
+PAGES = sorted(str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md"))
+
+
+def test_the_index_lists_every_page():
+    assert sorted(how_to_pages()) == [page for page in PAGES if page.startswith("how-to/")]
+
+
+@pytest.mark.parametrize("page", [*PAGES, "../README.md", "../CONTRIBUTING.md"])
 def test_every_link_of_a_page_leads_somewhere(page):
     text = (DOCS / page).read_text(encoding="utf-8")
     links = re.findall(r"\]\((?!https?:|#)([^)#]+)", text)
     missing = [link for link in links if not (DOCS / page).parent.joinpath(link).exists()]
     assert missing == []
+
+
+def test_every_picture_is_shown_and_small():
+    pages = [(DOCS / page).read_text(encoding="utf-8") for page in [*PAGES, "../README.md"]]
+    shown = set(re.findall(r"!\[[^\]]+\]\([^)]*images/([^)]+)\)", "".join(pages)))
+    pictures = {path.name: path.stat().st_size for path in (DOCS / "images").iterdir()}
+    assert shown == set(pictures), "make screenshots writes them, and a page shows each"
+    assert max(pictures.values()) <= 250_000

@@ -70,6 +70,6 @@ def test_the_pages_are_in_the_package_and_their_links_lead_somewhere() -> None:
     build = tomllib.loads(project.read_text("utf-8"))["tool"]["hatch"]["build"]
     assert build["targets"]["wheel"]["force-include"] == {"docs": "napari_segtrain/docs"}
     text = (docs_folder() / PAGE).read_text("utf-8")
-    for page, anchor in re.findall(r"\]\(([\w.-]+\.md)(?:#([\w-]+))?\)", text):
+    for page, anchor in re.findall(r"\]\(([\w./-]+\.md)(?:#([\w-]+))?\)", text):
         linked = (docs_folder() / page).read_text("utf-8")
         assert not anchor or anchor in map(slug, re.findall(r"^#+ (.*)", linked, re.M))

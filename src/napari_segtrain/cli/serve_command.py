@@ -23,7 +23,7 @@ def serve(
 ) -> None:
     """Serve the runs of a project over HTTP: start, list, follow, stop, and a page with live curves.
 
-    A training that was started here goes on when the server ends; see docs/how-to.md for the addresses.
+    A training that was started here goes on when the server ends; see docs/how-to/serve.md for the addresses.
     Needs: pip install "napari-segtrain[server]"
     """
     from napari_segtrain.server import serve as serve_project
