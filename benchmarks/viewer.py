@@ -3,8 +3,10 @@
     tools/with-display.sh python benchmarks/viewer.py
 
 Measures the viewer at rest and while slices are scrolled ten times a second, first without training, then
-while the Train dock trains, in one run. Prints p50, p99 and the worst gap, their ratios, the time the dock
-takes to open, and the time from Start to the first preview.
+while the Train dock trains, and scrolled once more when it has ended and the preview is one more layer.
+
+Prints p50, p99 and the worst gap, their ratios, the time the dock takes to open, and the time from Start to
+the first preview. What the preview costs the training: benchmarks/live_preview.py.
 """
 
 import argparse
@@ -100,11 +102,13 @@ def main():
         training_scrolled = gaps(app, options.seconds, viewer)
         dock.panel.buttons["stop"].click()
         wait(app, lambda: str(dock.session.state) == "idle", 120)
+        scrolled_after = gaps(app, options.seconds, viewer)
         print(f"{'gaps between ticks, ms':28}{'p50':>8}{'p99':>8}{'worst':>8}{'p99 ratio':>10}")
         row("at rest, no training", rest)
         row("at rest, training", training_rest, rest)
         row("scrolling, no training", scrolled)
         row("scrolling, training", training_scrolled, scrolled)
+        row("scrolling, trained", scrolled_after, scrolled)
         print(f"\ndock opens              {opened:6.2f} s   (limit 1.5, ratio {opened / 1.5:.2f})")
         print(f"Start to first preview  {preview:6.2f} s   (limit 8, ratio {preview / 8:.2f})")
         viewer.close()

@@ -21,7 +21,7 @@ class Clock:
     def monotonic(self) -> float:
         return self.now
 
-    def draw(self, seconds: float = 0.03) -> None:
+    def draw(self, seconds: float = 0.05) -> None:
         self.now += seconds
 
 
@@ -60,6 +60,28 @@ def test_the_beat_is_slow_where_drawing_is(qtbot: Any, clock: Clock) -> None:
     beat.ask(lambda: None)
     beat.strike()
     qtbot.waitUntil(lambda: beat.interval == FAST)
+
+
+def test_drawing_that_follows_a_beat_counts(qtbot: Any, clock: Clock) -> None:
+    from qtpy.QtWidgets import QLabel
+
+    class Label(QLabel):
+        def paintEvent(self, event: Any) -> None:
+            clock.draw()
+
+    label, beat = Label(), Beat()
+    qtbot.addWidget(label)
+    label.show()
+    qtbot.waitUntil(lambda: clock.now > 1000.0)
+
+    def change() -> None:
+        label.setText(label.text() + ".")
+
+    def slow() -> bool:
+        beat.ask(change)
+        return beat.interval == SLOW
+
+    qtbot.waitUntil(slow)
 
 
 def test_while_the_view_moves_it_waits_where_drawing_is_slow(

@@ -6,12 +6,15 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from qtpy.QtCore import QObject, QTimer
+from qtpy.QtCore import QObject, Qt, QTimer
 
 FAST, SLOW = 250, 2000
 """Milliseconds between two beats: where drawing is quick, and where it is not."""
 _QUICK = 15.0
 """Milliseconds up to which drawing is quick."""
+_PROBE = 20
+"""Milliseconds after a beat at which the event loop is free again where drawing is quick: Qt draws what was
+changed within some milliseconds, after everything else that waits."""
 _REST, _PATIENCE = 250, 6000
 """Milliseconds that the view must rest where drawing is slow, and for how long it is waited for."""
 
@@ -34,6 +37,11 @@ class Beat(QObject):
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self._on_time)
+        self._probe = QTimer(self)
+        self._probe.setSingleShot(True)
+        self._probe.setTimerType(Qt.TimerType.PreciseTimer)
+        self._probe.setInterval(_PROBE)
+        self._probe.timeout.connect(self._measure)
 
     def ask(self, callback: Callable[[], None]) -> None:
         """Call a function at the next beat, once, however often it was asked for."""
@@ -64,11 +72,10 @@ class Beat(QObject):
         self._began = time.monotonic()
         for callback in asked.values():
             callback()
-        # The event loop draws what was changed before it comes to this.
-        QTimer.singleShot(0, self._measure)
+        self._probe.start()
 
     def _measure(self) -> None:
-        self.interval = FAST if _since(self._began) <= _QUICK else SLOW
+        self.interval = FAST if _since(self._began) <= _PROBE + _QUICK else SLOW
 
 
 def _since(moment: float) -> float:
