@@ -139,6 +139,13 @@ def test_checkpoints_name_the_labels_they_were_trained_on(
         )
 
 
+def test_labels_are_not_kept_where_the_experiment_says_so(make_experiment: Any) -> None:
+    made = make_experiment(tr_config__num_epochs=1, tr_config__keep_labels=False)
+    assert made.fit().epochs == 1
+    assert "labels" not in load_checkpoint(made.run.checkpoints / LAST)
+    assert not (made.run.path / "labels").exists()
+
+
 def test_labels_that_cannot_be_kept_end_no_training(
     make_experiment: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -51,6 +51,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.skip(reason="needs a display; run it through tools/with-display.sh"))
 
 
+@pytest.fixture(autouse=True)
+def _default_preferences(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep what the user of this machine prefers out of the tests."""
+    monkeypatch.setattr("napari_segtrain.widgets.preferences._stored", lambda: None)
+
+
 @pytest.fixture
 def make_viewer(qapp: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Any]]:
     """Make viewers that are closed afterwards."""

@@ -124,6 +124,12 @@ class TrConfig(Config):
         ge=0,
         le=1000,
     )
+    keep_labels: bool = key(
+        True,
+        "Keep labels",
+        "A run on open layers keeps its labels and masks in labels/ of its folder, with every checkpoint, "
+        "so that they can be opened again as they were. Each block of them is stored once.",
+    )
     evaluate_after: Literal["all", "held_out", "none"] = key(
         "all",
         "Scores at the end",

@@ -187,7 +187,12 @@ class SegtrainDataModule(pl.LightningDataModule):
         return labels_changed(self._dataset, followers, change.record, change.target, bounds, self.position())
 
     def follow_labels(self, run: RunFolder) -> LabelHistory | None:
-        """Return what keeps the labels of open layers with the checkpoints of a run; None for files."""
+        """Return what keeps the labels of open layers with the checkpoints of a run.
+
+        None for files, and where the experiment says that they are not kept.
+        """
+        if not self.config.tr_config.keep_labels:
+            return None
         self._history = LabelHistory.of(self._dataset, LabelStore(run.path))
         return self._history
 

@@ -14,6 +14,7 @@ from .form_rows import FormRows
 from .heading import Heading
 from .layer_choice import LayerWatch
 from .path_edit import PathEdit
+from .preferences import preferences
 from .run_choice import RunChoice
 from .style import DEFAULT_PROJECT
 from .worst_panel import WorstPanel
@@ -40,7 +41,7 @@ class CorrectDock(Dock):
         self.project.changed.connect(lambda: self.run.set_project(self.project.value() or DEFAULT_PROJECT))
         self.run.changed.connect(self._on_run)
         self.run.refresh_button.clicked.connect(self._on_run)
-        self.project.set_value(DEFAULT_PROJECT)
+        self.project.set_value(preferences().project)
 
     def _lay_out(self) -> None:
         body = QWidget()

@@ -22,6 +22,7 @@ from .outputs_edit import OutputsEdit, output_names
 from .path_edit import PathEdit
 from .prediction_data import SCOPES, Scope, prediction_data
 from .prediction_session import PredictionSession
+from .preferences import preferences
 from .run_choice import RunChoice
 from .run_panel import RunPanel
 from .schema import schema_text
@@ -48,7 +49,9 @@ class PredictDock(EngineDock):
         self._lay_out()
         self._connect()
         self._shown: InferenceConfig = self.form.value()
-        self.project.set_value(DEFAULT_PROJECT)
+        wishes = preferences()
+        self.project.set_value(wishes.project)
+        self.device.set_value(wishes.device)
         self._on_destination()
         self._on_idle()
         self._warm()

@@ -35,6 +35,7 @@ from .heading import Heading
 from .other_docks import find_dock, show_dock
 from .path_edit import PathEdit
 from .predict_dock import PredictDock
+from .preferences import preferences
 from .run_actions import ACTIONS, Situation, keeps_learning, refusals
 from .run_curves import RunCurves
 from .run_panel import RunPanel
@@ -70,7 +71,8 @@ class RunsDock(Dock):
         self._worker: Any = None
         self._window: DebugWindow | None = None
         self.project = PathEdit("project", "Folder that holds the runs.")
-        self.project.set_value(DEFAULT_PROJECT)
+        self._begun_with = preferences().project
+        self.project.set_value(self._begun_with)
         self.projects = RunsWatch(lambda: self.project.value() or DEFAULT_PROJECT, self)
         self.table = RunsTable()
         self.curves = RunCurves(self.beat)
@@ -317,7 +319,7 @@ class RunsDock(Dock):
         """Watch the project, at first that of the Train dock, while somebody can see what is found."""
         super().showEvent(event)
         train = find_dock(self, TrainDock)
-        if train is not None and self.project.value() == DEFAULT_PROJECT:
+        if train is not None and self.project.value() == self._begun_with:
             self.project.set_value(train.project.value())
         self.projects.start()
         self._attach()

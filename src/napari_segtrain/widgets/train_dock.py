@@ -38,6 +38,7 @@ from .heading import Heading
 from .keep_row import KeepRow, longer
 from .offer import Offer
 from .path_edit import PathEdit
+from .preferences import preferences
 from .preview_row import PreviewRow
 from .preview_session import KINDS, TARGETS, PreviewKind, PreviewSession
 from .project_watch import ProjectWatch
@@ -79,7 +80,9 @@ class TrainDock(EngineDock):
         self.form = TrainForm(self.watch)
         self.looks = PreviewRow(KINDS)
         self.project = PathEdit("project", "Folder that holds the runs; it is made when absent.")
-        self.project.set_value(DEFAULT_PROJECT)
+        wishes = preferences()
+        self.project.set_value(wishes.project)
+        self.form.begin_with(wishes.device, keep_labels=wishes.keep_labels)
         self.panel = RunPanel(
             {
                 "start": ("Start", _START),

@@ -274,6 +274,11 @@ class TrainForm(QWidget):
         self.auxiliary.refresh()
         self.auxiliary.set_value(value.auxiliary_tasks)
 
+    def begin_with(self, device: str, *, keep_labels: bool) -> None:
+        """Show what the user prefers for new runs; everything else stays as it is."""
+        self.setup.editors["device"].set_value(device)
+        self.training.editors["keep_labels"].set_value(keep_labels)
+
     def use_size(self, patch_size: tuple[int, ...], batch_size: int) -> None:
         """Show another patch and batch size; everything else stays as it is."""
         shown = self.training.value()
