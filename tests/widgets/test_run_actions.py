@@ -29,6 +29,7 @@ def details(name: str = "a", **known: bool) -> RunDetails:
         "resumable": known.get("resumable", False),
         "has_checkpoint": known.get("checkpoint", False),
         "picture": path / "x.png" if known.get("picture") else None,
+        "labels": known.get("labels", False),
         "predictions": (path / "x.tif",) if known.get("predictions") else (),
     }
     return RunDetails(path, **some)

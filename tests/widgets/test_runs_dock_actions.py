@@ -16,7 +16,8 @@ from qtpy.QtCore import Qt, QUrl
 from qtpy.QtGui import QDesktopServices, QPixmap
 from qtpy.QtWidgets import QLineEdit, QMessageBox, QPushButton, QSpinBox
 
-from napari_segtrain.config import ExperimentConfig, TargetConfig
+from napari_segtrain.config import DatasetConfig, ExperimentConfig, TargetConfig
+from napari_segtrain.data import open_dataset
 from napari_segtrain.runs import (
     ProjectLock,
     RunFolder,
@@ -26,6 +27,8 @@ from napari_segtrain.runs import (
     read_data,
     write_data,
 )
+from napari_segtrain.runs.label_store import LabelStore
+from napari_segtrain.training.label_history import LabelHistory
 from napari_segtrain.widgets.predict_dock import PredictDock
 from napari_segtrain.widgets.runs_dock import RunsDock
 from napari_segtrain.widgets.stored_results import read_stored
@@ -328,6 +331,35 @@ def test_predictions_become_layers_where_they_belong(
     press(dock, until, "open_predictions")
     until(lambda: notes)
     assert "Predictions are no longer where they were written" in notes[-1][1]
+
+
+def test_kept_labels_are_opened_where_their_image_lies(
+    viewer: Any, dock: Any, cells: Any, until: Until, notes: Notes
+) -> None:
+    run = made(Path(dock.project.value()), "a")
+    choose(dock, until, run)
+    assert not button(dock, "open_labels").isEnabled()
+    assert "kept no labels" in button(dock, "open_labels").toolTip()
+    image, labels = cells
+    painted = np.array(labels.data)
+    data = open_dataset(
+        {"layers": [{"id": "cells", "image": image.data * 1.0, "labels": {"nuclei": painted}}]},
+        DatasetConfig(targets={"nuclei": TargetConfig()}),
+    )
+    history = LabelHistory(data, LabelStore(run.path))
+    history.start()
+    LabelStore(run.path).note(1, history.state())
+    history.close()
+    labels.data = np.zeros_like(painted)
+    press(dock, until, "open_labels")
+    until(lambda: len(viewer.layers) == 3)
+    opened = viewer.layers[-1]
+    assert opened.name == "cells_nuclei · a"
+    np.testing.assert_array_equal(opened.data, painted)
+    np.testing.assert_allclose(opened.data_to_world((7, 9)), image.data_to_world((7, 9)))
+    assert not labels.data.any(), "what is open stays as it is"
+    until(lambda: dock.panel.text == "Opened cells_nuclei · a")
+    assert notes == []
 
 
 def test_scaled_numbers_keep_what_they_stand_for(tmp_path: Path) -> None:

@@ -159,6 +159,11 @@ class LabelStore:
 
     # --------------------------------------------------------------------------------- reading
 
+    @property
+    def kept(self) -> bool:
+        """Whether there are labels of any epoch."""
+        return (self.folder / _EPOCHS).is_file()
+
     def epochs(self) -> list[Epoch]:
         """Return from which epochs on the labels were others, oldest first.
 

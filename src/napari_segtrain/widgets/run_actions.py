@@ -21,6 +21,7 @@ ACTIONS: Mapping[str, tuple[str, str]] = {
     "delete_runs": ("Delete…", "Delete the chosen runs with all that is in their folders; asks first"),
     "open_folder": ("Open folder", "Show the run folder in the file manager"),
     "open_picture": ("Debug picture", "Show image, ground truth and prediction of the newest validation"),
+    "open_labels": ("Labels", "Open the labels that the run has kept, as they were at its newest checkpoint"),
     "open_predictions": ("Predictions", "Open what was predicted with the run as layers"),
 }
 """Text and tooltip of each button, by its name."""
@@ -137,6 +138,10 @@ def _predictions(now: Situation) -> str:
     return "" if now.details[0].predictions else "Nothing was predicted with the run yet"
 
 
+def _labels(now: Situation) -> str:
+    return "" if now.details[0].labels else "The run has kept no labels; a run on open layers does"
+
+
 def _anyway(now: Situation) -> str:
     return ""
 
@@ -150,5 +155,6 @@ _CHECKS: Mapping[str, Callable[[Situation], str]] = {
     "delete_runs": _delete,
     "open_folder": _anyway,
     "open_picture": _picture,
+    "open_labels": _labels,
     "open_predictions": _predictions,
 }

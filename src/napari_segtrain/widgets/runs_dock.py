@@ -32,6 +32,7 @@ from .follow_session import FollowSession
 from .followers import perform
 from .form_rows import FormRows
 from .heading import Heading
+from .kept_labels import KeptLabels, add_kept, read_kept
 from .other_docks import find_dock, show_dock
 from .path_edit import PathEdit
 from .predict_dock import PredictDock
@@ -45,7 +46,7 @@ from .stored_results import Found, add_stored, read_found
 from .style import DEFAULT_PROJECT
 from .train_dock import TrainDock
 
-_PER_ROW = 3
+_PER_ROW = 4
 _ASKED = "{} was asked to stop: it does after the batch it is in, with a checkpoint"
 
 
@@ -107,6 +108,7 @@ class RunsDock(Dock):
             "delete_runs": self.delete,
             "open_folder": self.open_folder,
             "open_picture": self.open_picture,
+            "open_labels": self.open_labels,
             "open_predictions": self.open_predictions,
         }
         for name, action in actions.items():
@@ -184,6 +186,15 @@ class RunsDock(Dock):
         if self._window.show_picture(detail.picture):
             self._window.show()
             self._window.raise_()
+
+    def open_labels(self) -> None:
+        """Add the labels that the run has kept as new layers."""
+        run = self._one().run
+
+        def show(kept: list[KeptLabels]) -> str:
+            return f"Opened {', '.join(layer.name for layer in add_kept(self.viewer, kept, run.name))}"
+
+        self._perform(partial(read_kept, run.path), "Opening labels …", show)
 
     def open_predictions(self) -> None:
         """Add what was predicted with the run to the viewer, where it belongs in the world."""

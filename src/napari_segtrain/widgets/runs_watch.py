@@ -20,6 +20,7 @@ from ..runs import (
     predictions_of,
     read_metrics,
 )
+from ..runs.label_store import LabelStore
 from ..runs.metrics import Row
 from .project_watch import ProjectState, ProjectWatch
 
@@ -40,6 +41,8 @@ class RunDetails:
         Whether it can predict.
     picture
         Its newest debug picture.
+    labels
+        Whether it has kept the labels of open layers.
     predictions
         Stores and files in its ``predictions``, and those that were written elsewhere.
     fault
@@ -51,6 +54,7 @@ class RunDetails:
     resumable: bool = False
     has_checkpoint: bool = False
     picture: Path | None = None
+    labels: bool = False
     predictions: tuple[Path, ...] = ()
     fault: str = ""
 
@@ -160,6 +164,7 @@ class ProjectReader:
             resumable=row.info is not None and _can_go_on(run),
             has_checkpoint=any(run.checkpoints.glob("*.ckpt")),
             picture=max(pictures, key=lambda path: path.name, default=None),
+            labels=LabelStore(run.path).kept,
             predictions=predictions_of(run),
             fault=row.fault or fault,
         )
