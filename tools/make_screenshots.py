@@ -256,7 +256,6 @@ def volume(studio: Studio, project: Path) -> None:
     predict.project.set_value(project)
     predict.set_value(InferenceConfig(instances=True, min_size=100))
     found = predicted(studio, predict)
-    studio.only("object_sliders", predict.instances)
     for layer in viewer.layers:
         layer.visible = layer in found
     viewer.dims.ndisplay = 3
