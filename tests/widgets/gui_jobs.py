@@ -284,14 +284,21 @@ def diagnose(command: Diagnose, emit: Emit, control: Control) -> None:
 
 
 def label_next(command: LabelNext, emit: Emit, control: Control) -> None:
-    # As the real one, with the darkest squares of 8: no torch, no network.
+    # As the real one, with the darkest squares of 8: no torch, no network. The run's name says what happens.
+    what = Path(command.model).name
+    if what == "broken":
+        raise SegtrainError("the checkpoint is damaged; choose another one")
+    if what == "dies":
+        os.kill(os.getpid(), signal.SIGKILL)
     dataset = open_dataset(command.data)
     found: list[DoubtfulRegion] = []
     for record in dataset.records.values():
-        if control.stopped:
-            emit(Finished(status=RunState.INTERRUPTED, reason="stopped"))
-            return
         emit(PredictProgress(fraction=0.5, record=record.id))
+        while what == "slow":
+            if control.stopped:
+                emit(Finished(status=RunState.INTERRUPTED, reason="stopped"))
+                return
+            time.sleep(0.01)
         image = record.image.read(tuple(slice(0, n) for n in record.shape))[0].astype(float)
         for corner in np.ndindex(*(-(-n // 8) for n in record.shape)):
             start = tuple(8 * c for c in corner)
@@ -299,7 +306,7 @@ def label_next(command: LabelNext, emit: Emit, control: Control) -> None:
             score = 1 - image[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))].mean() / 255
             place = {"record": record.id, "start": start, "stop": stop}
             found.append(
-                DoubtfulRegion(**place, target=next(iter(record.labels)), score=score, reason="unsure")
+                DoubtfulRegion(**place, target=(*command.targets, "nuclei")[0], score=score, reason="unsure")
             )
     found.sort(key=lambda one: -one.score)
     words = "" if command.number <= len(found) else "there is no more room"

@@ -30,6 +30,7 @@ from napari_segtrain.config import (
     TargetConfig,
 )
 from napari_segtrain.widgets.correct_dock import CorrectDock
+from napari_segtrain.widgets.label_dock import LabelDock
 from napari_segtrain.widgets.predict_dock import PredictDock
 from napari_segtrain.widgets.run_actions import ACTIONS
 from napari_segtrain.widgets.runs_dock import RunsDock
@@ -276,7 +277,7 @@ def heard(widget: Any) -> bool:
     return any(widget.isSignalConnected(method) for method in own)
 
 
-@pytest.mark.parametrize("kind", [TrainDock, PredictDock, RunsDock, CorrectDock])
+@pytest.mark.parametrize("kind", [TrainDock, PredictDock, RunsDock, CorrectDock, LabelDock])
 def test_every_control_has_a_name_a_tooltip_and_an_effect(
     make_dock: Callable[[type], Any], layers: None, kind: type, qtbot: Any
 ) -> None:
@@ -285,7 +286,7 @@ def test_every_control_has_a_name_a_tooltip_and_an_effect(
         losses = (LossConfig(name="DiceLoss"),)
         dock.set_value(experiment(targets={"nuclei": TargetConfig(labels="painted", losses=losses)}))
     found = list(controls(dock))
-    assert len(found) > (12 if kind in (RunsDock, CorrectDock) else 30)
+    assert len(found) > (12 if kind in (RunsDock, CorrectDock, LabelDock) else 30)
     where = {
         widget: f"{type(widget).__name__} {widget.objectName()!r} {told(widget, dock)!r}" for widget in found
     }
@@ -297,6 +298,7 @@ def test_every_control_has_a_name_a_tooltip_and_an_effect(
         PredictDock: ["predict", "cancel"],
         RunsDock: list(ACTIONS),
         CorrectDock: ["accept"],
+        LabelDock: ["find_regions", "cancel", "previous_region", "next_region", "region_done"],
     }
     for action in actions[kind]:
         assert isinstance(dock.findChild(QWidget, action), QAbstractButton), action

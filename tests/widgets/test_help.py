@@ -15,6 +15,7 @@ from qtpy.QtWidgets import QPushButton
 from napari_segtrain.widgets.correct_dock import CorrectDock
 from napari_segtrain.widgets.heading import PAGE, Heading
 from napari_segtrain.widgets.help_window import HelpWindow, docs_folder, slug
+from napari_segtrain.widgets.label_dock import LabelDock
 from napari_segtrain.widgets.predict_dock import PredictDock
 from napari_segtrain.widgets.runs_dock import RunsDock
 from napari_segtrain.widgets.train_dock import TrainDock
@@ -34,12 +35,12 @@ def seen_heading(window: HelpWindow) -> str:
     return found
 
 
-@pytest.mark.parametrize("kind", [TrainDock, PredictDock, RunsDock, CorrectDock])
+@pytest.mark.parametrize("kind", [TrainDock, PredictDock, RunsDock, CorrectDock, LabelDock])
 def test_help_opens_at_the_section_of_its_dock(
     make_dock: Callable[[type], Any], kind: type, qtbot: Any
 ) -> None:
     dock = make_dock(kind)
-    section = kind.__name__.removesuffix("Dock")
+    section = "Label next" if kind is LabelDock else kind.__name__.removesuffix("Dock")
     assert f"\n## {section}\n" in (docs_folder() / PAGE).read_text("utf-8")
     qtbot.mouseClick(dock.findChild(QPushButton, "help"), Qt.MouseButton.LeftButton)
     window = dock.findChild(Heading)._window

@@ -40,6 +40,8 @@ def plugins(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 def test_every_command_exists_and_is_offered_somewhere(manifest: Any) -> None:
     contributions = manifest["contributions"]
     offered = {item["command"] for item in [*contributions["widgets"], *contributions["sample_data"]]}
+    # These are offered in the command palette, and where the user binds keys.
+    offered |= {f"{PLUGIN}.{name}" for name in ("next_region", "previous_region", "region_done")}
     for command in contributions["commands"]:
         module, _, name = command["python_name"].partition(":")
         assert callable(getattr(importlib.import_module(module), name))
@@ -62,12 +64,14 @@ def test_docks_open_from_the_menu(plugins: Any, viewer: Any) -> None:
     _, predict = viewer.window.add_plugin_dock_widget(PLUGIN, "Predict")
     _, runs = viewer.window.add_plugin_dock_widget(PLUGIN, "Runs")
     _, correct = viewer.window.add_plugin_dock_widget(PLUGIN, "Correct")
-    docks = (train, predict, runs, correct)
+    _, label = viewer.window.add_plugin_dock_widget(PLUGIN, "Label next")
+    docks = (train, predict, runs, correct, label)
     assert [dock.objectName() for dock in docks] == [
         "train_dock",
         "predict_dock",
         "runs_dock",
         "correct_dock",
+        "label_dock",
     ]
     for dock in docks:
         viewer.window.remove_dock_widget(dock)

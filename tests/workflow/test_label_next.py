@@ -101,7 +101,7 @@ def test_dense_labels_leave_nothing_to_propose(tiny_experiment, disc_folder, tmp
 
 def test_the_engine_tells_what_is_found(sparse):
     run, data = sparse
-    event = workflow.rank_layers(str(run), data, 3, "cpu", lambda event: None, Control())
+    event = workflow.rank_layers(str(run), data, number=3, device="cpu")
     assert isinstance(RegionsRanked.from_json(event.to_json()), RegionsRanked)
     assert [r.start for r in event.regions] == [
         r.start for r in workflow.label_next(run, data, number=3).regions

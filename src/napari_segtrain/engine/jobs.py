@@ -146,7 +146,9 @@ def _diagnose(command: Diagnose, emit: Emit, control: Control) -> None:
 def _label_next(command: LabelNext, emit: Emit, control: Control) -> None:
     workflow = import_module("napari_segtrain.workflow")
     try:
-        emit(workflow.rank_layers(command.model, command.data, command.number, command.device, emit, control))
+        names = ("number", "targets", "device")
+        values = {name: getattr(command, name) for name in names}
+        emit(workflow.rank_layers(command.model, command.data, **values, emit=emit, control=control))
     finally:
         _free_memory()
 

@@ -157,6 +157,8 @@ class LabelNext(Command):
     """A run folder, also of a run in training, or a checkpoint file."""
     data: DataSpec
     """Images, and the labels they have."""
+    targets: tuple[str, ...] = ()
+    """Targets that count; all when empty."""
     number: int = 20
     """How many regions at most."""
     device: str = "auto"

@@ -152,11 +152,9 @@ def label_next(
     return Suggested(ranked, trained.source.get("epoch"), _words(ranked, number, records, trained))
 
 
-def rank_layers(
-    run: str | Path, data: Any, number: int, device: str, emit: Emit, control: Control
-) -> RegionsRanked:
-    """Return what `label_next` finds, as the engine tells it."""
-    found = label_next(run, data, number=number, device=device, emit=emit, control=control)
+def rank_layers(run: str | Path, data: Any, **asked: Any) -> RegionsRanked:
+    """Return what `label_next` finds, as the engine tells it; takes what that takes."""
+    found = label_next(run, data, **asked)
     names = ("record", "target", "start", "stop", "score", "reason")
     regions = [DoubtfulRegion(**{name: getattr(one, name) for name in names}) for one in found.regions]
     return RegionsRanked(regions=tuple(regions), epoch=found.epoch, words=found.words)
