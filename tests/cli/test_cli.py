@@ -266,6 +266,7 @@ COMMANDS = [
     "predict",
     "evaluate",
     "report",
+    "label-next",
     "runs",
     "follow",
     "compare",

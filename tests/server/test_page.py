@@ -216,6 +216,7 @@ def test_runs_are_started_duplicated_and_deleted_on_the_page(browser, served, sl
     fill("duplicating", settings="tr_config.optimizer.lr=0.5")
     browser.wait_for(f"{text.format('name')} == 'mine_lr_0.5'")
     copy = RunFolder.open(served.project / "runs" / "mine_lr_0.5")
+    browser.wait_for("document.querySelectorAll('#runs tr').length == 2")
     click("delete")
     browser.value("document.querySelector('#deleting [type=button]').click()")
     assert copy.path.is_dir()

@@ -186,7 +186,7 @@ def test_what_goes_wrong_leaves_the_run_completed(data, scored, tmp_path, monkey
     assert f"segtrain evaluate {result.path} --split test" in warning
     assert warning in info.warnings
     assert (result.path / "report.html").is_file()
-    assert names(result.path / "evaluation") == []
+    assert names(result.path / "evaluation") == ["val_worst.json"], "what validation left, and no scores"
     log = (result.path / "logs" / "training.log").read_text()
     assert ("Traceback" in log) is isinstance(fault, RuntimeError)
     assert isinstance(events[-1], Finished) and events[-1].status == "completed"
@@ -210,7 +210,7 @@ def test_a_stop_leaves_the_scores_that_are_there(data, scored, tmp_path):
 
 def test_a_run_that_is_not_completed_is_not_scored_and_one_that_goes_on_is(data, scored, tmp_path):
     part = workflow.train(scored(), data, tmp_path / "P", stop_after=1).path
-    assert names(part / "evaluation") == []
+    assert names(part / "evaluation") == ["val_worst.json"], "what validation left, and no scores"
     assert "interrupted" in (part / "report.html").read_text()
     workflow.resume(part)
     assert "val.json" in names(part / "evaluation")
