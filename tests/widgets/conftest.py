@@ -162,12 +162,15 @@ def make_dock(
     viewer: Any, engine_path: tuple[str, ...], tmp_path: Path, qapp: Any
 ) -> Iterator[Callable[..., Any]]:
     """Open a dock in the viewer, with a project in a temporary folder."""
+    from napari.utils._proxies import PublicOnlyProxy
+
     from napari_segtrain.widgets.dock import EngineDock
 
     docks: list[Any] = []
 
     def make(kind: type, within: Any = viewer) -> Any:
-        dock = kind(within, engine_path) if issubclass(kind, EngineDock) else kind(within)
+        seen = PublicOnlyProxy(within)  # what napari gives a plugin instead of the viewer
+        dock = kind(seen, engine_path) if issubclass(kind, EngineDock) else kind(seen)
         name = kind.__name__.removesuffix("Dock")
         within.window.add_dock_widget(dock, name=f"{name} (napari-segtrain)")  # as napari calls it
         dock.project.set_value(tmp_path / "project")

@@ -171,6 +171,17 @@ def test_what_is_visible_comes_first_and_new_values_end_older_work(
         watch.stop()
 
 
+def test_the_sliders_move_on_to_the_objects_of_the_newest_prediction(
+    viewer: Any, dock: Any, until: Until
+) -> None:
+    viewer.add_image(hills(), name="cells")
+    predict(dock, until)
+    first = dock.instances.layer.layer()
+    predict(dock, until)
+    newest = dock.instances.layer.layer()
+    assert newest in viewer.layers and newest != first
+
+
 def test_parts_that_are_too_large_are_left_and_said(
     viewer: Any, dock: Any, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -138,8 +138,14 @@ def picture(qtbot: Any, viewer: Any, name: str) -> None:
 
 
 def test_open_paint_train_watch_stop_predict(
-    qtbot: Any, qapp: Any, viewer: Any, make_dock: Callable[[type], Any], tmp_path: Path, scene: Scene
+    qtbot: Any,
+    qapp: Any,
+    make_viewer: Callable[[], Any],
+    make_dock: Callable[..., Any],
+    tmp_path: Path,
+    scene: Scene,
 ) -> None:
+    viewer = make_viewer()  # one of its own: what it has drawn must not stay for other tests to draw
     viewer.window.show()
     viewer.window.resize(1400, 875)
     [image] = viewer.open(
@@ -148,7 +154,7 @@ def test_open_paint_train_watch_stop_predict(
     labels = paint(qtbot, viewer, scene)
     same_place(labels, image)
 
-    train = make_dock(TrainDock)
+    train = make_dock(TrainDock, viewer)
     assert train.form.images.value() == (image.name,)
     train.set_value(SETTINGS.replace(dataset_config=train.value().dataset_config))
     press(qtbot, train, "add_auxiliary")
@@ -173,7 +179,7 @@ def test_open_paint_train_watch_stop_predict(
     assert run.state is RunState.INTERRUPTED
     assert RunFolder.open(run.path).read_info().epoch >= epochs
 
-    predict = make_dock(PredictDock)
+    predict = make_dock(PredictDock, viewer)
     wait(qapp, lambda: predict.run.value() == run.path)
     assert predict.scope.currentText() == "whole layer"
     press(qtbot, predict, "predict")

@@ -27,6 +27,7 @@ from .followers import perform
 from .form_rows import FormRows
 from .instance_settings import has_parts
 from .layer_choice import LayerCombo, LayerWatch, is_labels
+from .layer_kind import layer_kind
 from .layers import level_data
 from .regions import Region, drawn_regions, visible_region
 from .results import OURS
@@ -228,7 +229,7 @@ class _Number(QSpinBox):
 def is_prediction(layer: Any) -> bool:
     """Return whether a layer holds predicted labels."""
     ours = layer.metadata.get(OURS, {})
-    return type(layer).__name__ == "Labels" and bool(ours.get("preview") or ours.get("result"))
+    return layer_kind(layer) == "Labels" and bool(ours.get("preview") or ours.get("result"))
 
 
 def is_target(layer: Any) -> bool:
@@ -238,7 +239,7 @@ def is_target(layer: Any) -> bool:
 
 def is_shapes(layer: Any) -> bool:
     """Return whether shapes are drawn in a layer."""
-    return type(layer).__name__ == "Shapes"
+    return layer_kind(layer) == "Shapes"
 
 
 def _target_of(prediction: Any) -> TargetConfig | None:

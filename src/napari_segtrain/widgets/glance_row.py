@@ -12,6 +12,7 @@ from qtpy.QtGui import QImage, QPixmap
 from qtpy.QtWidgets import QGridLayout, QLabel, QWidget
 
 from ..data.glance import PICTURE, Glance
+from .layer_kind import layer_kind
 
 _WAIT = "looking at the labels …"
 
@@ -76,7 +77,7 @@ def thumbnail(values: npt.NDArray[Any], layer: Any) -> QPixmap:
     """Return label values, (rows, columns), as a picture in the colours of a layer; numbers in grey."""
     if layer is None and values.dtype.kind in "biu":
         colours = np.asarray(label_colormap().map(values))
-    elif type(layer).__name__ == "Labels":
+    elif layer_kind(layer) == "Labels":
         colours = np.asarray(layer.colormap.map(values))
     else:
         numbers = np.nan_to_num(values.astype(np.float64))

@@ -13,6 +13,7 @@ from ..config import InferenceConfig
 from .form_rows import FormRows
 from .instance_settings import KEYS, first_settings_of, has_parts, settings_of
 from .layer_choice import LayerCombo, LayerWatch
+from .layer_kind import layer_kind
 from .live_instances import LiveInstances
 from .results import OURS
 from .schema import keys_of
@@ -85,7 +86,7 @@ class InstancePanel(QWidget):
         found = [layer for layer in layers if has_parts(layer)]
         if found:
             self.choose(found[0])
-        elif any(type(layer).__name__ == "Labels" and layer.data.dtype == np.int32 for layer in layers):
+        elif any(layer_kind(layer) == "Labels" and layer.data.dtype == np.int32 for layer in layers):
             self.status.setText(_WITHOUT)
         return bool(found)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..config import InferenceConfig
+from .layer_kind import layer_kind
 from .results import OURS
 
 KEYS = ("threshold", "seed_threshold", "min_size")
@@ -13,7 +14,7 @@ KEYS = ("threshold", "seed_threshold", "min_size")
 
 def has_parts(layer: Any) -> bool:
     """Return whether a layer holds objects that can be separated again."""
-    return type(layer).__name__ == "Labels" and "parts" in layer.metadata.get(OURS, {})
+    return layer_kind(layer) == "Labels" and "parts" in layer.metadata.get(OURS, {})
 
 
 def settings_of(layer: Any) -> InferenceConfig:

@@ -8,6 +8,7 @@ from typing import Any
 from qtpy.QtCore import QObject, Signal
 
 from .choice_editors import Combo
+from .layer_kind import layer_kind
 from .ticks import Ticks
 
 
@@ -78,12 +79,12 @@ class LayerWatch(QObject):
 
 def is_image(layer: Any) -> bool:
     """Return whether a layer holds intensities; what this plugin made does not count."""
-    return type(layer).__name__ == "Image" and not _made(layer, "preview", "result")
+    return layer_kind(layer) == "Image" and not _made(layer, "preview", "result")
 
 
 def is_labels(layer: Any) -> bool:
     """Return whether a layer can be painted on or holds labels; previews do not count."""
-    return type(layer).__name__ == "Labels" and not _made(layer, "preview")
+    return layer_kind(layer) == "Labels" and not _made(layer, "preview")
 
 
 def can_be_labels(layer: Any) -> bool:

@@ -19,6 +19,7 @@ import numpy as np
 from ..config import DataError
 from ..runs.scratch import Scratch
 from .geometry import Geometry
+from .layer_kind import layer_kind
 
 _CHANNEL = re.compile(r"c|ch|channels?|wavelengths?|colou?rs?", re.IGNORECASE)
 _TIME = re.compile(r"t|times?|frames?", re.IGNORECASE)
@@ -108,7 +109,7 @@ def layer_axes(layer: Any, ndim: int | None = None, channel_axis: int | None = N
 
 
 def _channel_of(layer: Any, channel_axis: int | None, names: Sequence[str]) -> int | None:
-    if channel_axis is not None and type(layer).__name__ != "Labels":
+    if channel_axis is not None and layer_kind(layer) != "Labels":
         if not -layer.ndim <= channel_axis < layer.ndim:
             raise DataError(
                 f"layer {layer.name!r} has {layer.ndim} axes, so that channel axis {channel_axis} is not one "
