@@ -1,4 +1,4 @@
-.PHONY: demo test lint bench screenshots setup
+.PHONY: demo test test-slow lint bench screenshots setup
 
 bin := .venv/bin
 
@@ -9,7 +9,11 @@ demo: setup
 	@$(bin)/segtrain demo $(if $(DISPLAY)$(WAYLAND_DISPLAY),--view)
 
 test: setup lint
-	@tools/with-display.sh $(bin)/python -m pytest -n 2 --dist loadgroup
+	@tools/with-display.sh $(bin)/python -m pytest -n 2 --dist loadgroup -m "not slow"
+
+# What takes more than a few seconds each: trainings that are killed, several processes, real data, the docs.
+test-slow: setup
+	@tools/with-display.sh $(bin)/python -m pytest -n 2 --dist loadgroup -m slow
 
 lint: setup
 	@$(bin)/ruff format --check .

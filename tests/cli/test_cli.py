@@ -58,6 +58,7 @@ def test_train_evaluate_predict_from_the_run_folder_alone(run, small, disc_folde
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [f"im{i}_cells.tif" for i in range(3)]
 
 
+@pytest.mark.slow
 def test_instances_are_scored_and_written(run, small, disc_folder, tmp_path):
     data = disc_folder(instances=True)
     arguments = ("--config-path", small, "--set", "dataset_config.targets.cells.kind=instances")

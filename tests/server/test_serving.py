@@ -40,6 +40,7 @@ def test_without_the_extra_the_command_to_install_it_is_said(tmp_path: Path, mon
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="interrupts are sent otherwise there")
+@pytest.mark.slow
 def test_a_training_over_http_goes_on_when_the_server_ends(disc_folder, tiny_experiment, tmp_path, client):
     """The real thing: the command, a real training, its stream, Ctrl-C for the server, the end of the run."""
     config = tiny_experiment(**{"tr_config.num_epochs": 100_000}).to_dict()

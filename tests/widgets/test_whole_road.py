@@ -137,6 +137,7 @@ def picture(qtbot: Any, viewer: Any, name: str) -> None:
         viewer.screenshot(str(Path(folder) / f"{name}.png"), canvas_only=False, flash=False)
 
 
+@pytest.mark.slow
 def test_open_paint_train_watch_stop_predict(
     qtbot: Any,
     qapp: Any,

@@ -92,6 +92,7 @@ def assert_same(run, other):
         assert row == pytest.approx(truth, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_two_processes_of_the_command_line_equal_one_with_batches_twice_as_large(
     tmp_path, scribbles, one_thread
 ):
@@ -122,6 +123,7 @@ def test_two_processes_of_the_command_line_equal_one_with_batches_twice_as_large
     assert info.split == alone.split
 
 
+@pytest.mark.slow
 def test_a_stop_and_a_killed_process_end_all_and_the_run_goes_on(tmp_path, scribbles, one_thread):
     project = tmp_path / "project"
     changes = {"devices": 2, "strategy": "ddp"}

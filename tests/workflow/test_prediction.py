@@ -190,6 +190,7 @@ def small_blocks(monkeypatch):
     torch.set_num_threads(threads)
 
 
+@pytest.mark.slow
 def test_a_killed_prediction_goes_on_at_the_next_block(trained, tmp_path, small_blocks):
     run, _ = trained
     image = np.random.default_rng(1).integers(0, 255, (70, 83), dtype=np.uint8)

@@ -52,6 +52,7 @@ def painted(tmp_path):
     return build
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("shape", "ndim"), [((64, 64), 2), ((32, 48, 48), 3)])
 def test_a_stroke_written_by_the_viewer_is_drawn_and_learned_from(painted, shape, ndim):
     labels, dataset, loader = painted(shape, ndim)
