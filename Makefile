@@ -8,12 +8,15 @@ setup:
 demo: setup
 	@$(bin)/segtrain demo $(if $(DISPLAY)$(WAYLAND_DISPLAY),--view)
 
+# Windows are tested in a process of their own: a viewer shares none with a thousand other tests.
 test: setup lint
-	@tools/with-display.sh $(bin)/python -m pytest -n 2 --dist loadgroup -m "not slow"
+	@tools/with-display.sh $(bin)/python -m pytest -n 2 --dist loadgroup --ignore tests/widgets -m "not slow"
+	@tools/with-display.sh $(bin)/python -m pytest tests/widgets -m "not slow"
 
 # What takes more than a few seconds each: trainings that are killed, several processes, real data, the docs.
 test-slow: setup
-	@tools/with-display.sh $(bin)/python -m pytest -n 2 --dist loadgroup -m slow
+	@tools/with-display.sh $(bin)/python -m pytest -n 2 --dist loadgroup --ignore tests/widgets -m slow
+	@tools/with-display.sh $(bin)/python -m pytest tests/widgets -m slow
 
 lint: setup
 	@$(bin)/ruff format --check .
