@@ -39,7 +39,7 @@ def assert_like_sklearn(
 @given(
     st.integers(0, 10**6),
     st.lists(st.integers(0, 300), min_size=2, max_size=6, unique=True).map(tuple),
-    st.integers(1, 60),
+    st.integers(8, 60),
 )
 def test_a_report_of_labelled_voxels_is_scikit_learns(seed: int, values: tuple[int, ...], size: int) -> None:
     truth, prediction, valid = labels(seed, values[:-1], 4 * size)
