@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 
 import numpy as np
 import pytest
@@ -31,15 +32,17 @@ def assert_like_sklearn(
     assert report.keys() == expected.keys()
     for name, row in expected.items():
         assert report[name] == pytest.approx(row)
-    assert found.report_text(4) == classification_report(truth, prediction, **options, digits=4)
-    assert found.report_text(2) == classification_report(truth, prediction, **options)
+    for digits in (2, 4):
+        text = classification_report(truth, prediction, **options, digits=digits)
+        # When no voxel is right, scikit-learn sums in floats, and prints counts of voxels as 3.0.
+        assert found.report_text(digits) == re.sub(r"(\d+)\.0$", r"  \1", text, flags=re.MULTILINE)
 
 
 @settings(max_examples=15)
 @given(
     st.integers(0, 10**6),
     st.lists(st.integers(0, 300), min_size=2, max_size=6, unique=True).map(tuple),
-    st.integers(8, 60),
+    st.integers(1, 60),
 )
 def test_a_report_of_labelled_voxels_is_scikit_learns(seed: int, values: tuple[int, ...], size: int) -> None:
     truth, prediction, valid = labels(seed, values[:-1], 4 * size)
