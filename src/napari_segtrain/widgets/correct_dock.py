@@ -10,13 +10,9 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 from .accept_panel import AcceptPanel
 from .dock import Dock
 from .folding import fold
-from .form_rows import FormRows
 from .heading import Heading
 from .layer_choice import LayerWatch
-from .path_edit import PathEdit
-from .preferences import preferences
-from .run_choice import RunChoice
-from .style import DEFAULT_PROJECT
+from .network_rows import NetworkRows
 from .worst_panel import WorstPanel
 
 
@@ -35,26 +31,23 @@ class CorrectDock(Dock):
         self.setObjectName("correct_dock")
         self.accepting = AcceptPanel(watch)
         self.worst = WorstPanel(napari_viewer)
-        self.project = PathEdit("project", "Folder that holds the runs.")
-        self.run = RunChoice()
+        self.network = NetworkRows()
+        self.project, self.run = self.network.project, self.network.run
         self._lay_out()
-        self.project.changed.connect(lambda: self.run.set_project(self.project.value() or DEFAULT_PROJECT))
         self.run.changed.connect(self._on_run)
         self.run.refresh_button.clicked.connect(self._on_run)
-        self.project.set_value(preferences().project)
+        self.network.begin()
 
     def _lay_out(self) -> None:
         body = QWidget()
         column = QVBoxLayout(body)
         column.setContentsMargins(4, 4, 8, 4)
         column.setSpacing(6)
-        patches, rows = QWidget(), FormRows()
-        rows.add_row("Project", self.project)
-        rows.add_row("Run", self.run)
+        patches = QWidget()
         inside = QVBoxLayout(patches)
         inside.setContentsMargins(0, 0, 0, 0)
         inside.setSpacing(4)
-        inside.addWidget(rows)
+        inside.addWidget(self.network)
         inside.addWidget(self.worst)
         for heading, content in (("Accept a prediction", self.accepting), ("Worst patches", patches)):
             column.addWidget(fold(heading, content, opened=True, heading=True))

@@ -7,7 +7,7 @@ from typing import Any
 
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
-from ..config import ConfigError, ExperimentConfig, SegtrainError, TrSetup
+from ..config import ConfigError, ExperimentConfig, SegtrainError
 from . import notify
 from .choice_editors import Combo, DeviceEdit
 from .data_spec import TrainingData, image_data, training_data
@@ -19,13 +19,10 @@ from .label_keys import offer_keys
 from .label_points import go, mark_done, region_layer
 from .label_session import LabelSession
 from .layer_choice import LayerCombo, is_image, is_labels
+from .network_rows import NetworkRows
 from .number_editors import IntEdit
-from .path_edit import PathEdit
-from .preferences import preferences
-from .run_choice import RunChoice
 from .run_panel import RunPanel
-from .schema import Key, Shape, schema_text
-from .style import DEFAULT_PROJECT
+from .schema import Key, Shape
 
 _NUMBER = Key("number", Shape.INT, False, "Regions", "", "", "common", lower=1, upper=1000)
 _STEPS = {
@@ -54,9 +51,7 @@ class LabelDock(EngineDock):
         self._make_controls()
         self._lay_out()
         self._connect()
-        wishes = preferences()
-        self.project.set_value(wishes.project)
-        self.device.set_value(wishes.device)
+        self.network.begin()
         self._on_run()
         self._on_idle()
         offer_keys()
@@ -65,9 +60,9 @@ class LabelDock(EngineDock):
     # -------------------------------------------------------------------------------- layout
 
     def _make_controls(self) -> None:
-        self.project = PathEdit("project", "Folder that holds the runs.")
-        self.run = RunChoice()
         self.device = DeviceEdit()
+        self.network = NetworkRows(self.device)
+        self.project, self.run = self.network.project, self.network.run
         self.image = LayerCombo("image", self.watch, is_image)
         self.target = Combo("target")
         self.labels = LayerCombo("labels", self.watch, is_labels, empty="none")
@@ -88,17 +83,13 @@ class LabelDock(EngineDock):
 
     def _lay_out(self) -> None:
         for control, tip in (
-            (self.device, schema_text(TrSetup, "device")),
             (self.image, "The image whose regions are ranked."),
             (self.target, "The target that shall be labelled."),
             (self.labels, "What is labelled already, and where to paint; what has labels is not proposed."),
             (self.number, "How many regions at most; no two of them overlap."),
         ):
             control.setToolTip(tip)
-        network, image = FormRows(), FormRows()
-        network.add_row("Project", self.project)
-        network.add_row("Run", self.run)
-        network.add_row("Device", self.device)
+        image = FormRows()
         image.add_row("Layer", self.image)
         image.add_row("Target", self.target)
         image.add_row("Labels", self.labels)
@@ -112,7 +103,7 @@ class LabelDock(EngineDock):
         column = QVBoxLayout(body)
         column.setContentsMargins(4, 4, 8, 4)
         column.setSpacing(6)
-        for heading, content in (("Network", network), ("Image", image), ("Go through them", through)):
+        for heading, content in (("Network", self.network), ("Image", image), ("Go through them", through)):
             column.addWidget(fold(heading, content, opened=True, heading=True))
         column.addStretch(1)
         self._stack(Heading("Where to label next", "Label next"), body, self.panel)
@@ -120,7 +111,6 @@ class LabelDock(EngineDock):
     def _connect(self) -> None:
         self.panel.buttons["find_regions"].clicked.connect(self.find_regions)
         self.panel.buttons["cancel"].clicked.connect(self.session.cancel)
-        self.project.changed.connect(lambda: self.run.set_project(self.project.value() or DEFAULT_PROJECT))
         self.run.configured.connect(self._on_run)
         self.target.changed.connect(self._choose_labels)
         self.image.changed.connect(self._choose_labels)
@@ -146,9 +136,9 @@ class LabelDock(EngineDock):
         model, target, number = self.run.checked(), self.target.value(), self.number.value()
         config = self.run.config() or ExperimentConfig()
         data, labels = self._data(config, target), self.labels.layer()
-        project = self.project.value() or DEFAULT_PROJECT
         targets = () if target is None else (target,)
-        self.session.start(model, data, labels, targets, number or 1, self.device.value(), project)
+        folder, device = self.network.folder, self.device.value()
+        self.session.start(model, data, labels, targets, number or 1, device, folder)
         self.panel.enable(find_regions=False, cancel=True)
 
     def _data(self, config: ExperimentConfig, target: str | None) -> TrainingData:

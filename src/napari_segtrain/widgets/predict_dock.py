@@ -7,7 +7,7 @@ from typing import Any
 
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
-from ..config import ConfigError, ExperimentConfig, InferenceConfig, SegtrainError, TrSetup
+from ..config import ConfigError, ExperimentConfig, InferenceConfig, SegtrainError
 from ..runs.stores import StoreState
 from . import notify
 from .choice_editors import Combo, DeviceEdit
@@ -18,16 +18,13 @@ from .form_rows import FormRows
 from .heading import Heading
 from .instance_panel import InstancePanel
 from .layer_choice import LayerCombo, is_image
+from .network_rows import NetworkRows
 from .outputs_edit import OutputsEdit, output_names
 from .path_edit import PathEdit
 from .prediction_data import SCOPES, Scope, prediction_data
 from .prediction_session import PredictionSession
-from .preferences import preferences
-from .run_choice import RunChoice
 from .run_panel import RunPanel
-from .schema import schema_text
 from .store_note import StoreNote
-from .style import DEFAULT_PROJECT
 
 
 class PredictDock(EngineDock):
@@ -49,9 +46,7 @@ class PredictDock(EngineDock):
         self._lay_out()
         self._connect()
         self._shown: InferenceConfig = self.form.value()
-        wishes = preferences()
-        self.project.set_value(wishes.project)
-        self.device.set_value(wishes.device)
+        self.network.begin()
         self._on_destination()
         self._on_idle()
         self._warm()
@@ -68,13 +63,13 @@ class PredictDock(EngineDock):
     # -------------------------------------------------------------------------------- layout
 
     def _make_controls(self) -> None:
-        self.project = PathEdit("project", "Folder that holds the runs.")
-        self.run = RunChoice()
+        self.device = DeviceEdit()
+        self.network = NetworkRows(self.device)
+        self.project, self.run = self.network.project, self.network.run
         self.image = LayerCombo("image", self.watch, is_image)
         self.scope = Combo("scope")
         self.scope.set_items([(text, scope) for scope, text in SCOPES.items()])
         self.outputs = OutputsEdit()
-        self.device = DeviceEdit()
         self.form = Form(
             InferenceConfig,
             editors={"targets": self.outputs},
@@ -100,23 +95,19 @@ class PredictDock(EngineDock):
         column.setContentsMargins(4, 4, 8, 4)
         column.setSpacing(6)
         for control, tip in (
-            (self.device, schema_text(TrSetup, "device")),
             (self.image, "The image that is predicted."),
             (self.scope, "How much of the layer is predicted."),
             (self.destination, "Where the result goes: new layers hold it in memory, a store on the disk."),
         ):
             control.setToolTip(tip)
-        network, image, self._result = FormRows(), FormRows(), FormRows()
-        network.add_row("Project", self.project)
-        network.add_row("Run", self.run)
-        network.add_row("Device", self.device)
+        image, self._result = FormRows(), FormRows()
         image.add_row("Layer", self.image)
         image.add_row("Predict", self.scope)
         self._result.add_row("Write to", self.destination)
         self._result.add_row("Store", self.store)
         self._result.add_row("", self.store_note)
         for heading, content in (
-            ("Network", network),
+            ("Network", self.network),
             ("Image", image),
             ("Prediction", self.form),
             ("Result", self._result),
@@ -129,7 +120,6 @@ class PredictDock(EngineDock):
     def _connect(self) -> None:
         self.panel.buttons["predict"].clicked.connect(self.predict)
         self.panel.buttons["cancel"].clicked.connect(self.session.cancel)
-        self.project.changed.connect(lambda: self.run.set_project(self.project.value() or DEFAULT_PROJECT))
         self.run.configured.connect(self._on_run)
         self.destination.changed.connect(self._on_destination)
         self.store.changed.connect(self._on_destination)
@@ -160,9 +150,9 @@ class PredictDock(EngineDock):
         config = self.run.config()
         dataset = None if config is None else config.dataset_config
         data = prediction_data(self.viewer, layer, Scope(self.scope.value()), dataset)
-        project = self.project.value() or DEFAULT_PROJECT
         overwrite = store is not None and self.store_note.overwrite.isChecked()
-        self.session.start(model, data, inference, self.device.value(), project, store, overwrite=overwrite)
+        folder, device = self.network.folder, self.device.value()
+        self.session.start(model, data, inference, device, folder, store, overwrite=overwrite)
         self.panel.wait("Preparing …")
         self.panel.enable(predict=False, cancel=True)
 

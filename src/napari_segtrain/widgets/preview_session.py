@@ -9,7 +9,7 @@ from typing import Any
 
 from qtpy.QtCore import QObject, Signal
 
-from ..config import DataError, ExperimentConfig, SegtrainError
+from ..config import DataError, ExperimentConfig
 from ..engine.protocol import Diagnose, PreviewAugmentation, PreviewSplit, PreviewTargets
 from ..runs import (
     AugmentationReady,
@@ -17,7 +17,6 @@ from ..runs import (
     Event,
     Finished,
     PreviewHint,
-    Refused,
     RunState,
     SplitReady,
     TargetsReady,
@@ -25,8 +24,9 @@ from ..runs import (
 from ..runs.scratch import Scratch
 from . import augmentation_layers, split_layers, target_layers
 from .data_spec import TrainingData
+from .engine_job import EngineJob
 from .engine_session import EngineSession
-from .followers import read_preview, write_copies
+from .followers import read_preview
 from .gaze import in_view, looked_at
 from .placing import Place, place_of
 
@@ -169,46 +169,16 @@ DOCTOR = PreviewKind(
 KINDS = (TARGETS, AUGMENTATION, SPLIT, DOCTOR)
 
 
-class PreviewSession(QObject):
-    """Has the engine prepare something to look at and shows it, one at a time.
+class PreviewSession(EngineJob):
+    """Has the engine prepare something to look at and shows it, one at a time."""
 
-    Every start is followed by exactly one `ended`.
-
-    Parameters
-    ----------
-    viewer
-        The napari viewer.
-    engine
-        The dock's engine.
-    parent
-        The dock.
-    """
-
-    said = Signal(str)
-    changed = Signal()
-    """`busy` is another."""
     diagnosed = Signal(object)
     """The `Diagnosed` event of the training doctor."""
-    ended = Signal(bool, str)
-    """Whether all went well, and a message for the user."""
 
     def __init__(self, viewer: Any, engine: EngineSession, parent: QObject | None = None) -> None:
-        super().__init__(parent)
-        self._viewer = viewer
-        self._engine = engine
-        self._command: Command | None = None
+        super().__init__(viewer, engine, parent)
         self._kind = TARGETS
         self._asked = 0
-        self._data: TrainingData | None = None
-        self._scratch: Scratch | None = None
-        self._worker: Any = None
-        self._reading = False
-        engine.event.connect(self._on_event)
-
-    @property
-    def busy(self) -> bool:
-        """Whether something is being prepared."""
-        return self._command is not None
 
     def start(self, kind: PreviewKind, config: ExperimentConfig, data: TrainingData, project: Path) -> None:
         """Prepare what is visible of the image in view; returns at once.
@@ -237,71 +207,24 @@ class PreviewSession(QObject):
             raise DataError("previews are of open layers: press Use layers above, and tick an image")
         images = list(data.images.values())
         image = in_view(self._viewer, images) or images[0]
-        self._scratch = Scratch.create(project)
-        self._data, self._reading, self._kind = data, False, kind
-        output = str(self._scratch.folder / "preview")
-        self._command = kind.command(config, output, looked_at(self._viewer, image), self._asked)
+        scratch = Scratch.create(project)
+        self._kind = kind
+        output = str(scratch.folder / "preview")
+        command = kind.command(config, output, looked_at(self._viewer, image), self._asked)
         self._asked += 1
-        job = self._command.job
-        worker = write_copies(data.copies, self._scratch)
-        worker.returned.connect(lambda fault: self._on_written(fault, job))
-        self._worker = worker
+        worker = self._prepare(command, data, scratch)
         self.changed.emit()
         self.said.emit(kind.says)
         worker.start()
 
-    def close(self) -> None:
-        """Let go of everything; the engine is told to stop by its owner."""
-        if self._worker is not None:
-            self._worker.quit()
-        self._release()
-
-    def _on_written(self, fault: str | None, job: str) -> None:
-        if self._command is None or self._command.job != job or self._data is None:
-            return
-        if fault is not None:
-            self._end(False, fault)
-            return
-        try:
-            self._engine.send(self._command.replace(data=self._data.spec))
-        except SegtrainError as error:
-            self._end(False, str(error))
-
-    def _on_event(self, event: Event) -> None:
-        if self._command is None or event.job != self._command.job or self._data is None:
-            return
+    def _on_news(self, event: Event) -> None:
         if isinstance(event, Ready):
-            self._read(event, self._data)
-        elif isinstance(event, Refused):
-            self._end(False, event.message)
+            self._read(read_preview(self._kind.read, event, self._data), self._show)
         elif isinstance(event, Finished) and not self._reading:
             self._end(event.status is not RunState.FAILED, event.message)
 
-    def _read(self, event: Ready, data: TrainingData) -> None:
-        self._reading = True
-        job = event.job
-        worker = read_preview(self._kind.read, event, data)
-        worker.returned.connect(lambda found: self._show(found, job))
-        self._worker = worker
-        worker.start()
-
-    def _show(self, found: Any, job: str | None) -> None:
-        if self._command is None or self._command.job != job or self._data is None:
-            return
-        if isinstance(found, str):
-            self._end(False, found)
-            return
+    def _show(self, found: Any) -> None:
         words = self._kind.show(self._viewer, found, self._data)
         if isinstance(found, Diagnosed):
             self.diagnosed.emit(found)
         self._end(True, words)
-
-    def _end(self, well: bool, message: str) -> None:
-        self._release()
-        self.changed.emit()
-        self.ended.emit(well, message)
-
-    def _release(self) -> None:
-        if self._scratch is not None:
-            self._scratch.remove()
-        self._scratch = self._data = self._command = self._worker = None
