@@ -65,7 +65,7 @@ def main() -> None:
 
     from napari_segtrain.config import ExperimentConfig
     from napari_segtrain.runs import BatchDone, LabelsApplied
-    from napari_segtrain.widgets.train_dock import TrainDock
+    from napari_segtrain.widgets.docks.train_dock import TrainDock
 
     viewer = napari.Viewer(show=False)
     app: Any = QApplication.instance()

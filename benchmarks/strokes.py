@@ -78,9 +78,9 @@ def main(edge: int) -> None:
 
     from napari_segtrain.config import DatasetConfig, TargetConfig
     from napari_segtrain.runs.scratch import Scratch
-    from napari_segtrain.widgets.data_spec import training_data
-    from napari_segtrain.widgets.edits import LayerEdits
-    from napari_segtrain.widgets.strokes import StrokeForwarder
+    from napari_segtrain.widgets.layers.data_spec import training_data
+    from napari_segtrain.widgets.layers.edits import LayerEdits
+    from napari_segtrain.widgets.sessions.strokes import StrokeForwarder
 
     clock = Clock(
         *((LayerEdits, name) for name in ("_on_paint", "_on_data", "_on_refresh", "look")),

@@ -54,7 +54,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(autouse=True)
 def _default_preferences(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep what the user of this machine prefers out of the tests."""
-    monkeypatch.setattr("napari_segtrain.widgets.preferences._stored", lambda: None)
+    monkeypatch.setattr("napari_segtrain.widgets.panels.preferences._stored", lambda: None)
 
 
 @pytest.fixture
@@ -142,7 +142,7 @@ def qtbot(qtbot: Any) -> Any:
 @pytest.fixture
 def notes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     """What the user was told: level and message."""
-    from napari_segtrain.widgets import notify
+    from napari_segtrain.widgets.forms import notify
 
     said: list[tuple[str, str]] = []
     for level in ("error", "warning", "info"):
@@ -164,7 +164,7 @@ def make_dock(
     """Open a dock in the viewer, with a project in a temporary folder."""
     from napari.utils._proxies import PublicOnlyProxy
 
-    from napari_segtrain.widgets.dock import EngineDock
+    from napari_segtrain.widgets.docks.dock import EngineDock
 
     docks: list[Any] = []
 

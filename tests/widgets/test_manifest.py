@@ -27,7 +27,7 @@ def plugins(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The installed plugins, with no engine processes behind their docks."""
     from npe2 import PluginManager
 
-    from napari_segtrain.widgets.engine_session import EngineSession
+    from napari_segtrain.widgets.sessions.engine_session import EngineSession
 
     monkeypatch.setattr(EngineSession, "warm", lambda self: None)
     with warnings.catch_warnings():
@@ -78,9 +78,9 @@ def test_docks_open_from_the_menu(plugins: Any, viewer: Any) -> None:
 
 
 def test_the_runs_dock_opens_the_others_where_they_are_not_open(plugins: Any, viewer: Any) -> None:
-    from napari_segtrain.widgets.other_docks import find_dock, show_dock
-    from napari_segtrain.widgets.predict_dock import PredictDock
-    from napari_segtrain.widgets.train_dock import TrainDock
+    from napari_segtrain.widgets.docks.other_docks import find_dock, show_dock
+    from napari_segtrain.widgets.docks.predict_dock import PredictDock
+    from napari_segtrain.widgets.docks.train_dock import TrainDock
 
     _, runs = viewer.window.add_plugin_dock_widget(PLUGIN, "Runs")
     for kind, title in ((TrainDock, "Train"), (PredictDock, "Predict")):

@@ -21,8 +21,8 @@ from napari_segtrain.config import ExperimentConfig
 from napari_segtrain.data.samples import coins
 from napari_segtrain.evaluation import dice
 from napari_segtrain.runs import RunFolder, RunState, list_runs
-from napari_segtrain.widgets.predict_dock import PredictDock
-from napari_segtrain.widgets.train_dock import TrainDock
+from napari_segtrain.widgets.docks.predict_dock import PredictDock
+from napari_segtrain.widgets.docks.train_dock import TrainDock
 
 pytestmark = [pytest.mark.gui, pytest.mark.slow]
 

@@ -11,7 +11,7 @@ from qtpy.QtGui import QGuiApplication
 
 from ..config import RunError
 from ..runs import RunFolder
-from .colours import foreground_colours, foreground_names
+from .layers.colours import foreground_colours, foreground_names
 
 _SIZE = (1500, 950)
 """Width and height of the window in pixels, where the screen is as large."""

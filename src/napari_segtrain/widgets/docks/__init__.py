@@ -1,0 +1,1 @@
+"""The docks themselves, and what they all share."""

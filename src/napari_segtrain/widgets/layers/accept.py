@@ -1,0 +1,251 @@
+"""Taking a prediction over into labels, as one step that napari's own undo takes back."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ...config import DataError
+from . import regions
+from .axes import level_data
+from .boxes import Box, volume
+from .regions import Region
+
+_AT_ONCE = 2**20
+"""Voxels that are computed together."""
+MOST_VOXELS = 2**24
+"""Voxels of the regions that are written in one step: the viewer waits for it, a tenth of a second."""
+
+
+@dataclass(frozen=True)
+class Values:
+    """What a predicted value is written as.
+
+    Attributes
+    ----------
+    table
+        Label by predicted value; what is not named is not written. None writes every value as it is,
+        background too.
+    as_objects
+        Every predicted number but 0 becomes a new object, numbered after those that are there.
+    unlabelled
+        The label that means unlabelled: only there is anything written, unless `overwrite`.
+    overwrite
+        Write over labels too.
+    """
+
+    table: Mapping[int, int] | None = None
+    as_objects: bool = False
+    unlabelled: int = 0
+    overwrite: bool = False
+
+
+class _Step(NamedTuple):
+    """An item of a Labels layer's history: a box with what it held and what it holds now."""
+
+    indices: Box
+    before: npt.NDArray[Any]
+    after: npt.NDArray[Any]
+
+    @property
+    def slice_key(self) -> Box:
+        """The box, as napari's own items name it."""
+        return self.indices
+
+
+class Acceptance:
+    """One prediction into one Labels layer; made and applied on the main thread, computed by a worker.
+
+    Parameters
+    ----------
+    viewer
+        The napari viewer.
+    prediction
+        A Labels layer with predicted values, of any place and size.
+    labels
+        The layer that is written to.
+    where
+        Regions of `labels`.
+    values
+        What is written.
+
+    Raises
+    ------
+    DataError
+        When one of the layers cannot serve, or the regions are too large for one step.
+    """
+
+    def __init__(
+        self, viewer: Any, prediction: Any, labels: Any, where: Sequence[Region], values: Values
+    ) -> None:
+        _check(prediction, labels, where)
+        self._viewer, self._labels = viewer, labels
+        self._source = level_data(prediction, 0)
+        self._carry = regions.mapping(viewer, labels, prediction)
+        self._where, self._values = list(where), values
+        self._before = labels.data if values.as_objects else None
+        self._found: list[tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]] = []
+
+    def compute(self) -> bool:
+        """Look up what is predicted in the regions; return whether anything is there to write."""
+        offset = 0 if self._before is None else _largest(self._before)
+        self._found = [self._look_up(region, offset) for region in self._where]
+        return any(chosen.any() for _, chosen in self._found)
+
+    def apply(self) -> int:
+        """Write, as one step of the layer's history, and return how many voxels changed.
+
+        Raises
+        ------
+        DataError
+            When the layer is gone or has another shape now, its type is too small, or it cannot be written.
+        """
+        if self._labels not in self._viewer.layers:
+            raise DataError("the Labels layer was deleted meanwhile; choose another one")
+        steps = list(self._steps())
+        written: list[_Step] = []
+        try:
+            for step in steps:
+                self._labels.data[step.indices] = step.after
+                written.append(step)
+        except (OSError, ValueError, TypeError, NotImplementedError) as error:
+            for step in reversed(written):
+                self._labels.data[step.indices] = step.before
+            raise DataError(
+                f"layer {self._labels.name!r} cannot be written ({error}); save it to where you may write, "
+                "or choose another layer"
+            ) from error
+        if steps:
+            # Who watches the layer finds the reason of the refresh in its history, as with an undo.
+            self._labels._redo_history.clear()
+            self._labels._undo_history.append(steps)
+            self._labels.refresh()
+            self._labels.events.paint(value=steps)
+        return sum(int(np.count_nonzero(step.before != step.after)) for step in steps)
+
+    def _steps(self) -> Any:
+        data, free = self._labels.data, self._values.unlabelled
+        for region, (proposed, chosen) in zip(self._where, self._found, strict=True):
+            if any(side.stop > size for side, size in zip(region.box, data.shape, strict=True)):
+                raise DataError(f"layer {self._labels.name!r} has another shape now; accept again")
+            before = np.array(data[region.box])
+            wanted = chosen if self._values.overwrite else chosen & (before == free)
+            if not wanted.any():
+                continue
+            _check_type(self._labels, proposed[wanted])
+            after = before.copy()
+            after[wanted] = proposed[wanted]
+            yield _Step(region.box, before, after)
+
+    def _look_up(self, region: Region, offset: int) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
+        """Return what to write in a region, and where."""
+        size = tuple(side.stop - side.start for side in region.box)
+        proposed, chosen = np.zeros(size, np.int64), np.zeros(size, np.bool_)
+        for piece in _pieces(size):
+            start = [side.start + part.start for side, part in zip(region.box, piece, strict=True)]
+            seen, inside = self._sample(start, [part.stop - part.start for part in piece])
+            proposed[piece], known = _translated(seen, self._values, offset)
+            chosen[piece] = inside & known
+        if region.mask is not None:
+            chosen &= region.mask
+        return proposed, chosen
+
+    def _sample(
+        self, start: Sequence[int], size: Sequence[int]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+        """Return the nearest predicted values of a box of labels, and where there are any."""
+        grid = np.indices(tuple(size), sparse=True)
+        places, inside = [], np.ones(tuple(size), np.bool_)
+        for row, shift, extent in zip(
+            self._carry.matrix, self._carry.offset, self._source.shape, strict=True
+        ):
+            place = np.full(tuple(size), shift)
+            for step, axis, first in zip(row, grid, start, strict=True):
+                if step:
+                    place += step * (axis + first)
+            # The half between two voxels belongs to the upper one; a hair is what rounding may be off.
+            index = np.floor(place + 0.5 + 1e-6).astype(np.intp)
+            inside &= (index >= 0) & (index < extent)
+            places.append(index)
+        seen = np.zeros(tuple(size), np.int64)
+        if inside.any():
+            low = [int(place[inside].min()) for place in places]
+            high = [int(place[inside].max()) + 1 for place in places]
+            block = np.asarray(self._source[tuple(slice(a, b) for a, b in zip(low, high, strict=True))])
+            seen[inside] = block[tuple(place[inside] - a for place, a in zip(places, low, strict=True))]
+        return seen, inside
+
+
+def _check(prediction: Any, labels: Any, where: Sequence[Region]) -> None:
+    if prediction is labels:
+        raise DataError(
+            f"{labels.name!r} cannot be accepted into itself; choose the Labels layer you paint on"
+        )
+    if labels.multiscale:
+        raise DataError(
+            f"layer {labels.name!r} has resolution levels, on which napari cannot paint; choose one without"
+        )
+    if hasattr(labels.data, "dask") or not hasattr(labels.data, "__setitem__"):
+        raise DataError(
+            f"the array of {labels.name!r} cannot be painted on; save the layer and open it again, or choose "
+            "another one"
+        )
+    if labels.ndim < prediction.ndim and any(n != 1 for n in prediction.data.shape[: -labels.ndim]):
+        raise DataError(
+            f"{prediction.name!r} has {prediction.ndim} axes and {labels.name!r} has {labels.ndim}; choose "
+            "labels with as many axes"
+        )
+    total = sum(volume(region.box) for region in where)
+    if total > MOST_VOXELS:
+        raise DataError(
+            f"{total / 1e6:.0f} million voxels are too many for one step, which takes at most "
+            f"{MOST_VOXELS / 1e6:.0f}; zoom in, show a slice, or draw a shape"
+        )
+
+
+def _check_type(labels: Any, values: npt.NDArray[np.int64]) -> None:
+    limits = np.iinfo(labels.data.dtype)
+    if values.max() > limits.max or values.min() < limits.min:
+        raise DataError(
+            f"layer {labels.name!r} of type {labels.data.dtype} has no room for the label {values.max()}; "
+            "convert it to a larger type first (right-click on the layer, Convert data type)"
+        )
+
+
+def _translated(
+    seen: npt.NDArray[np.int64], values: Values, offset: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """Return the label of every predicted value, and where there is one to write."""
+    if values.as_objects:
+        return seen + offset, seen > 0
+    if values.table is None:
+        return seen, np.ones(seen.shape, np.bool_)
+    labels, known = np.zeros_like(seen), np.zeros(seen.shape, np.bool_)
+    for predicted, label in values.table.items():
+        same = seen == predicted
+        labels[same] = label
+        known |= same
+    return labels, known
+
+
+def _largest(array: Any) -> int:
+    """Return the largest label of an array, which is read in pieces."""
+    return max((int(np.max(array[piece], initial=0)) for piece in _pieces(array.shape)), default=0)
+
+
+def _pieces(shape: Sequence[int]) -> list[Box]:
+    """Cut a box into slabs that are computed in one go."""
+    rows = max(1, _AT_ONCE // max(1, math.prod(shape[1:])))
+    if rows == 1 and len(shape) > 1 and math.prod(shape[1:]) > _AT_ONCE:
+        return [
+            (slice(row, row + 1), *rest)
+            for row, rest in itertools.product(range(shape[0]), _pieces(shape[1:]))
+        ]
+    rest = [slice(0, size) for size in shape[1:]]
+    return [(slice(a, min(a + rows, shape[0])), *rest) for a in range(0, shape[0], rows)]

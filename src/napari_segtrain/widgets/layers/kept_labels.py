@@ -1,0 +1,102 @@
+"""The labels that a run has kept, as new layers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...config import DataError
+from ...runs.label_store import LabelStore, StoredArray
+from .geometry import Geometry
+from .layer_choice import is_image
+
+
+@dataclass(frozen=True)
+class KeptLabels:
+    """One layer's worth of labels, or a mask.
+
+    Attributes
+    ----------
+    image
+        Name of the layer that they belong to.
+    name
+        What the new layer is called after.
+    values
+        (stack,) (z,) y, x.
+    spacing
+        Size of a voxel on the axes of space.
+    unit
+        Unit of `spacing`.
+    """
+
+    image: str
+    name: str
+    values: NDArray[Any]
+    spacing: tuple[float, ...]
+    unit: str
+
+
+def read_kept(run: Path) -> list[KeptLabels]:
+    """Read the newest labels and masks of a run into memory; takes as long as the disk does.
+
+    Raises
+    ------
+    RunError
+        When the run has kept none, or they are damaged.
+    DataError
+        When all of them are vectors or numbers, which no labels layer shows.
+    """
+    store = LabelStore(run)
+    found: dict[tuple[str, str, str], KeptLabels] = {}
+    for array in store.arrays(store.state_of()):
+        if array.channels > 1 or np.dtype(array.dtype).kind not in "iub":
+            continue
+        key = (array.group, array.kind, array.name)
+        if key not in found:
+            found[key] = _empty(array)
+        for place, values in store.read(array):
+            found[key].values[array.position][place] = values[0]
+    if not found:
+        raise DataError(f"{run}: has kept numbers, not labels; segtrain labels writes them into files")
+    return list(found.values())
+
+
+def add_kept(viewer: Any, kept: list[KeptLabels], run: str) -> list[Any]:
+    """Add a new labels layer for each, where its image lies; what is open is not touched.
+
+    Parameters
+    ----------
+    viewer
+        The napari viewer.
+    kept
+        What was read.
+    run
+        Name of the run, for the names of the layers.
+    """
+    return [
+        viewer.add_labels(one.values, name=f"{one.name} · {run}", **_place(viewer, one).kwargs())
+        for one in kept
+    ]
+
+
+def _empty(array: StoredArray) -> KeptLabels:
+    dtype = np.dtype(array.dtype)
+    values = np.zeros((*array.stack, *array.shape), np.uint8 if dtype.kind == "b" else dtype)
+    image = array.group if array.stack else array.record
+    name = f"{image}_{array.name}" if array.name else f"{image}_{array.kind}"
+    return KeptLabels(image, name, values, array.spacing, array.unit)
+
+
+def _place(viewer: Any, kept: KeptLabels) -> Geometry:
+    """Return where the image lies; where it is not open, an upright place with the size of its voxels."""
+    ndim = kept.values.ndim
+    for layer in viewer.layers:
+        alike = layer.name == kept.image and is_image(layer) and layer.ndim == ndim
+        if alike and tuple(layer.data.shape[:ndim]) == kept.values.shape:
+            return Geometry.of(layer)
+    spacing = (*(1.0 for _ in range(ndim - len(kept.spacing))), *kept.spacing)
+    return Geometry.placed(spacing, (0,) * ndim, kept.unit)

@@ -1,0 +1,1 @@
+"""Parts of docks: rows, tables, plots and choices."""

@@ -1,0 +1,255 @@
+"""Controls that take a prediction over into labels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtGui import QWheelEvent
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QSizePolicy,
+    QSpinBox,
+    QVBoxLayout,
+    QWidget,
+)
+
+from ...config import DataError, SegtrainError, TargetConfig
+from ...runs import find_run
+from ..forms import notify
+from ..forms.form_rows import FormRows
+from ..layers.accept import Acceptance, Values
+from ..layers.accept_values import parse_values, suggest_values, values_of
+from ..layers.axes import level_data
+from ..layers.instance_settings import has_parts
+from ..layers.layer_choice import LayerCombo, LayerWatch, is_labels
+from ..layers.layer_kind import layer_kind
+from ..layers.regions import Region, drawn_regions, visible_region
+from ..layers.results import OURS
+from ..layers.view import visible_box
+from ..sessions.followers import perform
+
+_TIPS = {
+    "prediction": "The predicted labels: a live preview, or the result of a prediction.",
+    "accept_into": "The Labels layer that you paint on and train from.",
+    "accept_where": "Only here: what is visible of the slice, or inside shapes of a Shapes layer: its "
+    "selected ones, else all. A shape means the slice that it was drawn in.",
+    "accept_values": "How predicted values are written, such as 1 → 2, 0 → 1; values that are not named "
+    "are not written. Empty: as they are. new objects: every object gets a new number.",
+    "accept_unlabelled": "The label that means unlabelled: only voxels that have it are written.",
+    "accept_overwrite": "Write over what is painted already, too.",
+    "accept": "Write the prediction into the labels, as one step that Undo (Ctrl+Z) of the layer takes back",
+}
+
+
+class AcceptPanel(QWidget):
+    """Which prediction goes into which labels, where, and as what.
+
+    Parameters
+    ----------
+    watch
+        An eye on the layers.
+    """
+
+    ended = Signal()
+    """What was asked for is done, or refused."""
+
+    def __init__(self, watch: LayerWatch) -> None:
+        super().__init__()
+        self._viewer = watch.viewer
+        self._worker: Any = None
+        self._guessed: tuple[Any, Any] = (None, None)
+        self.busy = False
+        self.prediction = LayerCombo("prediction", watch, is_prediction)
+        self.labels = LayerCombo("accept_into", watch, is_target)
+        self.where = LayerCombo("accept_where", watch, is_shapes, empty="visible region")
+        self.values = QLineEdit()
+        self.values.setObjectName("accept_values")
+        self.values.setPlaceholderText("as they are")
+        self.unlabelled = _Number()
+        self.unlabelled.setObjectName("accept_unlabelled")
+        self.unlabelled.setRange(-(2**31), 2**31 - 1)
+        self.overwrite = QCheckBox("Overwrite labels")
+        self.overwrite.setObjectName("accept_overwrite")
+        self.button = QPushButton("Accept prediction into labels")
+        self.button.setObjectName("accept")
+        self.status = QLabel()
+        self.status.setObjectName("accept_status")
+        self.status.setWordWrap(True)
+        self.status.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Minimum)
+        self._lay_out()
+        for combo in (self.prediction, self.labels):
+            combo.changed.connect(self._guess)
+        for changed in (
+            self.where.changed, self.values.textChanged, self.unlabelled.valueChanged, self.overwrite.toggled,
+        ):  # fmt: skip
+            changed.connect(self._forget)
+        self.button.clicked.connect(self.accept)
+        self._guess()
+
+    def _lay_out(self) -> None:
+        rows = FormRows()
+        controls: tuple[QWidget, ...] = (
+            self.prediction, self.labels, self.where, self.values, self.unlabelled, self.overwrite,
+        )  # fmt: skip
+        titles = ("Prediction", "Into labels", "Where", "Write as", "Unlabelled is", "")
+        for control in (*controls, self.button):
+            control.setToolTip(_TIPS[control.objectName()])
+        for title, control in zip(titles, controls, strict=True):
+            rows.add_row(title, control)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(4)
+        layout.addWidget(rows)
+        layout.addWidget(self.button)
+        layout.addWidget(self.status)
+
+    # ------------------------------------------------------------------------------- actions
+
+    def accept(self) -> None:
+        """Write what is chosen; says why not when it cannot."""
+        if self.busy:
+            return
+        try:
+            acceptance = self._acceptance()
+        except SegtrainError as error:
+            self._end(str(error), well=False)
+            return
+        self.busy = True
+        self.button.setEnabled(False)
+        self.status.setText("Reading the prediction …")
+        self._worker = perform(acceptance.compute)
+        self._worker.returned.connect(lambda result: self._on_computed(acceptance, *result))
+        self._worker.start()
+
+    def _acceptance(self) -> Acceptance:
+        prediction, labels = self.prediction.layer(), self.labels.layer()
+        if prediction is None:
+            raise DataError(
+                "there is no prediction yet; train with a live preview, or predict, and choose it"
+            )
+        if labels is None:
+            raise DataError("no Labels layer is chosen; add one to paint on, and choose it under Into labels")
+        table, objects = parse_values(self.values.text())
+        values = Values(table, objects, self.unlabelled.value(), self.overwrite.isChecked())
+        return Acceptance(self._viewer, prediction, labels, self._regions(labels), values)
+
+    def _regions(self, labels: Any) -> list[Region]:
+        if self.where.value() is None:
+            return [visible_region(self._viewer, labels)]
+        shapes = self.where.layer()
+        if shapes is None:
+            raise DataError(f"{self.where.currentText()}: the Shapes layer is gone; choose another place")
+        return drawn_regions(self._viewer, shapes, labels)
+
+    def _on_computed(self, acceptance: Acceptance, found: bool | None, fault: str) -> None:
+        if not self.busy:
+            return
+        self.busy = False
+        if fault:
+            self._end(f"The prediction cannot be read: {fault}", well=False)
+        elif not found:
+            self._end("There is no prediction in this region; choose a place that was predicted.", well=False)
+        else:
+            self._write(acceptance)
+
+    def _write(self, acceptance: Acceptance) -> None:
+        try:
+            count = acceptance.apply()
+        except SegtrainError as error:
+            self._end(str(error), well=False)
+            return
+        if count:
+            self._end(f"Accepted {count:,} voxels into {self.labels.value()!r}; its Undo takes them back.")
+        else:
+            reason = "the labels are the same" if self.overwrite.isChecked() else "everything is labelled"
+            self._end(f"Nothing was written: {reason} in this region.")
+
+    def _end(self, text: str, *, well: bool = True) -> None:
+        self.button.setEnabled(True)
+        self.status.setText(text)
+        if not well:
+            notify.error(text)
+        self.ended.emit()
+
+    def _forget(self) -> None:
+        """Say no more what came of other values."""
+        if not self.busy:
+            self.status.setText("")
+
+    def close_down(self) -> None:
+        """Give up what is under way."""
+        self.busy = False
+        self._guessed = (None, None)
+
+    # --------------------------------------------------------------------------- first guess
+
+    def _guess(self) -> None:
+        """Look which values the layers have, and offer how the one's are written into the other's."""
+        prediction, labels = self.prediction.layer(), self.labels.layer()
+        if prediction is None or labels is None or (prediction, labels) == self._guessed:
+            return
+        self._guessed = pair = (prediction, labels)
+        jobs = [
+            (level_data(layer, 0), tuple(slice(*side) for side in visible_box(self._viewer, layer)))
+            for layer in pair
+        ]
+        worker = perform(lambda: [values_of(*job) for job in jobs])
+        worker.returned.connect(lambda result: self._on_guess(pair, result[0]))
+        worker.start()
+
+    def _on_guess(self, pair: tuple[Any, Any], found: Any) -> None:
+        if pair != self._guessed or found is None:
+            return
+        prediction = pair[0]
+        objects = has_parts(prediction) or prediction.dtype == np.int32
+        text, unlabelled = suggest_values(found[0], found[1], objects, _target_of(prediction))
+        self.values.setText(text)
+        self.unlabelled.setValue(unlabelled)
+
+
+class _Number(QSpinBox):
+    def __init__(self) -> None:
+        super().__init__()
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.setAlignment(Qt.AlignmentFlag.AlignRight)
+
+    def wheelEvent(self, event: QWheelEvent) -> None:
+        """Scroll the dock, not the number, unless the user is editing it."""
+        if self.hasFocus():
+            super().wheelEvent(event)
+        else:
+            event.ignore()
+
+
+def is_prediction(layer: Any) -> bool:
+    """Return whether a layer holds predicted labels."""
+    ours = layer.metadata.get(OURS, {})
+    return layer_kind(layer) == "Labels" and bool(ours.get("preview") or ours.get("result"))
+
+
+def is_target(layer: Any) -> bool:
+    """Return whether a prediction can be accepted into a layer."""
+    return is_labels(layer) and not is_prediction(layer)
+
+
+def is_shapes(layer: Any) -> bool:
+    """Return whether shapes are drawn in a layer."""
+    return layer_kind(layer) == "Shapes"
+
+
+def _target_of(prediction: Any) -> TargetConfig | None:
+    """Return the target that a prediction is of, where its run still says so."""
+    ours = prediction.metadata[OURS]
+    if isinstance(ours.get("target"), TargetConfig):
+        found: TargetConfig = ours["target"]
+        return found
+    path = ours.get("settings", {}).get("checkpoint", {}).get("path")
+    try:
+        return None if path is None else find_run(path).read_config().dataset_config.targets.get(ours["head"])
+    except (SegtrainError, KeyError):
+        return None

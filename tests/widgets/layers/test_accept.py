@@ -1,0 +1,264 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import pytest
+import zarr
+from qtpy.QtWidgets import QPushButton
+
+from napari_segtrain.config import ConfigError, DataError, TargetConfig
+from napari_segtrain.widgets.docks.correct_dock import CorrectDock
+from napari_segtrain.widgets.layers import accept
+from napari_segtrain.widgets.layers.accept import Acceptance, Values
+from napari_segtrain.widgets.layers.accept_values import parse_values, suggest_values
+from napari_segtrain.widgets.layers.boxes import Box
+from napari_segtrain.widgets.layers.edits import LayerEdits
+from napari_segtrain.widgets.layers.regions import Region, drawn_regions, visible_region
+
+pytestmark = pytest.mark.gui
+
+Until = Callable[[Callable[[], Any]], None]
+Notes = list[tuple[str, str]]
+SPACE = {"scale": (0.5, 0.25), "translate": (3, 4), "rotate": 20, "shear": [0.1], "units": ("um", "um")}
+OURS = {"napari_segtrain": {"preview": True, "image": "cells", "head": "nuclei"}}
+
+
+def taken(viewer: Any, prediction: Any, labels: Any, where: list[Region], **values: Any) -> int:
+    acceptance = Acceptance(viewer, prediction, labels, where, Values(**values))
+    acceptance.compute()
+    return acceptance.apply()
+
+
+def whole(layer: Any) -> list[Region]:
+    return [Region(tuple(slice(0, n) for n in layer.data.shape))]
+
+
+def test_one_step_of_undo_and_told_like_a_stroke(viewer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accept, "_AT_ONCE", 100)
+    painted = np.zeros((40, 60), np.uint8)
+    painted[10, 10:30] = 1
+    labels = viewer.add_labels(painted.copy(), **SPACE)
+    foreground = np.zeros((40, 60), np.uint8)
+    foreground[5:20, 12:40] = 1
+    # The prediction is a part of the image: of the same grid, from voxel (4, 8) on.
+    start = labels.data_to_world((4, 8))
+    part = viewer.add_labels(foreground[4:30, 8:50], **SPACE)
+    part.translate = np.array(SPACE["translate"]) + (np.array(start) - labels.data_to_world((0, 0)))
+    told: list[list[Box] | None] = []
+    edits = LayerEdits(viewer, labels, lambda _, boxes: told.append(boxes), lambda _: None)
+
+    count = taken(viewer, part, labels, whole(labels), table={1: 2})
+    expected = painted.copy()
+    expected[(foreground == 1) & (painted == 0)] = 2
+    np.testing.assert_array_equal(labels.data, expected)
+    assert count == (expected != painted).sum()
+    box = [(slice(0, 40), slice(0, 60))]
+    assert told and all(boxes == box for boxes in told), "as tight as a stroke"
+    assert len(labels._undo_history) == 1
+    labels.undo()
+    np.testing.assert_array_equal(labels.data, painted)
+    labels.redo()
+    np.testing.assert_array_equal(labels.data, expected)
+    assert all(boxes == box for boxes in told), "undo and redo are told too"
+    edits.close()
+
+    taken(viewer, part, labels, whole(labels), table={1: 2, 0: 3}, overwrite=True)
+    inside = np.zeros((40, 60), bool)
+    inside[4:30, 8:50] = True
+    np.testing.assert_array_equal(labels.data, np.where(inside, 3 - foreground, expected))
+    assert taken(viewer, part, labels, whole(labels), table={1: 2}) == 0, "everything is labelled there"
+
+
+def test_a_coarser_prediction_is_written_where_it_lies(viewer: Any) -> None:
+    coarse = np.zeros((10, 12), np.uint8)
+    coarse[2:5, 3:6] = 1
+    prediction = viewer.add_labels(coarse, scale=(2, 2), translate=(0.5, 0.5))
+    labels = viewer.add_labels(np.zeros((20, 24), np.uint8))
+    taken(viewer, prediction, labels, whole(labels), table={1: 1})
+    np.testing.assert_array_equal(labels.data, np.kron(coarse, np.ones((2, 2), np.uint8)))
+
+
+def test_objects_get_new_numbers_and_every_value_can_go_as_it_is(viewer: Any) -> None:
+    found = np.array([[0, 1, 1, 0, 2]], np.int32)
+    labels = viewer.add_labels(np.array([[0, 0, 0, 7, 0]], np.uint8))
+    prediction = viewer.add_labels(found)
+    taken(viewer, prediction, labels, whole(labels), as_objects=True)
+    assert labels.data.tolist() == [[0, 8, 8, 7, 9]]
+    taken(viewer, prediction, labels, whole(labels), overwrite=True)
+    assert labels.data.tolist() == found.tolist()
+    unlabelled = viewer.add_labels(np.array([[9, 9, 0, 0, 9]], np.uint8))
+    taken(viewer, prediction, unlabelled, whole(unlabelled), unlabelled=9)
+    assert unlabelled.data.tolist() == [[0, 1, 0, 0, 2]]
+    full = viewer.add_labels(np.array([[0, 0, 0, 255, 0]], np.uint8))
+    with pytest.raises(DataError, match="has no room for the label 25"):
+        taken(viewer, prediction, full, whole(full), as_objects=True)
+    assert full.data.tolist() == [[0, 0, 0, 255, 0]] and not full._undo_history
+
+
+@pytest.mark.parametrize("stored", [False, True], ids=["memory", "zarr"])
+def test_shapes_mean_the_slice_they_were_drawn_in(viewer: Any, stored: bool, tmp_path: Path) -> None:
+    shape, space = (6, 30, 40), {"scale": (2, 0.5, 0.5), "translate": (1, 2, 3)}
+    prediction = viewer.add_labels(np.ones(shape, np.uint8), **space)
+    array: Any = np.zeros(shape, np.uint8)
+    if stored:
+        array = zarr.create_array(tmp_path / "a.zarr", data=array, chunks=(2, 16, 16))
+    labels = viewer.add_labels(array, **space)
+    viewer.dims.set_current_step(0, 4)
+    shapes = viewer.add_shapes(ndim=3, **space)
+    shapes.add_rectangles(np.array([[2, 4.5, 4.5], [2, 4.5, 8.5], [2, 13.5, 8.5], [2, 13.5, 4.5]]))
+    shapes.add_ellipses(np.array([[3, 4, 20], [3, 4, 36], [3, 16, 36], [3, 16, 20]], float))
+    shapes.selected_data = set()
+    regions = drawn_regions(viewer, shapes, labels)
+    taken(viewer, prediction, labels, regions, table={1: 5})
+    written = np.asarray(labels.data[:])
+    assert [plane.any() for plane in written] == [False, False, True, True, False, False]
+    assert set(map(tuple, np.argwhere(written[2]))) == {(y, x) for y in range(5, 14) for x in range(5, 9)}
+    y, x = np.mgrid[:30, :40]
+    disc = ((y - 10) / 6) ** 2 + ((x - 28) / 8) ** 2
+    assert (written[3][disc < 0.95] == 5).all() and not written[3][disc > 1.05].any()
+    flat = viewer.add_shapes([np.array([[3, 5], [3, 10], [10, 10.0]])], shape_type="polygon", name="flat")
+    taken(viewer, prediction, labels, drawn_regions(viewer, flat, labels), table={1: 6})
+    now = np.asarray(labels.data[:])
+    shown = round(float(labels.world_to_data(viewer.dims.point)[0]))
+    assert np.unique(np.argwhere(now == 6)[:, 0]).tolist() == [shown], "the slice that is shown"
+    labels.undo()
+    labels.undo()
+    assert not np.asarray(labels.data[:]).any(), "each was one step"
+    labels.redo()
+    np.testing.assert_array_equal(np.asarray(labels.data[:]), written)
+
+
+def test_the_visible_region_and_a_slice_for_a_volume(viewer: Any) -> None:
+    labels = viewer.add_labels(np.zeros((4, 20, 30), np.uint8))
+    plane = viewer.add_labels(np.ones((20, 30), np.uint8))
+    viewer.dims.set_current_step(0, 2)
+    labels.corner_pixels = np.array([[0, 3, 4], [0, 9, 12]])
+    region = visible_region(viewer, labels)
+    assert region.box == (slice(2, 3), slice(3, 10), slice(4, 13))
+    taken(viewer, plane, labels, [region], table={1: 1})
+    assert labels.data.sum() == 7 * 9 == labels.data[2, 3:10, 4:13].sum()
+
+
+def test_what_cannot_be_done_is_said(viewer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prediction = viewer.add_labels(np.ones((20, 30), np.uint8), name="p")
+    labels = viewer.add_labels(np.zeros((20, 30), np.uint8), name="l")
+    several = viewer.add_labels([np.zeros((20, 30), np.uint8), np.zeros((10, 15), np.uint8)], name="m")
+    lazy = viewer.add_labels(da.zeros((20, 30), dtype=np.uint8), name="d")
+    stack = viewer.add_labels(np.ones((3, 20, 30), np.uint8), name="s")
+    for one, other, words in (
+        (prediction, prediction, "into itself"),
+        (prediction, several, "has resolution levels"),
+        (prediction, lazy, "cannot be painted on"),
+        (stack, labels, "'s' has 3 axes and 'l' has 2"),
+    ):
+        with pytest.raises(DataError, match=words):
+            Acceptance(viewer, one, other, [], Values())
+    with monkeypatch.context() as patches:
+        patches.setattr(accept, "MOST_VOXELS", 100)
+        with pytest.raises(DataError, match="too many for one step"):
+            Acceptance(viewer, prediction, labels, whole(labels), Values())
+    shapes = viewer.add_shapes(name="drawn")
+    with pytest.raises(DataError, match="'drawn' is empty"):
+        drawn_regions(viewer, shapes, labels)
+    shapes.add_rectangles(np.array([[100, 100], [120, 120]], float))
+    with pytest.raises(DataError, match="lie outside 'l'"):
+        drawn_regions(viewer, shapes, labels)
+    shapes.add_lines(np.array([[1, 1], [5, 5]], float))
+    shapes.selected_data = {1}
+    with pytest.raises(DataError, match="holds a line, which has no inside"):
+        drawn_regions(viewer, shapes, labels)
+    solid = viewer.add_shapes([np.array([[0, 1, 1], [2, 1, 9], [2, 9, 9.0]])], shape_type="polygon")
+    with pytest.raises(DataError, match="leaves the slice"):
+        drawn_regions(viewer, solid, stack)
+
+    zarr.create_array(tmp_path / "a.zarr", data=np.zeros((20, 30), np.uint8))
+    fixed = viewer.add_labels(zarr.open_array(tmp_path / "a.zarr", mode="r"), name="fixed")
+    with pytest.raises(DataError, match="'fixed' cannot be written"):
+        taken(viewer, prediction, fixed, whole(fixed))
+    acceptance = Acceptance(viewer, prediction, labels, whole(labels), Values())
+    assert acceptance.compute()
+    labels.data = np.zeros((10, 10), np.uint8)
+    with pytest.raises(DataError, match="another shape now"):
+        acceptance.apply()
+    viewer.layers.remove(labels)
+    with pytest.raises(DataError, match="was deleted"):
+        acceptance.apply()
+
+
+@pytest.mark.parametrize(
+    ("predicted", "painted", "objects", "target", "text", "unlabelled"),
+    [
+        ((0, 1), (0, 1, 2), False, None, "1 → 2, 0 → 1", 0),
+        ((0, 1), (0, 1), False, TargetConfig(unlabelled=None), "1 → 1", 0),
+        ((0, 1), (0, 4), False, None, "1 → 4", 0),
+        ((0, 1), (0, 1, 2, 3), False, TargetConfig(kind="binary", values=(3,)), "1 → 3, 0 → 1", 0),
+        ((0, 1), (0, 5, 9), False, TargetConfig(unlabelled=9), "1 → 5, 0 → 0", 9),
+        ((0, 1, 2), (0, 1, 2), False, None, "", 0),
+        ((0, 1), (0,), True, None, "new objects", 0),
+    ],
+)
+def test_what_values_mean_is_guessed_from_the_labels(
+    predicted: Any, painted: Any, objects: bool, target: Any, text: str, unlabelled: int
+) -> None:
+    assert suggest_values(predicted, painted, objects, target) == (text, unlabelled)
+    parse_values(text)
+
+
+def test_values_are_read_from_a_line() -> None:
+    assert parse_values(" 1 → 2, 0=1,3 -> 4") == ({1: 2, 0: 1, 3: 4}, False)
+    assert parse_values("") == (None, False)
+    with pytest.raises(ConfigError, match="'two' does not say how a value is written"):
+        parse_values("1 → 2, two")
+
+
+def test_the_dock_accepts(
+    viewer: Any, make_dock: Callable[[type], Any], until: Until, notes: Notes, cells: Any
+) -> None:
+    dock = make_dock(CorrectDock)
+    panel, press = dock.accepting, dock.findChild(QPushButton, "accept").click
+    press()
+    assert "there is no prediction yet" in notes[-1][1]
+    image, labels = cells
+    foreground = np.zeros((48, 64), np.uint8)
+    foreground[15:40, 10:50] = 1
+    space = {"scale": image.scale, "translate": image.translate, "rotate": image.rotate, "units": image.units}
+    prediction = viewer.add_labels(foreground, metadata=OURS, **space)
+    assert panel.prediction.layer() is prediction and panel.labels.offered() == [labels]
+    until(lambda: panel.values.text())
+    assert panel.values.text() == "1 → 2, 0 → 1"
+    viewer.add_shapes(
+        [np.array([[9.5, 7.5], [9.5, 29.5], [29.5, 29.5], [29.5, 7.5]])],
+        shape_type="rectangle",
+        name="here",
+        **space,
+    )
+    panel.where.set_value("here")
+    before = labels.data.copy()
+    press()
+    until(lambda: not panel.busy)
+    expected = before.copy()
+    drawn = np.zeros((48, 64), bool)
+    drawn[10:30, 8:30] = True
+    expected[drawn & (before == 0)] = (foreground + 1)[drawn & (before == 0)]
+    np.testing.assert_array_equal(labels.data, expected)
+    assert panel.status.text().startswith("Accepted") and labels.name in panel.status.text()
+    press()
+    until(lambda: not panel.busy)
+    assert panel.status.text() == "Nothing was written: everything is labelled in this region."
+    labels.undo()
+    np.testing.assert_array_equal(labels.data, before)
+    viewer.layers.remove("here")
+    press()
+    assert "the Shapes layer is gone" in notes[-1][1]
+    panel.where.set_value(None)
+    prediction.translate = (500, 500)
+    press()
+    until(lambda: not panel.busy)
+    assert "no prediction in this region" in notes[-1][1]
+    viewer.layers.remove(labels)
+    press()
+    assert "no Labels layer is chosen" in notes[-1][1]

@@ -1,0 +1,88 @@
+"""A data folder in the Train dock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QFileDialog, QPushButton, QSpinBox
+
+from napari_segtrain.runs import RunFolder, read_data
+from napari_segtrain.widgets.docks.train_dock import TrainDock
+
+pytestmark = pytest.mark.gui
+
+
+def write(folder: Path, **arrays: Any) -> None:
+    for name, array in arrays.items():
+        kind, _, stem = name.partition("__")
+        (folder / kind).mkdir(parents=True, exist_ok=True)
+        tifffile.imwrite(folder / kind / f"{stem}.tif", array)
+
+
+def click(qtbot: Any, dock: Any, name: str) -> None:
+    qtbot.mouseClick(dock.findChild(QPushButton, name), Qt.MouseButton.LeftButton)
+
+
+def test_a_folder_is_shown_previewed_and_trained_on(
+    qtbot: Any,
+    viewer: Any,
+    make_dock: Callable[[type], Any],
+    tmp_path: Path,
+    until: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    notes: list[tuple[str, str]],
+) -> None:
+    rng, painted = np.random.default_rng(0), np.zeros((40, 50), np.uint8)
+    painted[5:9, 5:30], painted[20:30, 20:40] = 1, 2
+    data = tmp_path / "data"
+    write(
+        data,
+        images__a=rng.integers(0, 255, (40, 50)).astype(np.uint8),
+        images__b=rng.integers(0, 255, (48, 64)).astype(np.uint8),
+        labels__a_nuclei=painted,
+        masks__a_nuclei=np.ones((40, 50), np.uint8),
+        labels__b_nuclei=np.pad(painted, ((0, 8), (0, 14))),
+    )
+    dock = make_dock(TrainDock)
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(data))
+    click(qtbot, dock, "use_folder")
+    until(lambda: dock.form.folder.facts is not None)
+    table, (card,) = dock.form.folder.table, dock.form.targets.cards
+    cells = [[table.item(row, column).text() for column in range(3)] for row in range(table.rowCount())]
+    assert cells == [["a · 40 × 50", "nuclei", "nuclei"], ["b · 48 × 64", "nuclei", "–"]]
+    assert dock.value().dataset_config.targets["nuclei"].labels is None
+    assert card.labels.offered() == ["nuclei"], "names of files, not layers"
+    card.form.editors["unlabelled"].set_value(0)
+    until(lambda: "12 % labelled: background 3.9 %" in card.glance.text.text())
+
+    click(qtbot, dock, "open_image")
+    until(lambda: "a" in viewer.layers)
+    data_spec = dock.form.data()
+    assert (data_spec.spec, list(data_spec.images)) == (str(data), ["a"])
+    dock.findChild(QSpinBox, "num_epochs").setValue(2)
+    click(qtbot, dock, "start")
+    until(lambda: ("info", "base is trained; use it in the Predict dock.") in notes)
+    assert (
+        viewer.layers[
+            "a · nuclei · live" if "a · nuclei · live" in viewer.layers else "nuclei · live"
+        ].data.max()
+        == 2
+    )
+    run = RunFolder.open(Path(dock.project.value()) / "runs" / "base")
+    assert read_data(run) == str(data)
+
+    # What does not fit together is said before any training.
+    write(data, images__odd=np.zeros((40, 50, 3), np.uint8))
+    dock.form.folder.set_value(data)
+    until(lambda: "'odd' has 3 channel(s), the others have 1" in dock.form.folder.words.text())
+    dock.form.folder.set_value(tmp_path / "nowhere")
+    until(lambda: "does not exist" in dock.form.folder.words.text())
+    click(qtbot, dock, "use_layers")
+    assert dock.form.images.isVisibleTo(dock)
+    assert "nuclei (missing)" in card.labels.currentText()
