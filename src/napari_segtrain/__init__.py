@@ -6,8 +6,9 @@ Everything is loaded at first use: importing this package imports neither torch 
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from .lazy_names import lazy
 
 if TYPE_CHECKING:
     from .config import ExperimentConfig, SegtrainError, load_config
@@ -34,12 +35,7 @@ _ROOMS = {
     "train": "workflow",
 }
 
-
-def __getattr__(name: str) -> Any:
-    room = _ROOMS.get(name)
-    if room is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{room}", __name__), name)
+__getattr__ = lazy(__name__, _ROOMS)
 
 
 def __dir__() -> list[str]:

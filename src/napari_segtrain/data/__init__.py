@@ -1,8 +1,8 @@
 """Images, labels and masks: sources, data sets, split, patch index, normalisation, augmentation, batches."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from ..lazy_names import lazy
 from .check import CheckReport, check_dataset
 from .dataset import Dataset
 from .facts import gather_facts
@@ -80,8 +80,4 @@ __all__ = [
     "tubes_and_blobs",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _LATER:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_LATER[name]}", __name__), name)
+__getattr__ = lazy(__name__, _LATER)

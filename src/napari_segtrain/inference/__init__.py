@@ -3,8 +3,9 @@
 Importing it imports no torch: the viewer separates objects too, in a process that has none.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ..lazy_names import lazy
 
 if TYPE_CHECKING:
     from .checkpoint import Trained, load_trained
@@ -107,9 +108,4 @@ _FILES = {
     "write_tiff": "sinks",
 }
 
-
-def __getattr__(name: str) -> Any:
-    file = _FILES.get(name)
-    if file is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{file}", __name__), name)
+__getattr__ = lazy(__name__, _FILES)

@@ -3,9 +3,9 @@
 The table and its checks need no torch; classes load with their first use.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from ..lazy_names import lazy
 from .encodings import ENCODINGS, Encoding
 from .spec import LossSpec
 from .table import LOSSES, check_loss, create, describe_losses, loss_names, loss_settings
@@ -24,11 +24,7 @@ _LAZY = {
     "joint_batches": "joint",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        return getattr(import_module(f".{_LAZY[name]}", __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy(__name__, _LAZY)
 
 
 __all__ = [

@@ -3,9 +3,9 @@
 Names that need numba load with their first use.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from ..lazy_names import lazy
 from .head import Encoding, Head, HeadKind
 from .heads import resolve_heads
 from .kinds import background_value, class_values, doubtful_kinds, resolve_targets
@@ -16,11 +16,7 @@ if TYPE_CHECKING:
 
 _LAZY = {"TargetDeriver": "deriver", "warm_up": "deriver"}
 
-
-def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        return getattr(import_module(f".{_LAZY[name]}", __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy(__name__, _LAZY)
 
 
 __all__ = [
