@@ -28,7 +28,7 @@ lint: setup
 trainings := benchmarks/accuracy.py benchmarks/auxiliary_tasks.py benchmarks/label_next.py
 
 bench: setup
-	@for file in $(filter-out $(trainings),$(wildcard benchmarks/*.py)); do \
+	@for file in $(filter-out $(trainings) benchmarks/trainings.py,$(wildcard benchmarks/*.py)); do \
 		echo "== $$file"; tools/with-display.sh $(bin)/python $$file || exit 1; done
 	@echo "== benchmarks/auxiliary_tasks.py --quick"; $(bin)/python benchmarks/auxiliary_tasks.py --quick
 	@echo "== benchmarks/label_next.py --quick"; $(bin)/python benchmarks/label_next.py --quick

@@ -12,16 +12,15 @@ training without a task, paired by seed. `--results` keeps each finished trainin
 benchmark that was ended goes on where it was.
 """
 
-import argparse
 import json
-import os
 import statistics
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+from trainings import EXAMPLES, arguments, data_folder, markdown, parsed, spread
+
 NONE = "none"
 # data set: example, target, scores
 CASES = {
@@ -86,17 +85,10 @@ def score(case, task, seed, options, data):
     return {name: scores[name] for name in names} | {"seconds": seconds}
 
 
-def spread(values):
-    """Return mean and standard deviation as text; a single value as it is."""
-    mean = statistics.fmean(values)
-    return f"{mean:.3f} ± {statistics.stdev(values):.3f}" if len(values) > 1 else f"{mean:.3f}"
-
-
 def table(case, tasks, seeds, found):
     """Return the results as a Markdown table."""
     names = CASES[case][2]
-    head = ["task", *names, *(f"{name}, more than without" for name in names[:2]), "time"]
-    rows = [head, ["---"] * len(head)]
+    rows = [["task", *names, *(f"{name}, more than without" for name in names[:2]), "time"]]
     without = [found[case, NONE, seed] for seed in seeds]
     for task in tasks:
         these = [found[case, task, seed] for seed in seeds]
@@ -106,7 +98,7 @@ def table(case, tasks, seeds, found):
             row.append("" if task == NONE else spread([one[name] - other[name] for one, other in pairs]))
         row.append(f"{statistics.median(one['seconds'] / other['seconds'] for one, other in pairs):.2f} ×")
         rows.append(row)
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    return markdown(rows)
 
 
 def read(path, budget):
@@ -118,37 +110,17 @@ def read(path, budget):
 
 
 def parse():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument(
-        "cases", nargs="*", metavar="data set", help=f"of {', '.join(CASES)}; both by default"
-    )
+    parser = arguments(__doc__, CASES)
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
-    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=300, help="of each training")
     parser.add_argument("--features", type=int, default=12, help="of the network's first stage")
-    parser.add_argument("--threads", type=int, help="torch threads; by default what torch chooses")
     parser.add_argument("--results", type=Path, help="a file that keeps finished trainings")
-    parser.add_argument("--quick", action="store_true", help="one seed, 4 steps, 6 features")
-    options = parser.parse_args()
-    unknown = sorted(set(options.cases) - set(CASES))
-    if unknown:
-        parser.error(f"no such data set: {', '.join(unknown)}; there are {', '.join(CASES)}")
-    options.cases = options.cases or list(CASES)
-    if options.quick:
-        options.seeds, options.steps, options.features = 1, 4, 6
-    return options
+    return parsed(parser, CASES, seeds=1, steps=4, features=6)
 
 
 def main():
     options = parse()
-    data = os.environ.get("SEGTRAIN_DATA")
-    if not data:
-        print("skipped: SEGTRAIN_DATA does not name the folder of the labelled data sets")
-        sys.exit(0)
-    if options.threads:
-        import torch
-
-        torch.set_num_threads(options.threads)
+    data = data_folder(options)
     budget, seeds = [options.steps, options.features], range(options.seeds)
     found = read(options.results, budget)
     for case in options.cases:
@@ -161,7 +133,7 @@ def main():
             for task in tasks:
                 if (case, task, seed) in found:
                     continue
-                found[case, task, seed] = result = score(case, task, seed, options, Path(data))
+                found[case, task, seed] = result = score(case, task, seed, options, data)
                 figures = ", ".join(
                     f"{name} {value:.3f}" for name, value in result.items() if name != "seconds"
                 )

@@ -12,9 +12,7 @@ by all reasons together or by one of them. Printed are the mean over the seeds a
 those of the differences to random choice, paired by seed.
 """
 
-import argparse
 import json
-import os
 import shutil
 import statistics
 import sys
@@ -24,8 +22,8 @@ from pathlib import Path
 
 import numpy as np
 import tifffile
+from trainings import EXAMPLES, arguments, data_folder, markdown, parsed, spread
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
 RANDOM = "random"
 # example, target, scores, edge of a patch, edge of a square, squares at first and more in each round
 CASES = {
@@ -175,59 +173,31 @@ def ways(options):
     return [RANDOM, *options.by]
 
 
-def spread(values):
-    mean = statistics.fmean(values)
-    return f"{mean:.3f} ± {statistics.stdev(values):.3f}" if len(values) > 1 else f"{mean:.3f}"
-
-
 def table(case, options, found):
     """Return the results as a Markdown table."""
     names = CASES[case][2]
     rows = [["chosen", *names, *(f"{name}, more than at random" for name in names[:2]), "labelled voxels"]]
-    rows.append(["---"] * len(rows[0]))
     for way in ways(options):
         row = [way, *(spread([one[way][name] for one in found]) for name in names)]
         for name in names[:2]:
             gains = [one[way][name] - one[RANDOM][name] for one in found]
             row.append("" if way == RANDOM else spread(gains))
         rows.append([*row, f"{statistics.fmean(one[way]['voxels'] for one in found):.0f}"])
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    return markdown(rows)
 
 
 def parse():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument(
-        "cases", nargs="*", metavar="data set", help=f"of {', '.join(CASES)}; both by default"
-    )
+    parser = arguments(__doc__, CASES)
     parser.add_argument("--by", nargs="+", choices=("all", "unsure", "outputs", "mirrors"), default=["all"])
-    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=1, help="how often squares are added")
     parser.add_argument("--steps", type=int, default=60, help="of training, at first and in each round")
     parser.add_argument("--features", type=int, default=8, help="of the network's first stage")
-    parser.add_argument("--threads", type=int, help="torch threads; by default what torch chooses")
-    parser.add_argument(
-        "--quick", action="store_true", help="one seed, one round, 4 steps, 4 features, less data"
-    )
-    options = parser.parse_args()
-    unknown = sorted(set(options.cases) - set(CASES))
-    if unknown:
-        parser.error(f"no such data set: {', '.join(unknown)}; there are {', '.join(CASES)}")
-    options.cases = options.cases or list(CASES)
-    if options.quick:
-        options.seeds, options.rounds, options.steps, options.features = 1, 1, 4, 4
-    return options
+    return parsed(parser, CASES, seeds=1, rounds=1, steps=4, features=4)
 
 
 def main():
     options = parse()
-    data = os.environ.get("SEGTRAIN_DATA")
-    if not data:
-        print("skipped: SEGTRAIN_DATA does not name the folder of the labelled data sets")
-        sys.exit(0)
-    if options.threads:
-        import torch
-
-        torch.set_num_threads(options.threads)
+    data = data_folder(options)
     for case in options.cases:
         _, target, _, _, edge, count = CASES[case]
         print(
@@ -239,7 +209,7 @@ def main():
         for seed in range(options.seeds):
             start = time.perf_counter()
             with tempfile.TemporaryDirectory() as work:
-                found.append(compare(case, seed, options, Path(data) / case, Path(work)))
+                found.append(compare(case, seed, options, data / case, Path(work)))
             figures = "; ".join(
                 f"{way} " + ", ".join(f"{name} {value:.4g}" for name, value in one.items())
                 for way, one in found[-1].items()
