@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 import zarr
 
 from napari_segtrain.config import DatasetConfig, RunError
 from napari_segtrain.data import open_dataset
 from napari_segtrain.data.live import labels_changed
-from napari_segtrain.runs import LAST, FinishReason, LabelChange, RunFolder, Warned, load_checkpoint
+from napari_segtrain.runs import (
+    LAST,
+    BatchDone,
+    FinishReason,
+    LabelChange,
+    Progress,
+    RunFolder,
+    Warned,
+    load_checkpoint,
+)
 from napari_segtrain.runs.label_store import LabelStore
 from napari_segtrain.training import label_history
+from napari_segtrain.training.callbacks import labels as callback
 from napari_segtrain.training.label_history import LabelHistory
 from napari_segtrain.workflow.labels import restore_labels
 
@@ -27,6 +39,7 @@ def run(tmp_path: Path) -> RunFolder:
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(label_history, "_EDGES", {2: 16, 3: 8})
+    monkeypatch.setattr(label_history, "_SMALLEST", 64)
 
 
 def opened(layers: list[dict[str, Any]], **config: Any) -> Any:
@@ -146,19 +159,16 @@ def test_labels_are_not_kept_where_the_experiment_says_so(make_experiment: Any) 
     assert not (made.run.path / "labels").exists()
 
 
-def test_labels_that_cannot_be_kept_end_no_training(
-    make_experiment: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_labels_that_cannot_be_kept_end_no_training(make_experiment: Any) -> None:
     made = make_experiment()
     (made.run.path / "labels").write_text("in the way")
     assert made.fit().reason == FinishReason.ALL_EPOCHS
     said = [event.message for event in made.of(Warned) if "not kept" in event.message]
     assert len(said) == 1 and "cannot be made" in said[0]
     assert "labels" not in load_checkpoint(made.run.checkpoints / LAST)
-    monkeypatch.setattr(label_history, "MOST_BYTES", 10)
-    large = make_experiment()
+    large = make_experiment(tr_config__keep_labels_up_to=1e-6)
     assert large.fit().epochs == 2
-    assert [m for m in (event.message for event in large.of(Warned)) if "too large to be kept" in m]
+    assert [m for m in (event.message for event in large.of(Warned)) if "keep_labels_up_to is 1e-06 GiB" in m]
 
 
 def test_a_disk_that_is_full_for_a_while_costs_no_block(
@@ -184,7 +194,7 @@ def test_a_disk_that_is_full_for_a_while_costs_no_block(
 
 def test_what_cannot_be_brought_back_is_said(run: RunFolder, tmp_path: Path) -> None:
     store = LabelStore(run.path)
-    with pytest.raises(RunError, match="has no labels of its own"):
+    with pytest.raises(RunError, match="has kept no labels"):
         restore_labels(run.path, tmp_path / "out")
     labels = np.random.default_rng(0).integers(0, 3, (20, 20)).astype(np.uint8)
     history = LabelHistory(opened([{"id": "a", "image": labels, "labels": {"cell": labels}}]), store)
@@ -202,10 +212,68 @@ def test_what_cannot_be_brought_back_is_said(run: RunFolder, tmp_path: Path) -> 
         store.epochs()
 
 
-def test_files_are_not_kept_again(make_experiment: Any, tmp_path: Path) -> None:
-    labels = np.zeros((20, 20), np.uint8)
-    data = opened([{"id": "a", "image": labels, "labels": {"cell": labels}}])
-    assert LabelHistory.of(data, LabelStore(tmp_path)) is not None
-    from dataclasses import replace
+def test_labels_of_a_folder_are_kept_each_content_once(
+    make_experiment: Any, layers: Any, tmp_path: Path
+) -> None:
+    folder = tmp_path / "data"
+    for kind in ("images", "labels", "masks"):
+        (folder / kind).mkdir(parents=True)
+    painted = {}
+    for number, layer in enumerate(layers(2, 2)["layers"]):
+        painted[f"a{number}"] = labels = layer["labels"]["fg"]
+        tifffile.imwrite(folder / "images" / f"a{number}.tif", layer["image"])
+        tifffile.imwrite(folder / "labels" / f"a{number}_fg.tif", labels, compression="zlib")
+    # The same labels again, of which a store knows that half of it was never written.
+    painted["b"] = np.concatenate([painted["a0"], np.zeros_like(painted["a0"])])
+    tifffile.imwrite(folder / "images" / "b.tif", np.tile(layer["image"], (2, 1)))
+    store = zarr.open_array(
+        folder / "labels" / "b_fg.zarr", mode="w", shape=(96, 48), chunks=(16, 16), dtype="u1"
+    )
+    store[:48] = painted["a0"]
+    tifffile.imwrite(folder / "masks" / "b.tif", np.ones((96, 48), np.uint8))
+    made = make_experiment(data=folder, tr_config__num_epochs=1)
+    assert made.fit().epochs == 1
+    last = made.run.checkpoints / LAST
+    [state] = [entry.state for entry in LabelStore(made.run.path).epochs()]
+    assert load_checkpoint(last)["labels"] == state
+    written = [a for a in LabelStore(made.run.path).arrays(state) if (a.record, a.kind) == ("b", "labels")]
+    assert max(map(int, written[0].blocks)) < 9, "blocks of the upper half"
+    assert len(blocks(made.run)) < 27, "those of a0 and b are the same"
+    tifffile.imwrite(folder / "labels" / "a0_fg.tif", 1 - painted["a0"])
+    restore_labels(last, tmp_path / "then")
+    for name, labels in painted.items():
+        found = zarr.open_array(tmp_path / "then/labels" / f"{name}_fg.zarr/0")[:]
+        np.testing.assert_array_equal(found, labels)
+    assert zarr.open_array(tmp_path / "then/masks/b_fg.zarr/0")[:].all()
 
-    assert LabelHistory.of(replace(data, origin=str(tmp_path)), LabelStore(tmp_path)) is None
+
+def test_a_checkpoint_waits_until_the_labels_are_read_but_a_stop_not_for_ever(
+    make_experiment: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = [3]
+
+    def wait(self: LabelHistory, seconds: float) -> bool:
+        left[0] -= 1
+        return left[0] < 0 and real(self, 600)
+
+    real = LabelHistory.wait
+    monkeypatch.setattr(LabelHistory, "wait", wait)
+    made = make_experiment(tr_config__num_epochs=1)
+    made.fit()
+    said = [event for event in made.of(Progress) if "Reading the labels" in event.text]
+    assert len(said) == 3 and {event.fraction for event in said} == {1.0}
+    assert load_checkpoint(made.run.checkpoints / LAST)["labels"]
+
+    left[0] = 10**9
+    monkeypatch.setattr(callback, "_PATIENCE", 0.0)
+    stopped = make_experiment()
+    emit = stopped.experiment.emit
+
+    def stop(event: Any) -> None:
+        emit(event)
+        if isinstance(event, BatchDone):
+            stopped.control.stop()
+
+    assert replace(stopped.experiment, emit=stop).fit(tensorboard=False).reason == FinishReason.STOPPED
+    assert [event for event in stopped.of(Warned) if "still being read when" in event.message]
+    assert "labels" not in load_checkpoint(stopped.run.checkpoints / LAST)

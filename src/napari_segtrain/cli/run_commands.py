@@ -206,7 +206,7 @@ def labels(
         typer.Option("--epoch", min=0, help="As they were after this epoch; by default the newest."),
     ] = None,
 ) -> None:
-    """Write the labels that a run on open layers was trained on, as they were then.
+    """Write the labels that a run was trained on, as they were then.
 
     Of a checkpoint those at the time it was written. They are stores labels/<image>_<target>.zarr and
     masks/… in the folder, as training reads them; napari opens them too.

@@ -127,8 +127,16 @@ class TrConfig(Config):
     keep_labels: bool = key(
         True,
         "Keep labels",
-        "A run on open layers keeps its labels and masks in labels/ of its folder, with every checkpoint, "
-        "so that they can be opened again as they were. Each block of them is stored once.",
+        "A run keeps its labels and masks in labels/ of its folder, with every checkpoint, so that they can "
+        "be opened again as they were. Each block of them is stored once, compressed.",
+    )
+    keep_labels_up_to: float = key(
+        4.0,
+        "Labels kept up to",
+        "Labels and masks that are larger than this, before they are compressed and without what was never "
+        "written, are not kept; the run says so.",
+        unit="GiB",
+        gt=0,
     )
     evaluate_after: Literal["all", "held_out", "none"] = key(
         "all",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,11 +54,6 @@ class StoredArray(Config):
     """By number, in array order: the name of its content, or ``=`` and the value that all of it has. Those
     that are not named are 0."""
 
-    @property
-    def places(self) -> list[Place]:
-        """Where the blocks are, in array order."""
-        return block_places(self.shape, self.block)
-
 
 class Epoch(Config):
     """From this epoch on the labels were these, until the next that is noted."""
@@ -68,13 +62,13 @@ class Epoch(Config):
     state: str
 
 
-def block_places(shape: Sequence[int], block: Sequence[int]) -> list[Place]:
-    """Return where the blocks of an array are, in array order."""
-    sides = [
-        [slice(at, min(at + step, n)) for at in range(0, n, step)]
-        for n, step in zip(shape, block, strict=True)
-    ]
-    return list(itertools.product(*sides))
+def block_place(shape: Sequence[int], block: Sequence[int], number: int) -> Place:
+    """Return where a block of an array is; they are numbered in array order."""
+    place: list[slice] = []
+    for n, step in zip(reversed(shape), reversed(block), strict=True):
+        number, at = divmod(number, -(-n // step))
+        place.insert(0, slice(at * step, min((at + 1) * step, n)))
+    return tuple(place)
 
 
 class LabelStore:
@@ -191,8 +185,9 @@ class LabelStore:
         known = self.epochs()
         if not known:
             raise RunError(
-                f"{self.folder.parent}: has no labels of its own. Runs on open layers keep theirs from the "
-                "first checkpoint on; a run on files names these in its data.json"
+                f"{self.folder.parent}: has kept no labels. A run keeps them from its first checkpoint on, "
+                "unless tr_config.keep_labels is false or they are too large; its data.json says where they "
+                "were"
             )
         fitting = [entry for entry in known if epoch is None or entry.epoch <= epoch]
         if not fitting:
@@ -217,9 +212,8 @@ class LabelStore:
         """
         import numpy as np
 
-        places = array.places
         for number, name in array.blocks.items():
-            place = places[int(number)]
+            place = block_place(array.shape, array.block, int(number))
             shape = (array.channels, *(side.stop - side.start for side in place))
             if name.startswith(_CONSTANT):
                 yield place, np.full(shape, int(name[1:]), np.dtype(array.dtype))

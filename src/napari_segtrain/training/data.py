@@ -187,13 +187,10 @@ class SegtrainDataModule(pl.LightningDataModule):
         return labels_changed(self._dataset, followers, change.record, change.target, bounds, self.position())
 
     def follow_labels(self, run: RunFolder) -> LabelHistory | None:
-        """Return what keeps the labels of open layers with the checkpoints of a run.
-
-        None for files, and where the experiment says that they are not kept.
-        """
-        if not self.config.tr_config.keep_labels:
-            return None
-        self._history = LabelHistory.of(self._dataset, LabelStore(run.path))
+        """Return what keeps the labels with the checkpoints of a run; None where they are not to be kept."""
+        tr = self.config.tr_config
+        if tr.keep_labels:
+            self._history = LabelHistory(self._dataset, LabelStore(run.path), tr.keep_labels_up_to)
         return self._history
 
     def state_dict(self) -> dict[str, Any]:

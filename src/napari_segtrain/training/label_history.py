@@ -8,22 +8,19 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from math import prod
-from pathlib import Path
 from typing import Any
 
 from napari_segtrain.config import DataError, SegtrainError
-from napari_segtrain.data import Dataset
+from napari_segtrain.data import Dataset, full_region
 from napari_segtrain.data.records import Record
-from napari_segtrain.data.written import WrittenChunks
-from napari_segtrain.runs.label_store import LabelStore, Place, StoredArray, block_places
+from napari_segtrain.runs.label_store import LabelStore, Place, StoredArray, block_place
 
 logger = logging.getLogger(__name__)
 
-MOST_BYTES = 2**32
-"""Labels that were written with more bytes than this are not kept."""
 _EDGES = {2: 512, 3: 64}
 """Edge of a block by the number of axes, where labels are not stored in chunks: a stroke touches few."""
-_LARGEST_CHUNK = 2**21
+_SMALLEST = 2**15
+"""Voxels of a block at least: of smaller chunks several make one, or there were too many files."""
 
 
 @dataclass(eq=False)
@@ -36,14 +33,18 @@ class _Followed:
     name: str
     block: tuple[int, ...] = field(init=False)
     counts: tuple[int, ...] = field(init=False)
-    places: list[Place] = field(init=False)
     names: dict[int, str] = field(default_factory=dict)
     changed: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.block = _block_size(self.source.shape, self.source.chunks)
         self.counts = tuple(-(-n // b) for n, b in zip(self.source.shape, self.block, strict=True))
-        self.places = block_places(self.source.shape, self.block)
+
+    def written(self) -> list[Place]:
+        """Return the boxes in which something may be written; of a store that knows it these alone."""
+        ask = getattr(self.source, "written_boxes", None)
+        boxes: list[Place] | None = None if ask is None else ask()
+        return [full_region(self.source.shape)] if boxes is None else boxes
 
     def touch(self, bounds: Iterable[tuple[int, int]]) -> None:
         """Note that the blocks of a box have new values."""
@@ -86,6 +87,8 @@ class LabelHistory:
         The data that is trained on.
     store
         Keeps the states.
+    most_gib
+        Labels that were written with more GiB than this are not kept.
 
     Attributes
     ----------
@@ -93,24 +96,32 @@ class LabelHistory:
         Why labels cannot be kept; empty while they can.
     """
 
-    def __init__(self, dataset: Dataset, store: LabelStore) -> None:
+    def __init__(self, dataset: Dataset, store: LabelStore, most_gib: float = 4.0) -> None:
         self.store = store
         self.fault = ""
+        self._most = most_gib
+        self._blocks = self._done = 0
         self._arrays = _arrays_of(dataset)
         self._lock = threading.Lock()
         self._state = ""
         self._over = threading.Event()
         self._reading: threading.Thread | None = None
 
-    @classmethod
-    def of(cls, dataset: Dataset, store: LabelStore) -> LabelHistory | None:
-        """Return a history of layers; of files there is none: their content is noted with the run."""
-        return None if Path(dataset.origin).exists() else cls(dataset, store)
-
     def start(self) -> None:
         """Begin to read the labels as they are, in a thread."""
         self._reading = threading.Thread(target=self._read_all, name="label-history", daemon=True)
         self._reading.start()
+
+    @property
+    def share(self) -> float:
+        """How much of the labels as they were at the start is read, 0 to 1."""
+        return min(1.0, self._done / self._blocks) if self._blocks else 0.0
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for the thread of `start`, at most so many seconds; return whether it is done."""
+        if self._reading is not None:
+            self._reading.join(seconds)
+        return self._reading is None or not self._reading.is_alive()
 
     def labels_changed(
         self, record: str, target: str, bounds: Sequence[tuple[int, int]], done: tuple[int, int] = (0, 0)
@@ -167,26 +178,28 @@ class LabelHistory:
 
     def _read_all(self) -> None:
         try:
-            size = 0
-            for array in self._each():
-                numbers = _written(array)
-                voxels = sum(prod(s.stop - s.start for s in array.places[number]) for number in numbers)
-                size += voxels * array.source.dtype.itemsize
-                with self._lock:
-                    array.changed.update(numbers)
-            if size > MOST_BYTES:
+            written = {array: array.written() for array in self._each()}
+            size = sum(_bytes(array.source, boxes) for array, boxes in written.items())
+            if size > self._most * 2**30:
                 self.fault = (
-                    f"the labels ({size / 2**30:.1f} GiB) are too large to be kept with the checkpoints "
-                    f"(most: {MOST_BYTES / 2**30:.0f} GiB); keep a copy of them yourself"
+                    f"they have {size / 2**30:.3g} GiB, and tr_config.keep_labels_up_to is {self._most:g} "
+                    "GiB; keep a copy of them yourself, or allow more"
                 )
-            else:
-                self._catch_up()
+                return
+            with self._lock:
+                for array, boxes in written.items():
+                    for box in boxes:
+                        array.touch((side.start, side.stop) for side in box)
+                self._blocks = sum(len(array.changed) for array in written)
+            self._catch_up()
         except SegtrainError as error:
             # It is tried again at the first checkpoint, which says so when it still does not work.
             logger.warning("%s", error)
 
     def _read(self, array: _Followed, number: int) -> None:
-        name = self.store.put(array.source.read(array.places[number]))
+        source = array.source
+        name = self.store.put(source.read(block_place(source.shape, array.block, number)))
+        self._done += 1
         if name:
             array.names[number] = name
         else:
@@ -208,17 +221,16 @@ def _arrays_of(dataset: Dataset) -> dict[tuple[str, str], list[_Followed]]:
     return found
 
 
-def _written(array: _Followed) -> list[int]:
-    """Return the numbers of the blocks in which something may be written."""
-    if not array.places:
-        return []
-    written, _ = WrittenChunks(array.source).divide(array.places)
-    numbers = {tuple((s.start, s.stop) for s in place): n for n, place in enumerate(array.places)}
-    return [numbers[tuple((s.start, s.stop) for s in place)] for place in written]
+def _bytes(source: Any, boxes: Iterable[Place]) -> int:
+    voxels = sum(prod(side.stop - side.start for side in box) for box in boxes)
+    return int(voxels * source.channels * source.dtype.itemsize)
 
 
 def _block_size(shape: Sequence[int], chunks: Sequence[int]) -> tuple[int, ...]:
-    """Return the size of blocks: the chunks of a store, which are read as a whole, else a box."""
-    if min(chunks) > 1 and prod(chunks) <= _LARGEST_CHUNK:
-        return tuple(chunks)
-    return tuple(min(_EDGES.get(len(shape), 64), n) for n in shape)
+    """Return the size of blocks: the chunks of a store, each of which is decoded once, else a box."""
+    if sum(n > 1 for n in chunks) < 2:
+        return tuple(min(_EDGES.get(len(shape), 64), n) for n in shape)
+    block = list(chunks)
+    while prod(block) < _SMALLEST and (short := [axis for axis, n in enumerate(shape) if block[axis] < n]):
+        block[min(short, key=lambda axis: block[axis])] *= 2
+    return tuple(block)

@@ -105,7 +105,7 @@ def build_callbacks(
             pictures.followers.append(curves.show)
         callbacks.append(pictures)
     if history is not None and leads:
-        callbacks.append(LabelStates(history, emit))
+        callbacks.append(LabelStates(history, control, emit))
     if preview is not None:
         callbacks.append(PreviewCallback(preview, emit))
     if tr.max_time is not None:

@@ -19,7 +19,7 @@ _STACK_AXES = "tpqruvw"
 def restore_labels(
     run_or_checkpoint: str | Path, output: str | Path, *, epoch: int | None = None
 ) -> list[Path]:
-    """Write the labels that a run on open layers was trained on, as they were then.
+    """Write the labels that a run was trained on, as they were then.
 
     Parameters
     ----------
@@ -53,7 +53,8 @@ def restore_labels(
         state = load_checkpoint(path, required=("model",)).get("labels")
         if state is None:
             raise RunError(
-                f"{path}: does not say on which labels it was trained; only runs on open layers do"
+                f"{path}: does not say on which labels it was trained; tr_config.keep_labels was false, they "
+                "were too large, or it is of an earlier version"
             )
     else:
         state = store.state_of(epoch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ from ...config import DataError
 from ...runs.label_store import LabelStore, StoredArray
 from .geometry import Geometry
 from .layer_choice import is_image
+
+_MOST_IMAGES = 12
+"""Images whose labels are opened at once."""
 
 
 @dataclass(frozen=True)
@@ -40,29 +44,53 @@ class KeptLabels:
     unit: str
 
 
-def read_kept(run: Path) -> list[KeptLabels]:
+def read_kept(run: Path, opened: Collection[str] = ()) -> list[KeptLabels]:
     """Read the newest labels and masks of a run into memory; takes as long as the disk does.
+
+    Parameters
+    ----------
+    run
+        The run folder.
+    opened
+        Names of the images that are open. Of a run on many images only the labels of these are read.
 
     Raises
     ------
     RunError
         When the run has kept none, or they are damaged.
     DataError
-        When all of them are vectors or numbers, which no labels layer shows.
+        When all of them are vectors or numbers, which no labels layer shows; or they were too many layers.
     """
     store = LabelStore(run)
     found: dict[tuple[str, str, str], KeptLabels] = {}
-    for array in store.arrays(store.state_of()):
-        if array.channels > 1 or np.dtype(array.dtype).kind not in "iub":
-            continue
+    for array in _wanted(store, opened):
         key = (array.group, array.kind, array.name)
         if key not in found:
             found[key] = _empty(array)
         for place, values in store.read(array):
             found[key].values[array.position][place] = values[0]
-    if not found:
-        raise DataError(f"{run}: has kept numbers, not labels; segtrain labels writes them into files")
     return list(found.values())
+
+
+def _wanted(store: LabelStore, opened: Collection[str]) -> list[StoredArray]:
+    run = store.folder.parent
+    arrays = [
+        array
+        for array in store.arrays(store.state_of())
+        if array.channels == 1 and np.dtype(array.dtype).kind in "iub"
+    ]
+    if not arrays:
+        raise DataError(f"{run}: has kept numbers, not labels; segtrain labels writes them into files")
+    images = {array.group for array in arrays}
+    if len(images) > _MOST_IMAGES:
+        arrays = [array for array in arrays if array.group in opened]
+    if len({array.group for array in arrays}) not in range(1, _MOST_IMAGES + 1):
+        raise DataError(
+            f"{run}: has kept the labels of {len(images)} images, too many to open all of them; open the "
+            f"images whose labels you want to see (at most {_MOST_IMAGES}), or write all into files with: "
+            f"segtrain labels {run} -o FOLDER"
+        )
+    return arrays
 
 
 def add_kept(viewer: Any, kept: list[KeptLabels], run: str) -> list[Any]:

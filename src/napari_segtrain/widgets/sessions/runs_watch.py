@@ -42,7 +42,7 @@ class RunDetails:
     picture
         Its newest debug picture.
     labels
-        Whether it has kept the labels of open layers.
+        Whether it has kept its labels.
     predictions
         Stores and files in its ``predictions``, and those that were written elsewhere.
     fault
