@@ -35,6 +35,8 @@ class Dataset:
         Every name under which masks were found, beside those that belong to an image as a whole.
     broken
         Names of the images that could not be opened.
+    layers
+        Ids of the records that are layers, which may be painted on; the others are files.
     """
 
     origin: str
@@ -46,6 +48,7 @@ class Dataset:
     label_names: tuple[str, ...] = ()
     mask_names: tuple[str, ...] = ()
     broken: tuple[str, ...] = ()
+    layers: frozenset[str] = frozenset()
     _scans: dict[tuple[str, str], LabelScan] = field(default_factory=dict, repr=False, compare=False)
 
     @property

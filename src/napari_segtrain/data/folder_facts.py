@@ -119,6 +119,53 @@ def read_image(records: list[Record]) -> tuple[NDArray[Any], str]:
     return planes, axes
 
 
+def read_painted(records: list[Record]) -> dict[str, NDArray[Any]]:
+    """Read the labels and masks of an image, or of a stack of them, whole.
+
+    Parameters
+    ----------
+    records
+        All records of one image.
+
+    Returns
+    -------
+    dict
+        Labels by their name, masks by theirs and ``_mask``: ``([T,] (z,) y, x)``; zeros where an image of the
+        stack has none. Those with several channels are left out.
+
+    Raises
+    ------
+    DataError
+        When they are larger than `MOST_BYTES` together, or cannot be read.
+    """
+    found: dict[str, list[Source | None]] = {}
+    for kind, ending in (("labels", ""), ("masks", "_mask")):
+        for name in sorted({name for record in records for name in getattr(record, kind)}):
+            sources = [getattr(record, kind).get(name) for record in records]
+            if all(source is None or source.channels == 1 for source in sources):
+                found[f"{name}{ending}"] = sources
+    size = sum(
+        int(np.prod(source.shape)) * source.dtype.itemsize
+        for sources in found.values()
+        for source in sources
+        if source is not None
+    )
+    if size > MOST_BYTES:
+        raise DataError(
+            f"the labels of {records[0].group!r} have {size / 2**30:.1f} GiB, too much to open whole. Open "
+            "their files in napari, where they are read as they are needed"
+        )
+    painted: dict[str, NDArray[Any]] = {}
+    for name, sources in found.items():
+        dtype = next(source.dtype for source in sources if source is not None)
+        planes = [
+            np.zeros(record.shape, dtype) if source is None else source.read(full_region(record.shape))[0]
+            for record, source in zip(records, sources, strict=True)
+        ]
+        painted[name] = np.stack(planes) if len(planes) > 1 else planes[0]
+    return painted
+
+
 class _Sliced:
     """The first channel of a source, sliced like an array."""
 

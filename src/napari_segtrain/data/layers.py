@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ..config import DataError, DatasetConfig, did_you_mean
@@ -50,4 +51,5 @@ def open_layers(specs: Sequence[Mapping[str, Any]], config: DatasetConfig | None
                 unit=spec.get("unit"),
             )
         )
-    return assemble(items, config or DatasetConfig(), origin="layers")
+    dataset = assemble(items, config or DatasetConfig(), origin="layers")
+    return replace(dataset, layers=frozenset(dataset.records))

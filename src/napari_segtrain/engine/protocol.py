@@ -18,7 +18,8 @@ from napari_segtrain.runs.control import LabelChange, PreviewHint
 from napari_segtrain.runs.events import Bounds
 
 DataSpec = str | dict[str, Any]
-"""A data folder, a file, or ``{"layers": [{"id": …, "image": spec, "labels": {target: spec}, …}]}``."""
+"""A data folder, a file, or ``{"layers": [{"id": …, "image": spec, "labels": {target: spec}, …}]}``, to which
+``"folder": …`` may add one."""
 
 
 def _new_id() -> str:

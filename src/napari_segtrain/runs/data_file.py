@@ -29,7 +29,8 @@ def write_data(run: RunFolder, data: Any) -> None:
     run
         The run.
     data
-        A folder, or ``{"layers": [{"image": spec, "labels": {target: spec}, …}]}``, plain values for JSON.
+        A folder, or ``{"layers": [{"image": spec, "labels": {target: spec}, …}]}``, to which ``"folder"`` may
+        add one; plain values for JSON.
 
     Raises
     ------

@@ -30,8 +30,8 @@ def note_data(run: RunFolder, dataset: Dataset) -> None:
     RunError
         When the file cannot be written.
     """
-    if Path(dataset.origin).exists():
-        run.write_json(_FILE, _hashes(dataset))
+    if hashes := _hashes(dataset):
+        run.write_json(_FILE, hashes)
 
 
 def change_of_data(run: RunFolder, dataset: Dataset, *, accepted: bool) -> str:
@@ -53,7 +53,7 @@ def change_of_data(run: RunFolder, dataset: Dataset, *, accepted: bool) -> str:
     RunError
         When something changed and that is not accepted, or the hashes of the run cannot be read.
     """
-    if not (run.path / _FILE).is_file() or not Path(dataset.origin).exists():
+    if not (run.path / _FILE).is_file():
         return ""
     before: dict[str, str | None] = run.read_as(_FILE, dict)
     now = _hashes(dataset)
@@ -76,7 +76,7 @@ def change_of_data(run: RunFolder, dataset: Dataset, *, accepted: bool) -> str:
 
 
 def _hashes(dataset: Dataset) -> dict[str, str | None]:
-    """Return the hash of each file by what it is to whom: ``"labels 'cells' of im1"``."""
+    """Return the hash of each file by what it is to whom: ``"labels 'cells' of im1"``; layers have none."""
     known: dict[Path, str | None] = {}
 
     def of(source: object) -> str | None:
@@ -90,6 +90,8 @@ def _hashes(dataset: Dataset) -> dict[str, str | None]:
 
     found: dict[str, str | None] = {}
     for name, record in dataset.records.items():
+        if name in dataset.layers:
+            continue
         found[f"the image {name}"] = of(record.image)
         kinds: dict[str, Mapping[str, object]] = {"labels": record.labels, "mask": record.masks}
         for kind, sources in kinds.items():

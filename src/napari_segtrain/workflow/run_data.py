@@ -12,7 +12,7 @@ from napari_segtrain.config import ExperimentConfig
 from napari_segtrain.data import Dataset, open_dataset
 
 DataSpec = str | Path | Mapping[str, Any] | Dataset
-"""A folder, ``{"layers": […]}``, or a data set that is open already."""
+"""What `open_dataset` takes: a folder, layers, or both; or a data set that is open already."""
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import tifffile
 
 from napari_segtrain.config import DataError, DatasetConfig
-from napari_segtrain.data import open_dataset, open_layers
+from napari_segtrain.data import make_split, open_dataset, open_layers
 
 
 def config(**values) -> DatasetConfig:
@@ -77,3 +78,34 @@ def test_descriptions_of_layers_are_checked(noise) -> None:
         open_layers([{"image": noise(4, 4), "label": {}}])
     with pytest.raises(DataError, match="layer 'a' has no image"):
         open_layers([{"id": "a"}])
+
+
+def test_layers_beside_a_folder_and_in_the_place_of_its_files(noise, blobs, tmp_path) -> None:
+    for kind in ("images", "labels", "masks"):
+        (tmp_path / kind).mkdir()
+    files = {name: blobs(16, 20) for name in "abc"}
+    for name, labels in files.items():
+        tifffile.imwrite(tmp_path / "images" / f"{name}.tif", noise(16, 20))
+        tifffile.imwrite(tmp_path / "labels" / f"{name}_cells.tif", labels)
+        tifffile.imwrite(tmp_path / "labels" / f"{name}_walls.tif", labels)
+        tifffile.imwrite(tmp_path / "masks" / f"{name}_cells.tif", labels * 0 + 1)
+    (tmp_path / "split.json").write_text('{"train": ["a"], "val": ["b", "c"]}')
+    painted = np.zeros((16, 20), np.uint8)
+    layers = [
+        {"id": "new", "image": noise(16, 20), "labels": {"cells": painted}},
+        {"id": "b", "image": noise(16, 20), "labels": {"cells": painted}},
+    ]
+    dataset = open_dataset({"folder": str(tmp_path), "layers": layers})
+    assert list(dataset.records) == ["a", "b", "c", "new"], "in the place of its files"
+    assert (dataset.layers, dataset.faults) == ({"b", "new"}, ())
+    painted[3:5] = 7
+    box = (slice(0, 16), slice(0, 20))
+    opened = dataset.records["b"]
+    np.testing.assert_array_equal(opened.labels["cells"].read(box)[0], painted)
+    np.testing.assert_array_equal(opened.labels["walls"].read(box)[0], files["b"])
+    assert opened.masks["cells"].read(box).all(), "what is not open is read from the files"
+    split = make_split(dataset)
+    assert [region.record for region in split.train] == ["a", "new"], "nobody holds a new image out"
+    assert [region.record for region in split.val] == ["b", "c"]
+    with pytest.raises(DataError, match=r"a data set is a folder, .* or \{\"folder\""):
+        open_dataset({"folder": str(tmp_path)})

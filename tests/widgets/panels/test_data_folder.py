@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QFileDialog, QPushButton, QSpinBox
 
 from napari_segtrain.runs import RunFolder, read_data
 from napari_segtrain.widgets.docks.train_dock import TrainDock
+from napari_segtrain.widgets.sessions.training_session import State
 
 pytestmark = pytest.mark.gui
 
@@ -61,21 +62,51 @@ def test_a_folder_is_shown_previewed_and_trained_on(
     card.form.editors["unlabelled"].set_value(0)
     until(lambda: "12 % labelled: background 3.9 %" in card.glance.text.text())
 
+    assert dock.form.data().spec == str(data)
     click(qtbot, dock, "open_image")
-    until(lambda: "a" in viewer.layers)
+    until(lambda: len(viewer.layers) == 3)
+    assert [layer.name for layer in viewer.layers] == ["a", "a_nuclei", "a_nuclei_mask"]
+    assert dock.form.images.value() == ("a",)
+    words = "a: a_nuclei in the place of its files, which stay as they are"
+    assert dock.form.facts.text() == words
+    dock.form.images.set_value(())
     data_spec = dock.form.data()
-    assert (data_spec.spec, list(data_spec.images)) == (str(data), ["a"])
-    dock.findChild(QSpinBox, "num_epochs").setValue(2)
+    assert (data_spec.spec, list(data_spec.images)) == (str(data), ["a"]), "for previews alone"
+    dock.form.images.set_value(("a",))
+    viewer.add_image(np.zeros((30, 30), np.uint8), name="extra")
+    dock.form.images.set_value(("a", "extra"))
     click(qtbot, dock, "start")
-    until(lambda: ("info", "base is trained; use it in the Predict dock.") in notes)
-    assert (
-        viewer.layers[
-            "a · nuclei · live" if "a · nuclei · live" in viewer.layers else "nuclei · live"
-        ].data.max()
-        == 2
-    )
-    run = RunFolder.open(Path(dock.project.value()) / "runs" / "base")
-    assert read_data(run) == str(data)
+    assert "'extra': ticked to be trained on beside the folder" in notes[-1][1]
+    viewer.add_labels(painted[:30, :30].copy(), name="extra_nuclei")
+    assert dock.form.facts.text().splitlines() == ["extra: extra_nuclei beside", words]
+    files = {path: path.read_bytes() for path in data.rglob("*.tif")}
+    dock.findChild(QSpinBox, "num_epochs").setValue(500)
+    click(qtbot, dock, "start")
+    until(lambda: dock.session.state is State.RUNNING)
+    run = RunFolder.open(dock.session.run)
+    stored = read_data(run)
+    assert stored["folder"] == str(data)
+    assert {entry["id"]: sorted(entry["labels"]) for entry in stored["layers"]} == {
+        "a": ["nuclei"], "extra": ["nuclei"],
+    }  # fmt: skip
+    live = {f"{name} · nuclei · live" for name in ("a", "extra")}
+    until(lambda: live <= {layer.name for layer in viewer.layers})
+    viewer.layers["a_nuclei"].paint((35, 45), 2)
+    until(lambda: viewer.layers["a · nuclei · live"].data[35, 45] == 2)
+    click(qtbot, dock, "stop")
+    until(lambda: dock.session.state is State.IDLE)
+    assert files == {path: path.read_bytes() for path in data.rglob("*.tif")}
+
+    # Gone on with: the folder and the layers, as they are now.
+    viewer.layers["extra_nuclei"].paint((25, 25), 1)
+    dock.projects.look()
+    until(lambda: dock.resumable.value() == run.path)
+    click(qtbot, dock, "resume")
+    assert notes[-1][1].startswith(f"base goes on with its folder {data} and the open layers")
+    until(lambda: dock.session.state is State.RUNNING)
+    assert (dock.form.folder.value(), set(dock.form.images.value())) == (data, {"a", "extra"})
+    click(qtbot, dock, "stop")
+    until(lambda: dock.session.state is State.IDLE)
 
     # What does not fit together is said before any training.
     write(data, images__odd=np.zeros((40, 50, 3), np.uint8))
@@ -85,4 +116,5 @@ def test_a_folder_is_shown_previewed_and_trained_on(
     until(lambda: "does not exist" in dock.form.folder.words.text())
     click(qtbot, dock, "use_layers")
     assert dock.form.images.isVisibleTo(dock)
-    assert "nuclei (missing)" in card.labels.currentText()
+    [card] = dock.form.targets.cards
+    assert card.labels.currentText() == "extra_nuclei", "a layer again"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,18 +27,12 @@ from ..forms.folding import fold
 from ..forms.form import Form
 from ..forms.form_rows import FormRows
 from ..layers.axes import layer_axes
-from ..layers.data_spec import (
-    TrainedImage,
-    TrainingData,
-    image_data,
-    image_shape,
-    named_layer,
-    training_data,
-)
+from ..layers.data_spec import TrainingData, image_shape, named_layer, training_data
 from ..layers.facts import describe_image
+from ..layers.folder_data import folder_data, labels_beside
 from ..layers.layer_choice import LayerList, LayerWatch, is_image
 from ..panels.axes_choice import AxesChoice, common_channel_axis
-from ..panels.data_folder import DataFolder
+from ..panels.data_folder import DataFolder, OpenedImage
 from ..panels.glances import Glances, PaintedFile, PaintedLayer
 from ..panels.targets_table import TargetCard, TargetsTable
 
@@ -64,6 +57,7 @@ class TrainForm(QWidget):
         self._watch = watch
         self._inference = ExperimentConfig().inference_config
         self._prefilled: int | None = None
+        self._own: tuple[str, ...] | None = None
         self.images = LayerList("image", watch, is_image)
         self.folder = DataFolder(self._reading)
         self.axes = AxesChoice()
@@ -129,8 +123,6 @@ class TrainForm(QWidget):
 
     def _on_layers(self) -> None:
         chosen, layers = self.images.layers(), self.folder.value() is None
-        self.images.setVisible(layers)
-        self.facts.setVisible(layers)
         self._choice.show_row(self.several, layers and len(chosen) > 1)
         self._choice.show_row(self.axes, layers and bool(chosen))
         self._offer_images()
@@ -143,6 +135,10 @@ class TrainForm(QWidget):
 
     def _on_folder(self) -> None:
         facts, held = self.folder.facts, self.folder.value() is not None
+        if held is (self._own is None):
+            # What is ticked beside a folder is another choice than what is trained on without one.
+            self._own, ticked = (self.images.value(), ()) if held else (None, self._own or ())
+            self.images.set_value(ticked)
         if facts is not None:
             self.targets.offer_files(facts.label_names, facts.dataset.mask_names)
         elif not held:
@@ -156,35 +152,37 @@ class TrainForm(QWidget):
         except ConfigError:
             return DatasetConfig()
 
-    def _add_image(self, name: str, array: Any, axes: str, record: Record) -> None:
-        """Open an image of the folder where its predictions will lie."""
+    def _add_image(self, name: str, opened: OpenedImage) -> None:
+        """Open an image of the folder where its predictions will lie, with its labels, and tick it."""
+        record, viewer = opened.record, self._watch.viewer
         steps = dict(zip("zyx"[-record.ndim :], record.spacing, strict=True))
-        units = [record.image.unit if axis in steps else "pixel" for axis in axes]
-        self._watch.viewer.add_image(
-            array,
-            name=name,
-            rgb=False,
-            scale=[steps.get(axis, 1.0) for axis in axes],
-            units=units,
-            axis_labels=tuple(axes),
+
+        def options(title: str, axes: str) -> dict[str, Any]:
+            return {
+                "name": title,
+                "scale": [steps.get(axis, 1.0) for axis in axes],
+                "units": [record.image.unit if axis in steps else "pixel" for axis in axes],
+                "axis_labels": tuple(axes),
+            }
+
+        viewer.add_image(opened.image, rgb=False, **options(name, opened.axes))
+        for ending, array in opened.painted.items():
+            labels = array.dtype.kind in "iu"
+            add = viewer.add_labels if labels else viewer.add_image
+            add(array, **options(f"{name}_{ending}", opened.axes.replace("c", "")))
+        if opened.painted:
+            self.images.set_value((*self.images.value(), name))
+
+    def _folder_data(self, folder: Path, config: DatasetConfig) -> TrainingData:
+        """Return the folder, with the open images that are ticked, and those that previews are shown on."""
+        images = self._watch.of_kind(is_image)
+        return folder_data(
+            folder, self._known(), self.images.layers(), images, config, list(self._watch.viewer.layers)
         )
 
-    def _folder_data(self, folder: Path) -> TrainingData:
-        """Return the folder, with those of its images that are open, for previews."""
-        facts = self.folder.facts
-        images: dict[str, TrainedImage] = {}
-        config = self._reading().replace(channel_axis=None, level=0)
-        for name, records in ({} if facts is None else facts.images).items():
-            for layer in self._watch.of_kind(is_image):
-                if layer.name != name or name in images:
-                    continue
-                with suppress(SegtrainError):
-                    image = image_data(layer, config).images[name]
-                    sizes = tuple(image.shape[axis] for axis in image.counted)
-                    stack = (len(records),) if len(records) > 1 else ()
-                    if sizes == (*stack, *records[0].shape):
-                        images[name] = image
-        return TrainingData(spec=str(folder), images=images)
+    def _known(self) -> dict[str, list[Record]]:
+        """Return the records of each image of the folder."""
+        return {} if self.folder.facts is None else self.folder.facts.images
 
     def _offer_images(self) -> None:
         single = self._as_channels() or self.folder.value() is not None
@@ -214,6 +212,9 @@ class TrainForm(QWidget):
 
     def _describe(self) -> None:
         chosen = self.images.layers()
+        if self.folder.value() is not None:
+            self.facts.setText(self._beside(chosen))
+            return
         if not chosen:
             self.facts.setText(
                 "No image layer is ticked. Open an image, or take a sample from the File menu."
@@ -228,6 +229,24 @@ class TrainForm(QWidget):
         except SegtrainError as error:
             text = str(error)
         self.facts.setText(text)
+
+    def _beside(self, chosen: list[Any]) -> str:
+        """Say what the ticked images are to the folder."""
+        if not chosen:
+            return (
+                "Tick open images to train on them too, with their labels <image>_<target>: beside the "
+                "folder, or in the place of its files of that name."
+            )
+        try:
+            config = self.value().dataset_config
+        except ConfigError:
+            return ""
+        lines = []
+        for name, labels in labels_beside(chosen, config, list(self._watch.viewer.layers)).items():
+            where = "in the place of its files, which stay as they are" if name in self._known() else "beside"
+            painted = " and ".join(labels)
+            lines.append(f"{name}: {painted} {where}" if labels else f"{name}: no labels are open")
+        return "\n".join(lines)
 
     def _as_channels(self) -> bool:
         return bool(self.several.value() == "channels" and len(self.images.layers()) > 1)
@@ -297,10 +316,9 @@ class TrainForm(QWidget):
         ConfigError, DataError
             When layers are missing or do not fit each other.
         """
-        folder = self.folder.value()
+        folder, dataset = self.folder.value(), (config or self.value()).dataset_config
         if folder is not None:
-            return self._folder_data(folder)
-        dataset = (config or self.value()).dataset_config
+            return self._folder_data(folder, dataset)
         layers = self.targets.layers(None if config is None else dataset.targets)
         return training_data(
             self.images.layers(),

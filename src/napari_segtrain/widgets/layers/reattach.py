@@ -66,7 +66,16 @@ def reattach(stored: Any, config: DatasetConfig, layers: Sequence[Any], *, copie
             words += f". Open {entries[0]['id']!r} before you resume to see live previews"
         return Reattached(TrainingData(spec=None, images=images), words)
     names = ", ".join(dict.fromkeys(repr(mirror.layer.name) for mirror in data.mirrors))
-    return Reattached(data, f"goes on with the open layers and the labels as they are now in {names}")
+    folder = f"its folder {stored['folder']} and " if "folder" in stored else ""
+    if folder:
+        data.spec = {"folder": stored["folder"], "layers": data.layers}
+    return Reattached(data, f"goes on with {folder}the open layers and the labels as they are now in {names}")
+
+
+def folder_of(stored: Any) -> str | None:
+    """Return the data folder that a run is trained on, with layers or without; None where it is on none."""
+    folder = stored.get("folder") if isinstance(stored, Mapping) else stored
+    return None if folder is None else str(folder)
 
 
 def _attached(
@@ -80,8 +89,9 @@ def _attached(
             _layer_of(entries, "masks", target.mask or name, named),
         )
         for name, target in config.targets.items()
+        if any((target.labels or name) in entry["labels"] for entry in entries)  # others are files alone
     }
-    chosen = {name: _chosen(entries, images, name, target, named) for name, target in config.targets.items()}
+    chosen = {name: _chosen(entries, images, name, config.targets[name], named) for name in targets}
     data = training_data(
         images, targets, config, all_layers=list(named.values()), chosen=chosen if len(images) > 1 else {}
     )

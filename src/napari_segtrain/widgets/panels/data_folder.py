@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
 from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import (
     QAbstractItemView,
@@ -22,15 +24,46 @@ from qtpy.QtWidgets import (
 )
 
 from ...config import DatasetConfig
-from ...data.folder_facts import FolderFacts, describe_folder, read_image
+from ...data.folder_facts import FolderFacts, describe_folder, read_image, read_painted
 from ...data.records import Record
 from ..sessions.followers import perform
 
 _REST = 300
 """Milliseconds that settings must rest before the folder is looked at again."""
 _WAIT = "Looking at the folder …"
+_OPEN = (
+    "Open the chosen image with its labels: previews are shown on it, and what you paint on them is trained "
+    "on in the place of its files, which stay as they are"
+)
 _ROWS = 5
 """Images that are seen at once; more scroll."""
+
+
+@dataclass(frozen=True, eq=False)
+class OpenedImage:
+    """An image of the folder in memory.
+
+    Attributes
+    ----------
+    image
+        Its array.
+    axes
+        A letter an axis of it.
+    painted
+        Its labels and masks, by what their layers are called after the image's name.
+    record
+        The first of its records.
+    """
+
+    image: NDArray[Any]
+    axes: str
+    painted: dict[str, NDArray[Any]]
+    record: Record
+
+    @classmethod
+    def read(cls, records: list[Record]) -> OpenedImage:
+        """Read it whole; errors as `read_image` and `read_painted`."""
+        return cls(*read_image(records), read_painted(records), records[0])
 
 
 class DataFolder(QWidget):
@@ -44,8 +77,8 @@ class DataFolder(QWidget):
 
     changed = Signal()
     """Another folder, or none; or what it holds is known now."""
-    opened = Signal(str, object, str, object)
-    """An image to look at: its name, its array, a letter an axis, and its first record."""
+    opened = Signal(str, object)
+    """The name of an image to look at, and the `OpenedImage`."""
     refused = Signal(str)
     """Why an image cannot be looked at."""
 
@@ -65,7 +98,7 @@ class DataFolder(QWidget):
         self.words.setWordWrap(True)
         self.choose = _button("use_folder", "A folder…", "Train on a folder with images/ and labels/")
         self.button = _button("use_layers", "Use layers", "Train on open layers instead of this folder")
-        self.look = _button("open_image", "Open image", "Open the chosen image, for previews on it")
+        self.look = _button("open_image", "Open image", _OPEN)
         self.table = _table()
         self._lay_out()
         self.choose.clicked.connect(self._browse)
@@ -164,16 +197,16 @@ class DataFolder(QWidget):
             return
         name, records = list(self.facts.images.items())[max(0, self.table.currentRow())]
         self.look.setEnabled(False)
-        worker = perform(lambda: read_image(records))
-        worker.returned.connect(lambda found: self._on_opened(name, records, *found))
+        worker = perform(lambda: OpenedImage.read(records))
+        worker.returned.connect(lambda found: self._on_opened(name, *found))
         worker.start()
 
-    def _on_opened(self, name: str, records: list[Record], found: Any, fault: str) -> None:
+    def _on_opened(self, name: str, found: OpenedImage | None, fault: str) -> None:
         self.look.setEnabled(True)
         if found is None:
             self.refused.emit(fault)
         else:
-            self.opened.emit(name, *found, records[0])
+            self.opened.emit(name, found)
 
 
 def _button(name: str, text: str, tip: str) -> QPushButton:
