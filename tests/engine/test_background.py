@@ -8,9 +8,18 @@ from pathlib import Path
 import pytest
 
 from napari_segtrain import workflow
-from napari_segtrain.config import ExperimentConfig, RunError
+from napari_segtrain.config import CancelledError, ExperimentConfig, RunError
 from napari_segtrain.engine import background
-from napari_segtrain.runs import Finished, ProjectLock, RunFolder, RunState, create_run, read_events
+from napari_segtrain.runs import (
+    Control,
+    Finished,
+    ProjectLock,
+    RunFolder,
+    RunState,
+    Warned,
+    create_run,
+    read_events,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -39,6 +48,31 @@ def test_a_run_that_came_too_late_says_for_whom(pending: RunFolder) -> None:
     with ProjectLock(pending.project).acquire("other"):
         assert background.main([str(pending.path)]) == 2
     assert "A training run is already active" in pending.read_info().message
+
+
+def test_one_that_ended_before_is_warned_of_and_left_as_it_is(pending: RunFolder) -> None:
+    pending.set_state(RunState.RUNNING)
+    pending.finish(RunState.INTERRUPTED, "stopped", "go on with it")
+    before = pending.read_info()
+    for wish in ([], ["--retry"]):
+        assert background.main([str(pending.path), *wish]) == 2
+        assert pending.read_info() == before
+        last = read_events(pending.events_path)[-1]
+        assert isinstance(last, Warned) and "nowhere does not exist" in last.message
+
+
+def test_what_is_wished_for_reaches_the_training(pending: RunFolder, monkeypatch) -> None:
+    asked = []
+
+    def train(path: Path, *, wait: bool, changed_data: bool, control: Control) -> None:
+        asked.append((wait, changed_data))
+        raise CancelledError("stopped while waiting")
+
+    for name, wishes in (("resume", ["--wait"]), ("retry", ["--retry", "--changed-data"])):
+        monkeypatch.setattr(workflow, name, train)
+        assert background.main([str(pending.path), *wishes]) == 130
+    assert asked == [(True, False), (False, True)]
+    assert pending.state is RunState.PENDING, "nothing was begun"
 
 
 def test_a_fault_of_the_program_keeps_its_traceback(pending: RunFolder, monkeypatch) -> None:

@@ -10,7 +10,6 @@ import pytest
 
 from napari_segtrain.config import ConfigError, ExperimentConfig, RunError
 from napari_segtrain.runs import (
-    ActiveRunError,
     ProjectLock,
     RunFolder,
     RunState,
@@ -21,7 +20,6 @@ from napari_segtrain.runs import (
     list_runs,
     read_data,
     read_events,
-    retry_run,
     run_name,
     set_back,
     stop_run,
@@ -53,7 +51,7 @@ def files(folder: Path) -> set[str]:
 
 def test_a_retry_begins_without_anything_of_the_attempt_before(ended: RunFolder) -> None:
     before = ended.read_info()
-    fresh = retry_run(ended)
+    fresh = set_back(ended)
     info = fresh.read_info()
     assert (info.status, info.epoch, info.id, info.changed) == (RunState.PENDING, 0, before.id, {"lr": 0.1})
     here = {name for name in files(fresh.path) if not name.startswith("attempts/")}
@@ -75,20 +73,18 @@ def test_a_retry_begins_without_anything_of_the_attempt_before(ended: RunFolder)
 
 def test_every_attempt_is_kept(ended: RunFolder) -> None:
     for _ in range(11):
-        fresh = retry_run(ended)
+        fresh = set_back(ended)
         fresh.set_state(RunState.RUNNING)
         fresh.set_state(RunState.FAILED, reason="error")
     assert [path.name for path in attempts(ended)] == [str(number) for number in range(1, 12)]
 
 
-def test_what_cannot_be_retried_is_left_as_it_is(ended: RunFolder, run: RunFolder) -> None:
-    with ProjectLock(ended.project).acquire("other"), pytest.raises(ActiveRunError, match="already active"):
-        retry_run(ended)
+def test_what_cannot_be_retried_is_left_as_it_is(ended: RunFolder) -> None:
     ended.set_state(RunState.RUNNING)
     ended.set_state(RunState.COMPLETED, reason="all_epochs")
     before = files(ended.path)
     with pytest.raises(RunError, match="completed cannot become pending"):
-        retry_run(ended)
+        set_back(ended)
     assert files(ended.path) == before
     assert attempts(ended) == []
 

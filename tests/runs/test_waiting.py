@@ -15,9 +15,14 @@ from napari_segtrain.runs import (
     Event,
     Holder,
     ProjectLock,
+    RunFolder,
     Waiting,
+    all_waiting,
+    delete_run,
     lock_project,
     queue,
+    stop_run,
+    waiting_for,
 )
 from napari_segtrain.runs.process import ProcessId
 from napari_segtrain.runs.queue import Place
@@ -126,6 +131,45 @@ lock_project(ProjectLock(sys.argv[1]), "killed", wait=True, emit=lambda event: p
             process.kill()
     thread.join(PATIENCE)
     assert order == ["next"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="processes are not asked to stop there")
+def test_a_run_that_waits_is_known_stopped_and_not_deleted(tmp_path: Path) -> None:
+    waiter = """
+import signal, sys
+from napari_segtrain.runs import Control, ProjectLock, lock_project
+control = Control()
+signal.signal(signal.SIGTERM, lambda *_: control.stop())
+tell = lambda event: print("waits", flush=True)
+for made in (True, False):
+    try:
+        lock_project(ProjectLock(sys.argv[1]), "a", made=made, wait=True, control=control, emit=tell)
+    except Exception as error:
+        print(error, flush=True)
+        control = Control()
+"""
+    run = RunFolder.create(tmp_path, "a")
+    command = [sys.executable, "-c", waiter, tmp_path]
+    with (
+        ProjectLock(tmp_path).acquire("first"),
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process,
+    ):
+        assert process.stdout is not None
+        said = iter(process.stdout)
+        assert next(said) == "waits\n"
+        assert [holder.run for holder in all_waiting(tmp_path)] == ["a"]
+        holder = waiting_for(run)
+        assert holder is not None and holder.process.pid == process.pid
+        with pytest.raises(RunError, match=r"waits to be trained and cannot be deleted; stop it first"):
+            delete_run(run)
+        stop_run(run)
+        assert "stopped while waiting" in next(line for line in said if line != "waits\n")
+        # Of a run that is only wished for, nobody knows yet what it will be called.
+        assert next(said) == "waits\n"
+        assert [holder.run for holder in all_waiting(tmp_path)] == ["a"] and waiting_for(run) is None
+        with pytest.raises(RunError, match="is not running, so that there is nothing to stop"):
+            stop_run(run)
+        process.kill()
 
 
 def test_one_of_another_machine_that_is_silent_is_passed_over(

@@ -131,11 +131,12 @@ def completed(tmp_path: Path) -> RunFolder:
 
 @pytest.fixture
 def sleepers(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Let starts begin a process that waits instead of a training; yields those that were begun."""
+    """Let starts begin a process that does nothing; yields those that were begun, and their wishes."""
     begun: list[subprocess.Popen[bytes]] = []
 
-    def begin(run: RunFolder, environment: object = None) -> subprocess.Popen[bytes]:
+    def begin(run: RunFolder, environment: object = None, **wishes: bool) -> subprocess.Popen[bytes]:
         begun.append(subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE))
+        begun[-1].wishes = {name for name, wish in wishes.items() if wish}  # type: ignore[attr-defined]
         return begun[-1]
 
     monkeypatch.setattr(starting, "begin", begin)

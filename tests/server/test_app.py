@@ -17,11 +17,12 @@ from napari_segtrain.runs import (
     list_runs,
     read_data,
 )
+from napari_segtrain.runs.queue import Place
 
 
 def test_a_project_without_runs(served) -> None:
     answer = served.ask("/api/runs")
-    assert (answer.code, answer.json) == (200, {"project": "P", "runs": []})
+    assert (answer.code, answer.json) == (200, {"project": "P", "active": None, "runs": []})
     assert served.ask("/api/runs/base").code == 404
 
 
@@ -93,8 +94,7 @@ def test_a_start_answers_at_once_that_the_run_is_pending(served, tmp_path: Path,
     assert again.code == 409
     assert again.json["error"] == "A training run is already active"
     assert "'batch_4_lr_0.5' (process" in again.json["detail"]
-    sleepers[0].kill()
-    sleepers[0].wait()
+    end(sleepers[0])
     assert served.ask("/api/runs", {**body, "run_name": "mine"}).json["name"] == "mine"
 
 
@@ -176,10 +176,43 @@ def test_a_run_that_failed_is_retried(served, completed: RunFolder, sleepers) ->
         assert (answer.code, answer.json["error"]) == (409, "A training run is already active")
     assert (run.state, sleepers) == (RunState.FAILED, [])
     answer = served.ask("/api/runs/bad/retry", {})
-    assert (answer.code, answer.json["name"], answer.json["status"]) == (202, "bad", "pending")
-    assert (run.path / "attempts" / "1" / "metrics.json").is_file()
-    assert run.read_metrics() == []
-    assert len(sleepers) == 1
+    assert (answer.code, answer.json["name"], answer.json["status"]) == (202, "bad", "failed"), (
+        "until its turn"
+    )
+    assert [process.wishes for process in sleepers] == [{"retry"}]
+    assert served.ask("/api/runs/bad/retry", {"changed-data": True}).code == 422
+    end(sleepers[0])
+    assert served.ask("/api/runs/bad/retry", {"changed_data": True}).code == 202
+    assert sleepers[1].wishes == {"retry", "changed_data"}
+
+
+def end(process: Any) -> None:
+    process.kill()
+    process.wait()
+
+
+def test_a_start_waits_for_the_active_run(served, completed: RunFolder, tmp_path: Path, sleepers) -> None:
+    first = served.ask("/api/runs", {"data": str(tmp_path)}).json["name"]
+    waits = {"data": str(tmp_path), "wait": True}
+    second = served.ask("/api/runs", waits)
+    assert (second.code, second.json["status"], second.json["name"]) == (202, "pending", "base_2")
+    assert [process.wishes for process in sleepers] == [set(), {"wait"}]
+    assert served.ask("/api/runs", {"data": str(tmp_path)}).code == 409
+    again = served.ask("/api/runs/base_2/resume", {"wait": True})
+    assert (again.code, "waits already, or is about to run" in again.json["error"]) == (409, True)
+    create_run(served.project, "third", ExperimentConfig(), "/data")
+    assert served.ask("/api/runs/third/resume", {"wait": True, "changed_data": True}).code == 202
+    assert sleepers[2].wishes == {"wait", "changed_data"}
+    with ProjectLock(served.project).acquire(first), Place(served.project, "third", made=True):
+        known = served.ask("/api/runs").json
+        assert f"'{first}' (process" in known["active"]
+        assert {run["name"]: run["waiting"] for run in known["runs"]} == {
+            "done": False, "base": False, "base_2": False, "third": True,
+        }  # fmt: skip
+        assert served.ask("/api/runs/base_2/stop", {}).code == 202
+        sleepers[1].wait(120)
+        assert sleepers[2].poll() is None
+    assert RunFolder(served.project / "runs" / "base_2").state is RunState.PENDING
 
 
 def test_a_run_is_duplicated_with_other_settings(served, completed: RunFolder, sleepers) -> None:
@@ -213,8 +246,7 @@ def test_a_run_is_deleted_unless_it_runs(served, completed: RunFolder, sleepers)
     assert served.ask("/api/runs/done/resume", {}).code == 202
     answer = delete()
     assert (answer.code, "is about to run" in answer.json["error"]) == (409, True)
-    sleepers[0].kill()
-    sleepers[0].wait()
+    end(sleepers[0])
     assert (delete().code, delete().code) == (200, 404)
     assert [path.name for path in completed.path.parent.iterdir() if path.is_dir()] == ["kept"]
 

@@ -48,6 +48,7 @@ def test_a_training_over_http_goes_on_when_the_server_ends(disc_folder, tiny_exp
     environment = {**os.environ, "SEGTRAIN_TOKEN": "a-long-token"}
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
     run = RunFolder(tmp_path / "P" / "runs" / "base")
+    next_run = RunFolder(tmp_path / "P" / "runs" / "epochs_1")
     try:
         address = urlsplit(server.stdout.readline().strip())
         assert (address.scheme, address.hostname, address.query) == (
@@ -58,6 +59,9 @@ def test_a_training_over_http_goes_on_when_the_server_ends(disc_folder, tiny_exp
         browser = client(address.port, {"Authorization": "Bearer a-long-token"})
         started = browser.ask("/api/runs", {"data": str(disc_folder(count=2)), "config": config}).json
         assert started == {"run_id": run.read_info().id, "name": "base", "status": "pending"}
+        data = {"data": str(disc_folder(count=2, name="more")), "config": config, "wait": True}
+        data["overrides"] = {"tr_config.num_epochs": 1}
+        assert browser.ask("/api/runs", data).json["name"] == next_run.name
         told = []
         for item in browser.stream(f"/api/runs/{started['run_id']}/events"):
             told.append(item.get("event", ""))
@@ -67,12 +71,15 @@ def test_a_training_over_http_goes_on_when_the_server_ends(disc_folder, tiny_exp
         rest = server.communicate(timeout=300)[0]
         assert server.returncode == 0
         assert f"{run.path} goes on in process {run.read_info().pid}: segtrain follow, segtrain stop" in rest
+        assert f"{next_run.path} goes on in process" in rest
         assert recover(run.project) == []
         stop_run(run)
         *_, end = follow_run(run)
         assert isinstance(end, Finished)
         assert (end.status, end.reason) == (RunState.INTERRUPTED, "stopped")
         assert len(run.read_metrics()) == run.read_info().epoch > 0
+        *_, end = follow_run(next_run)
+        assert (end.status, next_run.read_info().epoch) == (RunState.COMPLETED, 1), "it had waited"
     finally:
         server.kill()
         server.communicate()

@@ -12,7 +12,7 @@ from napari_segtrain.runs import (
     RunState,
     delete_run,
     read_events,
-    retry_run,
+    set_back,
 )
 from napari_segtrain.server.stream import begin_at
 
@@ -52,7 +52,7 @@ def test_places_in_the_file_of_another_attempt_count_for_nothing(completed: RunF
     run.finish(RunState.FAILED, "error")
     size = run.events_path.stat().st_size
     assert begin_at(run, f"0-{size}").offset == size
-    retry_run(run)
+    set_back(run)
     assert begin_at(run, f"0-{size}").offset == 0
     size = run.events_path.stat().st_size
     assert begin_at(run, f"1-{size}").offset == size

@@ -64,13 +64,14 @@ from .finding import Finding
 from .folder import RunFolder, runs_folder
 from .follow import RunFollower, follow_run
 from .info import Best, RunInfo, library_versions, seconds_running
-from .lifecycle import attempts, create_run, delete_run, duplicate_run, retry_run, set_back, stop_run
+from .lifecycle import attempts, create_run, delete_run, duplicate_run, set_back, stop_run
 from .lock import ActiveRunError, Holder, ProjectLock, recover
 from .log import log_to
 from .metrics import MetricsLog, read_metrics
 from .naming import run_name
 from .predictions import note_predictions, predictions_of
 from .process import ProcessId
+from .queue import all_waiting, waiting_for
 from .states import FinishReason, RunState, check_move
 from .summary import format_seconds, split_words, summary_text
 from .table import RunRow, TableReader, file_stamp, run_table
@@ -134,6 +135,7 @@ __all__ = [
     "TensorBoardFile",
     "Waiting",
     "Warned",
+    "all_waiting",
     "atomic_writer",
     "attempts",
     "check_move",
@@ -173,7 +175,6 @@ __all__ = [
     "read_metrics",
     "recover",
     "resumable_runs",
-    "retry_run",
     "run_name",
     "run_table",
     "runs_folder",
@@ -183,6 +184,7 @@ __all__ = [
     "split_words",
     "stop_run",
     "summary_text",
+    "waiting_for",
     "write_bytes",
     "write_data",
     "write_json",

@@ -19,6 +19,7 @@ from .events import StatusChanged
 from .folder import SUBFOLDERS, RunFolder
 from .lock import ProjectLock, recover
 from .naming import BASE, run_name
+from .queue import waiting_for
 from .states import RunState, check_move
 
 _ATTEMPTS = "attempts"
@@ -30,7 +31,7 @@ _DELETED = ".deleted-"
 
 
 def set_back(run: RunFolder) -> RunFolder:
-    """Make a failed or interrupted run pending again, to be trained from its begin.
+    """Make a failed or interrupted run pending again, to be trained from its begin; a resume does that.
 
     What the attempt before had written (checkpoints, metrics, events, logs, pictures, scores) is moved to
     ``attempts/1``, ``attempts/2``, …; configuration and data stay.
@@ -38,7 +39,7 @@ def set_back(run: RunFolder) -> RunFolder:
     Parameters
     ----------
     run
-        The run; whoever calls this holds the project's lock, or uses `retry_run`.
+        The run; whoever calls this holds the project's lock.
 
     Raises
     ------
@@ -78,20 +79,6 @@ def _next_attempt(run: RunFolder) -> Path:
     path = run.path / _ATTEMPTS / str(int(earlier[-1].name) + 1 if earlier else 1)
     path.mkdir(parents=True)
     return path
-
-
-def retry_run(run: RunFolder) -> RunFolder:
-    """Make a failed or interrupted run pending again; see `set_back`. A resume then trains it afresh.
-
-    Raises
-    ------
-    ActiveRunError
-        When a run is active in the project.
-    RunError
-        As `set_back`.
-    """
-    with ProjectLock(run.project).acquire(run.name):
-        return set_back(run)
 
 
 def duplicate_run(
@@ -216,6 +203,11 @@ def _refuse_running(run: RunFolder) -> None:
     busy = f"{run.path}: is running and cannot be deleted; stop it first"
     if holder is not None and holder.run == run.name:
         raise RunError(f"{busy} (process {holder.process.pid} on {holder.process.host})")
+    if (waiting := waiting_for(run)) is not None:
+        raise RunError(
+            f"{run.path}: waits to be trained and cannot be deleted; stop it first (process "
+            f"{waiting.process.pid})"
+        )
     recover(run.project)
     try:
         info = run.read_info()
@@ -228,8 +220,8 @@ def _refuse_running(run: RunFolder) -> None:
 def stop_run(run: RunFolder) -> None:
     """Ask the process of a running run to stop after the batch it is in, with a checkpoint.
 
-    Returns at once. On Windows, which has no such request, the process is ended; the last completed epoch
-    is kept.
+    One that waits for the end of another run waits no longer; its run stays as it is. Returns at once. On
+    Windows, which has no such request, the process is ended; the last completed epoch is kept.
 
     Raises
     ------
@@ -238,6 +230,8 @@ def stop_run(run: RunFolder) -> None:
     """
     holder = ProjectLock(run.project).holder()
     if holder is None or holder.run != run.name:
+        holder = waiting_for(run)
+    if holder is None:
         raise RunError(f"{run.path}: is not running, so that there is nothing to stop")
     owner = holder.process
     if owner.host != platform.node():

@@ -33,11 +33,13 @@ _BYTE = 1 << 20
 
 
 class Holder(Config):
-    """Who holds a project: the contents of the lock file."""
+    """Who holds a project, or waits to: the contents of the lock file."""
 
     process: ProcessId
     run: str
     """Name of the active run."""
+    made: bool = True
+    """Whether the run has its folder; one that is only wished for may be called otherwise in the end."""
 
     def __str__(self) -> str:
         """Return run and process in words."""

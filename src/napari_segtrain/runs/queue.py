@@ -12,7 +12,7 @@ from typing import Self
 from napari_segtrain.config import RunError
 
 from .atomic import explain_os_error, write_bytes
-from .folder import runs_folder
+from .folder import RunFolder, runs_folder
 from .lock import Holder, read_holder
 from .process import ProcessId
 
@@ -35,11 +35,13 @@ class Place:
         The folder that holds the runs.
     run
         Name of the run that waits.
+    made
+        Whether that run has its folder already.
     """
 
-    def __init__(self, project: str | Path, run: str) -> None:
+    def __init__(self, project: str | Path, run: str, *, made: bool = False) -> None:
         self.folder = _folder(project)
-        self.holder = Holder(process=ProcessId.here(), run=run)
+        self.holder = Holder(process=ProcessId.here(), run=run, made=made)
         self.path = self.folder / ""
         self._seen: dict[str, tuple[int, float]] = {}
 
@@ -101,16 +103,23 @@ class Place:
         return now - since > _SILENCE
 
 
-def first_waiting(project: str | Path) -> Holder | None:
-    """Return who of the processes on this machine is next in a project, None when none waits."""
+def all_waiting(project: str | Path) -> list[Holder]:
+    """Return who of the processes on this machine waits in a project, the next one first."""
+    found = []
     for path in _files(_folder(project)):
         holder = read_holder(path)
         if holder is None or not holder.process.is_alive():
             continue
         with suppress(OSError):
             if time.time() - path.stat().st_mtime < _SILENCE:
-                return holder
-    return None
+                found.append(holder)
+    return found
+
+
+def waiting_for(run: RunFolder) -> Holder | None:
+    """Return which process on this machine waits to train a run that is there, None when none does."""
+    waiting = all_waiting(run.project)
+    return next((holder for holder in waiting if holder.made and holder.run == run.name), None)
 
 
 def _folder(project: str | Path) -> Path:

@@ -9,7 +9,7 @@ from napari_segtrain.config import CancelledError
 from .control import Control
 from .events import Emit, Waiting, ignore
 from .lock import ActiveRunError, ProjectLock
-from .queue import Place, first_waiting
+from .queue import Place, all_waiting
 
 _LOOK_EVERY = 0.2
 """Seconds between two tries."""
@@ -18,7 +18,13 @@ _TELL_EVERY = 1.0
 
 
 def lock_project(
-    lock: ProjectLock, run: str, *, wait: bool = False, control: Control | None = None, emit: Emit = ignore
+    lock: ProjectLock,
+    run: str,
+    *,
+    made: bool = False,
+    wait: bool = False,
+    control: Control | None = None,
+    emit: Emit = ignore,
 ) -> ProjectLock:
     """Take the lock of a project.
 
@@ -30,6 +36,8 @@ def lock_project(
         The lock, not yet held.
     run
         Name of the run that is going to be active.
+    made
+        Whether that run has its folder already.
     wait
         Wait for the end of an active run, and for those who waited before, instead of refusing.
     control
@@ -49,13 +57,13 @@ def lock_project(
     if not wait:
         check_turn(lock)
         return lock.acquire(run)
-    with Place(lock.project, run) as place:
+    with Place(lock.project, run, made=made) as place:
         return _take_turn(lock, place, control, emit)
 
 
 def check_turn(lock: ProjectLock) -> None:
     """Refuse a start that would go past those who wait; raises `ActiveRunError`."""
-    first = first_waiting(lock.project)
+    first = next(iter(all_waiting(lock.project)), None)
     if first is not None and lock.active() is None:
         raise ActiveRunError(
             f"A training run is already active in {lock.project}, or about to be: {first} is next; wait for "

@@ -21,17 +21,18 @@ from napari_segtrain.config import ConfigError, DataError, RunError, SegtrainErr
 from napari_segtrain.runs import (
     ActiveRunError,
     RunFolder,
+    TableReader,
+    all_waiting,
     duplicate_run,
     run_table,
     runs_folder,
-    stop_run,
 )
 from napari_segtrain.runs.atomic import dump_json
 from napari_segtrain.runs.folder import RUN_FILE
 from napari_segtrain.runs.table import RunRow
 
 from .guard import Guard
-from .starting import ACTIVE, DuplicateRequest, Starter, StartRequest
+from .starting import ACTIVE, AgainRequest, DuplicateRequest, Starter, StartRequest
 from .stream import HEARTBEAT, begin_at, is_over, stream
 
 PAGE = Path(__file__).parent / "page"
@@ -77,9 +78,15 @@ class Service:
         self._heartbeat = heartbeat
 
     async def list(self, request: Request) -> Response:
-        """Answer with a row for each run, oldest first."""
-        rows = await run_in_threadpool(run_table, self.project)
-        return Json({"project": self.project.name, "runs": [_row(row) for row in rows]})
+        """Answer with a row for each run, oldest first, and who is active."""
+        return Json(await run_in_threadpool(self._table))
+
+    def _table(self) -> Mapping[str, Any]:
+        reader = TableReader()
+        rows = reader.read(self.project)
+        queue = [holder.run for holder in all_waiting(self.project) if holder.made]
+        runs = [{**_row(row), "waiting": row.name in queue} for row in rows]
+        return {"project": self.project.name, "active": reader.active, "runs": runs}
 
     async def start(self, request: Request) -> Response:
         """Start a run; the answer, that it is pending, does not wait for it."""
@@ -89,11 +96,13 @@ class Service:
 
     async def resume(self, request: Request) -> Response:
         """Begin a pending run, or go on with an interrupted one."""
-        return _begun(await run_in_threadpool(self.starter.resume, self._run(request)))
+        wanted = AgainRequest.model_validate_json(await request.body() or b"{}")
+        return _begun(await run_in_threadpool(self.starter.resume, self._run(request), wanted))
 
     async def retry(self, request: Request) -> Response:
         """Train a failed or interrupted run from its begin."""
-        return _begun(await run_in_threadpool(self.starter.retry, self._run(request)))
+        wanted = AgainRequest.model_validate_json(await request.body() or b"{}")
+        return _begun(await run_in_threadpool(self.starter.retry, self._run(request), wanted))
 
     async def duplicate(self, request: Request) -> Response:
         """Make a pending run with the settings and the data of another; a resume begins it."""
@@ -108,9 +117,9 @@ class Service:
         return Json({"name": run.name, "deleted": True})
 
     async def stop(self, request: Request) -> Response:
-        """Ask a run to stop after the batch it is in."""
+        """Ask a run to stop after the batch it is in, or to wait no longer."""
         run = self._run(request)
-        await run_in_threadpool(stop_run, run)
+        await run_in_threadpool(self.starter.stop, run)
         return Json({"name": run.name, "stopping": True}, status_code=202)
 
     async def show(self, request: Request) -> Response:

@@ -67,8 +67,7 @@ def serve(project: str | Path, host: str, port: int, token: str | None, say: Cal
         say(f"http://{shown}:{listener.getsockname()[1]}/{'?token=' + token if token else ''}")
         with _ending_softly(server):
             server.run(sockets=[listener])
-    if (child := starter.child) is not None:
-        run, pid = child
+    for run, pid in starter.children:
         say(f"{run.path} goes on in process {pid}: segtrain follow, segtrain stop")
 
 

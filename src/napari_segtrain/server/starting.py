@@ -17,12 +17,14 @@ from napari_segtrain.runs import (
     ProjectLock,
     RunFolder,
     RunState,
+    check_move,
     check_turn,
     create_run,
     delete_run,
     recover,
-    retry_run,
     run_name,
+    stop_run,
+    waiting_for,
 )
 from napari_segtrain.runs.states import ENDED
 
@@ -41,6 +43,17 @@ class StartRequest(Config):
     """Settings to change, by dotted name; they name the run."""
     run_name: str | None = None
     """Name of the run."""
+    wait: bool = False
+    """Wait for the end of the active run, instead of being refused."""
+
+
+class AgainRequest(Config):
+    """How a run that is there is to be trained."""
+
+    wait: bool = False
+    """Wait for the end of the active run, instead of being refused."""
+    changed_data: bool = False
+    """Train also when files of the data are not what the run was trained on."""
 
 
 class DuplicateRequest(Config):
@@ -53,7 +66,7 @@ class DuplicateRequest(Config):
 
 
 class Starter:
-    """Starts runs of a project, and deletes those that it did not just start.
+    """Starts runs of a project, and stops and deletes them.
 
     Parameters
     ----------
@@ -67,7 +80,7 @@ class Starter:
         self.project = project
         self._environment = environment
         self._guard = threading.Lock()
-        self._child: tuple[RunFolder, subprocess.Popen[bytes]] | None = None
+        self._begun: list[tuple[RunFolder, subprocess.Popen[bytes]]] = []
 
     def start(self, request: StartRequest) -> RunFolder:
         """Make a pending run, begin it in another process, and return at once.
@@ -75,7 +88,7 @@ class Starter:
         Raises
         ------
         ActiveRunError
-            When a run is active in the project, or was just begun.
+            When a run is active in the project, or was just begun, and this one is not to wait.
         ConfigError, DataError, RunError
             When experiment, data folder or name cannot be used; there is no run then.
         """
@@ -85,27 +98,41 @@ class Starter:
             raise DataError(f"{request.data}: there is no such data folder on this machine")
         name = request.run_name or config.tr_setup.run_name or run_name(request.overrides)
         with self._guard:
-            self._refuse_second()
+            self._refuse_second(request.wait)
             data = str(Path(request.data).resolve())
-            return self._begin(create_run(self.project, name, config, data, changed=request.overrides))
+            run = create_run(self.project, name, config, data, changed=request.overrides)
+            return self._begin(run, wait=request.wait)
 
-    def resume(self, run: RunFolder) -> RunFolder:
+    def resume(self, run: RunFolder, request: AgainRequest) -> RunFolder:
         """Begin a pending run, or go on with one that was interrupted; errors as `start`."""
         with self._guard:
-            self._refuse_second()
+            self._refuse_second(request.wait, run)
             recover(self.project)
             if run.state is not RunState.PENDING and not run.resumable:
                 raise RunError(
                     f"{run.name}: is {run.state} and cannot go on; start a new run, or duplicate it"
                 )
-            return self._begin(run)
+            return self._begin(run, wait=request.wait, changed_data=request.changed_data)
 
-    def retry(self, run: RunFolder) -> RunFolder:
-        """Train a failed or interrupted run from its begin; errors as `start`, and as `set_back`."""
+    def retry(self, run: RunFolder, request: AgainRequest) -> RunFolder:
+        """Train a failed or interrupted run from its begin; errors as `start`.
+
+        The process sets it back, once it is its turn and the data is what it was.
+        """
         with self._guard:
-            self._refuse_second()
+            self._refuse_second(request.wait, run)
             recover(self.project)
-            return self._begin(retry_run(run))
+            check_move(run.state, RunState.PENDING)
+            return self._begin(run, retry=True, wait=request.wait, changed_data=request.changed_data)
+
+    def stop(self, run: RunFolder) -> None:
+        """Stop a run, also one that was begun here and still waits or loads; errors as `stop_run`."""
+        with self._guard:
+            process = next((process for one, process in self._children() if one == run), None)
+            if process is not None and run.state is not RunState.RUNNING:
+                process.terminate()
+            else:
+                stop_run(run)
 
     def delete(self, run: RunFolder) -> None:
         """Delete a run with everything in its folder; errors as `delete_run`."""
@@ -114,33 +141,38 @@ class Starter:
                 raise RunError(f"{run.path}: is about to run and cannot be deleted; stop it first")
             delete_run(run)
 
-    def _begin(self, run: RunFolder) -> RunFolder:
-        process = begin(run, self._environment)
-        self._child = run, process
+    def _begin(self, run: RunFolder, **wishes: bool) -> RunFolder:
+        process = begin(run, self._environment, **wishes)
+        self._begun = [*self._children(), (run, process)]
         # Somebody has to take note of its end, or it stays as a zombie.
         threading.Thread(target=process.wait, name=f"wait-for-{run.name}", daemon=True).start()
         return run
 
     @property
-    def child(self) -> tuple[RunFolder, int] | None:
-        """The run that was begun here and has not ended since, and its process."""
-        if self._child is None:
-            return None
-        run, process = self._child
-        if process.poll() is not None or _has_ended(run, process.pid):
-            return None
-        return run, process.pid
+    def children(self) -> list[tuple[RunFolder, int]]:
+        """The runs that were begun here and have not ended since, and their processes; all but one wait."""
+        return [(run, process.pid) for run, process in self._children()]
+
+    def _children(self) -> list[tuple[RunFolder, subprocess.Popen[bytes]]]:
+        return [
+            (run, process)
+            for run, process in self._begun
+            if process.poll() is None and not _has_ended(run, process.pid)
+        ]
 
     def is_begun(self, run: RunFolder) -> bool:
         """Return whether a run was begun here and has not ended since, though it may have ended before."""
-        child = self.child
-        return child is not None and child[0] == run
+        return any(one == run for one, _ in self._children())
 
-    def _refuse_second(self) -> None:
+    def _refuse_second(self, wait: bool, run: RunFolder | None = None) -> None:
+        """Refuse a start beside another one, and a second one of the same run."""
+        if run is not None and wait and (self.is_begun(run) or waiting_for(run) is not None):
+            raise RunError(f"{run.name}: waits already, or is about to run")
+        if wait:
+            return
         # A process that was begun takes seconds until it holds the project's lock.
-        if (child := self.child) is not None:
-            run, pid = child
-            raise ActiveRunError(f"{ACTIVE} in {self.project}: {run.name!r} (process {pid})", None)
+        for one, pid in self.children[:1]:
+            raise ActiveRunError(f"{ACTIVE} in {self.project}: {one.name!r} (process {pid})", None)
         lock = ProjectLock(self.project)
         if (words := lock.active()) is not None:
             raise ActiveRunError(words, lock.holder())

@@ -296,10 +296,10 @@ class _Wishes:
     control: Control
     changed_data: bool = False
 
-    def lock(self, project: str | Path, name: str) -> ProjectLock:
-        """Return the lock of a project, taken for a run of this name."""
+    def lock(self, project: str | Path, name: str, *, made: bool = False) -> ProjectLock:
+        """Return the lock of a project, taken for a run of this name, which may be made already."""
         lock = ProjectLock(project)
-        return lock_project(lock, name, wait=self.wait, control=self.control, emit=self.emit)
+        return lock_project(lock, name, made=made, wait=self.wait, control=self.control, emit=self.emit)
 
 
 def _go_on(
@@ -313,7 +313,7 @@ def _go_on(
     with Crew.of(config) as crew:
         if not crew.team.leads:
             return _followed(crew, data)
-        with wishes.lock(run.project, run.name):
+        with wishes.lock(run.project, run.name, made=True):
             where = read_data(run) if data is None else data
             dataset = open_data(where, config)
             goes_on = not afresh and (run.path / SPLIT_FILE).is_file()

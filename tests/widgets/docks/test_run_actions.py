@@ -9,7 +9,7 @@ import pytest
 
 from napari_segtrain.runs import RunFolder, RunRow, RunState
 from napari_segtrain.runs.info import RunInfo, now
-from napari_segtrain.widgets.docks.run_actions import ACTIONS, Situation, refusals
+from napari_segtrain.widgets.docks.run_actions import ACTIONS, Situation, described, refusals
 from napari_segtrain.widgets.sessions.runs_watch import RunDetails
 
 pytestmark = pytest.mark.gui
@@ -66,13 +66,19 @@ ALWAYS = {"duplicate_run", "delete_runs", "open_folder"}
 def test_a_run_that_does_not_run(state: RunState, known: dict[str, bool], legal: set[str]) -> None:
     idle = Situation((row(state),), (details(**known),))
     assert possible(idle) == legal | ALWAYS
-    # While another run is active nothing can be started, and the buttons say so.
+    # While another run is active the Train dock waits for its end, and the buttons say so.
     active = replace(idle, active=ACTIVE)
-    assert possible(active) == (legal | ALWAYS) - {"resume_run", "retry_run"}
-    for name in legal & {"resume_run", "retry_run"}:
-        assert refusals(active)[name] == ACTIVE
+    assert possible(active) == legal | ALWAYS
+    keeps = "Keep learning" if state is RunState.COMPLETED else "Resume"
+    for name, text in (("resume_run", keeps), ("retry_run", "Retry"), ("use_run", "Use in Predict")):
+        assert described(name, idle) == (text, ACTIONS[name][1])
+        waits = name != "use_run"
+        assert described(name, active)[0] == (f"{text} next" if waits else text)
+        assert ("waits for the end of the active run" in described(name, active)[1]) == waits
     busy = replace(idle, busy=True)
     assert possible(busy) == (legal | ALWAYS) - {"resume_run", "retry_run", "duplicate_run"}
+    for name in legal & {"resume_run", "retry_run"}:
+        assert refusals(replace(busy, active=ACTIVE))[name] == ACTIVE
     if "retry_run" in legal:
         assert "A training run is already active" in refusals(busy)["retry_run"]
 

@@ -202,7 +202,13 @@ def test_resume_goes_on_with_the_open_layers_and_its_curves(
     end = shorten(run, 3)
     cells[1].paint((40, 50), 1)
     name(dock, "other settings")
-    press(qtbot, dock, "resume")
+    with ProjectLock(run.project).acquire("elsewhere"):
+        dock.projects.look()
+        until(lambda: button(dock, "resume").text() == "Resume when it ends")
+        assert "'elsewhere'" in button(dock, "resume").toolTip()
+        press(qtbot, dock, "resume")
+        until(lambda: dock.session.state is State.WAITING)
+        assert run.state is RunState.INTERRUPTED
     assert not button(dock, "resume").isVisibleTo(dock)
     assert dock.value() == run.read_config(), "the dock shows what is trained"
     words = "base goes on with the open layers and the labels as they are now in 'cells_nuclei'."
@@ -238,7 +244,11 @@ def test_a_completed_run_keeps_learning_with_the_labels_as_they_are(
     cells[1].paint((40, 50), 1)
     dock.findChild(QSpinBox, "more_epochs").setValue(3)
     del notes[:]
-    press(qtbot, dock, "keep_learning")
+    with ProjectLock(run.project).acquire("elsewhere"):
+        dock.projects.look()
+        until(lambda: button(dock, "keep_learning").text() == "Keep learning when it ends")
+        press(qtbot, dock, "keep_learning")
+        until(lambda: dock.session.state is State.WAITING)
     words = "goes on with the open layers and the labels as they are now in 'cells_nuclei', up to epoch 5."
     assert ("info", f"base {words}") in notes
     until(lambda: ("info", "base is trained; use it in the Predict dock.") in notes)

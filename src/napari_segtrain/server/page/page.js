@@ -7,6 +7,7 @@ let chosen = null; // name of the run that is shown
 let source = null; // its stream
 let rows = []; // its epochs
 let drawn = false;
+let active = null; // who trains in the project
 
 async function ask(path, method = "GET", given = {}) {
   const body = JSON.stringify(given);
@@ -34,13 +35,14 @@ const path = (name, more = "") => `runs/${encodeURIComponent(name)}${more}`;
 
 async function list() {
   try {
-    const { project, runs } = await ask("runs");
+    const { project, runs, ...now } = await ask("runs");
+    active = now.active;
     at("project").textContent = project;
     at("none").hidden = runs.length > 0;
     at("runs").replaceChildren(...runs.reverse().map(line));
     if (chosen === null && runs.length) choose(runs[0].name);
     const shown = runs.find((run) => run.name === chosen);
-    if (shown) buttons(shown.status);
+    if (shown) buttons(shown.status, shown.waiting);
     const ended = source && source.readyState === EventSource.CLOSED;
     if (shown && shown.status === "running" && ended) choose(chosen); // it was begun again
     tell(null);
@@ -55,19 +57,24 @@ function line(run) {
   const state = run.status || "damaged";
   const best = run.best ? `${run.best.monitor} ${number(run.best.value)}` : "";
   const epoch = run.status ? `${run.epoch}${run.num_epochs ? `/${run.num_epochs}` : ""}` : "";
-  row.append(cell(button), cell(state, state), cell(epoch), cell(best));
+  row.append(cell(button), cell(run.waiting ? `${state}, waits` : state, state), cell(epoch), cell(best));
   row.title = run.fault || run.message || "";
   row.setAttribute("aria-selected", run.name === chosen);
   row.addEventListener("click", () => choose(run.name));
   return row;
 }
 
-function buttons(status) {
-  at("stop").hidden = status !== "running";
-  at("resume").hidden = !["pending", "interrupted"].includes(status);
-  at("retry").hidden = !["failed", "interrupted"].includes(status);
+function buttons(status, waits = false) {
+  at("stop").hidden = status !== "running" && !waits;
+  at("stop").textContent = waits ? "Wait no longer" : "Stop after this batch";
+  at("resume").hidden = waits || !["pending", "interrupted"].includes(status);
+  at("retry").hidden = waits || !["failed", "interrupted"].includes(status);
+  for (const [id, text] of [["resume", "Go on"], ["retry", "From the begin"]]) {
+    at(id).textContent = active ? `${text}, when the active run has ended` : text;
+  }
+  at("changed").hidden = at("resume").hidden && at("retry").hidden;
   at("duplicate").hidden = !status;
-  at("delete").hidden = status === "running";
+  at("delete").hidden = waits || status === "running";
 }
 
 function show(status) {
@@ -152,7 +159,8 @@ function follow(name) {
 for (const action of ["stop", "resume", "retry"]) {
   at(action).addEventListener("click", async () => {
     try {
-      await ask(path(chosen, `/${action}`), "POST");
+      const again = { wait: Boolean(active), changed_data: at("changed_data").checked };
+      await ask(path(chosen, `/${action}`), "POST", action === "stop" ? {} : again);
       tell(null);
       at(action).hidden = true;
       if (action !== "stop") choose(chosen);
@@ -169,7 +177,8 @@ async function made(where, form, more = {}) {
   list();
 }
 
-const start = dialog("starting", (form) => made("runs", form, { data: form.get("data").trim() }));
+const start = dialog("starting", (form) =>
+  made("runs", form, { data: form.get("data").trim(), wait: form.has("wait") }));
 const duplicate = dialog("duplicating", (form) => made(path(chosen, "/duplicate"), form));
 const remove = dialog("deleting", async () => {
   await ask(path(chosen), "DELETE");

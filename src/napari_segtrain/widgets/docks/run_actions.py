@@ -14,7 +14,10 @@ ACTIONS: Mapping[str, tuple[str, str]] = {
         "Resume",
         "Go on with the run in the Train dock; a pending one begins, a completed one gets more epochs",
     ),
-    "retry_run": ("Retry", "Train the run from its begin; what it has goes to attempts/ in its folder"),
+    "retry_run": (
+        "Retry",
+        "Train the run from its begin in the Train dock; what it has goes to attempts/ in its folder",
+    ),
     "stop_run": ("Stop", "End the run after its batch, with a checkpoint; it can be resumed"),
     "duplicate_run": ("Duplicate", "Fill the Train dock with the run's settings and data, for a new run"),
     "use_run": ("Use in Predict", "Choose the run in the Predict dock"),
@@ -72,9 +75,10 @@ def _damaged(now: Situation) -> str:
 
 
 def _free(now: Situation) -> str:
-    if now.active is not None:
-        return now.active
-    return "A training run is already active: the Train dock of this viewer works" if now.busy else ""
+    """Refuse where the Train dock works; for a run that is active elsewhere it can wait."""
+    if not now.busy:
+        return ""
+    return now.active or "A training run is already active: the Train dock of this viewer works"
 
 
 _CANNOT_GO_ON: Mapping[RunState | None, str] = {
@@ -83,7 +87,19 @@ _CANNOT_GO_ON: Mapping[RunState | None, str] = {
 }
 
 
-def keeps_learning(now: Situation) -> bool:
+def described(name: str, now: Situation) -> tuple[str, str]:
+    """Return text and tooltip of a button as things are now."""
+    text, tip = ACTIONS[name]
+    if name not in ("resume_run", "retry_run"):
+        return text, tip
+    if name == "resume_run" and _keeps_learning(now):
+        text = "Keep learning"
+    if now.active is None:
+        return text, tip
+    return f"{text} next", f"{tip}. It waits for the end of the active run; Stop there ends the waiting"
+
+
+def _keeps_learning(now: Situation) -> bool:
     """Return whether going on with the chosen run means more epochs for one that is completed."""
     return len(now.rows) == 1 and _state(now) is RunState.COMPLETED
 
@@ -93,7 +109,7 @@ def _resume(now: Situation) -> str:
         return _damaged(now)
     if _state(now) is RunState.RUNNING:
         return _CANNOT_GO_ON[RunState.RUNNING]
-    if keeps_learning(now) and not now.details[0].has_checkpoint:
+    if _keeps_learning(now) and not now.details[0].has_checkpoint:
         return "The run has no checkpoint"
     if _state(now) is RunState.FAILED and not now.details[0].resumable:
         return "The run failed before its first checkpoint; retry it"
@@ -139,7 +155,7 @@ def _predictions(now: Situation) -> str:
 
 
 def _labels(now: Situation) -> str:
-    return "" if now.details[0].labels else "The run has kept no labels; a run on open layers does"
+    return "" if now.details[0].labels else "The run has kept no labels"
 
 
 def _anyway(now: Situation) -> str:

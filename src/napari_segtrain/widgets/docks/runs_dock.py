@@ -43,7 +43,7 @@ from ..sessions.runs_watch import RunDetails, RunsState, RunsWatch
 from .dock import Dock
 from .other_docks import find_dock, show_dock
 from .predict_dock import PredictDock
-from .run_actions import ACTIONS, Situation, keeps_learning, refusals
+from .run_actions import ACTIONS, Situation, described, refusals
 from .train_dock import TrainDock
 
 _PER_ROW = 4
@@ -123,12 +123,15 @@ class RunsDock(Dock):
     # ------------------------------------------------------------------------------- actions
 
     def resume(self, *, retry: bool = False) -> None:
-        """Go on with the chosen run in the Train dock, or train it from its begin there."""
-        row, train = self._one(), self._train_dock()
+        """Go on with the chosen run in the Train dock, or train it from its begin there.
+
+        Where another run is active, it waits there for the end of that one.
+        """
+        row, train, wait = self._one(), self._train_dock(), self.projects.state.active is not None
         if not retry and row.info is not None and row.info.status is RunState.COMPLETED:
-            train.keep_learning(row.run.path)
+            train.keep_learning(row.run.path, wait=wait)
         else:
-            train.go_on(row.run.path, retry=retry)
+            train.go_on(row.run.path, retry=retry, wait=wait)
         self.projects.look()
 
     def duplicate(self) -> None:
@@ -194,7 +197,8 @@ class RunsDock(Dock):
         def show(kept: list[KeptLabels]) -> str:
             return f"Opened {', '.join(layer.name for layer in add_kept(self.viewer, kept, run.name))}"
 
-        self._perform(partial(read_kept, run.path), "Opening labels …", show)
+        names = [layer.name for layer in self.viewer.layers]
+        self._perform(partial(read_kept, run.path, names), "Opening labels …", show)
 
     def open_predictions(self) -> None:
         """Add what was predicted with the run to the viewer, where it belongs in the world."""
@@ -276,11 +280,12 @@ class RunsDock(Dock):
             self.projects.state.active,
             train is not None and train.busy,
         )
-        self.panel.buttons["resume_run"].setText("Keep learning" if keeps_learning(now) else "Resume")
         for name, why_not in refusals(now).items():
             button = self.panel.buttons[name]
+            text, tip = described(name, now)
+            button.setText(text)
             button.setEnabled(not why_not and self._worker is None)
-            button.setToolTip(why_not or ACTIONS[name][1])
+            button.setToolTip(why_not or tip)
 
     def _attach(self) -> None:
         """Follow the run that trains now, if there is one."""

@@ -32,7 +32,7 @@ from ..forms import notify
 from ..forms.form_rows import FormRows
 from ..forms.path_edit import PathEdit
 from ..forms.style import DEFAULT_PROJECT
-from ..layers.reattach import Reattached, reattach
+from ..layers.reattach import Reattached, folder_of, reattach
 from ..panels.curves import Curves
 from ..panels.debug_picture import DebugPictureButton
 from ..panels.findings_row import FindingsRow
@@ -51,8 +51,6 @@ from .train_form import TrainForm, of_row
 
 _START = "Train with these settings"
 _WAIT = "Train with these settings as soon as the active run has ended; Stop ends the waiting"
-_KEEP = "Train it for more epochs, with the labels as they are painted now"
-_RESUME = "Go on with this run and its own settings"
 _SAYS = {
     State.PREPARING: "Preparing the layers …",
     State.STARTING: "Preparing data and network …",
@@ -145,7 +143,7 @@ class TrainDock(EngineDock):
         buttons["pause"].clicked.connect(self.session.pause)
         buttons["stop"].clicked.connect(self.session.stop)
         self.resumable.button.clicked.connect(self.resume)
-        self.completed.button.clicked.connect(lambda: self.keep_learning())
+        self.completed.button.clicked.connect(self.keep_on)
         self.project.changed.connect(self.projects.look_when_typed)
         self.projects.changed.connect(lambda _: self._on_project())
         self.open.clicked.connect(self._open_config)
@@ -207,12 +205,12 @@ class TrainDock(EngineDock):
         self.panel.say(f"The form has {', '.join(finding.remedy)} changed; {when}.")
 
     def resume(self) -> None:
-        """Go on with the run that is chosen in the dock."""
+        """Go on with the run that is chosen in the dock, where another one is active as soon as it ends."""
         chosen = self.resumable.value()
         if chosen is not None:
-            self.go_on(chosen)
+            self.go_on(chosen, wait=self.projects.state.active is not None)
 
-    def go_on(self, path: Path, *, retry: bool = False) -> None:
+    def go_on(self, path: Path, *, retry: bool = False, wait: bool = False) -> None:
         """Go on with a run, on the open layers where they are those it was trained on.
 
         Parameters
@@ -221,35 +219,44 @@ class TrainDock(EngineDock):
             The run folder.
         retry
             Train it from its begin instead.
+        wait
+            Wait for the end of a run that is active in the project.
         """
         try:
             run, config = self._open_run(path)
-            found = reattach(read_data(run), config.dataset_config, list(self.viewer.layers))
-            self._show_run(run, config, found)
-            self.session.start(config, found.data, run.project, run.path, retry=retry)
+            data = read_data(run)
+            found = reattach(data, config.dataset_config, list(self.viewer.layers))
+            self._show_run(run, config, found, folder_of(data))
+            self.session.start(config, found.data, run.project, run.path, retry=retry, wait=wait)
         except SegtrainError as error:
             self._refuse(str(error))
             return
         notify.info(f"{run.name} {found.words}.")
 
-    def keep_learning(self, path: Path | None = None) -> None:
+    def keep_on(self) -> None:
+        """Give the completed run that is chosen in the dock more epochs; waits as `resume` does."""
+        chosen = self.completed.value()
+        if chosen is not None:
+            self.keep_learning(chosen, wait=self.projects.state.active is not None)
+
+    def keep_learning(self, path: Path, *, wait: bool = False) -> None:
         """Give a completed run more epochs, with the labels as they are painted now.
 
         Parameters
         ----------
         path
-            The run folder; None: the run that is chosen in the dock.
+            The run folder.
+        wait
+            Wait for the end of a run that is active in the project.
         """
-        path = path or self.completed.value()
-        if path is None:
-            return
         try:
             run, config = self._open_run(path)
             config = longer(config, run.read_info(), self.completed.more.value())
             layers = list(self.viewer.layers)
-            found = reattach(noted_data(run), config.dataset_config, layers, copies=False)
-            self._show_run(run, config, found)
-            self.session.start(config, found.data, run.project, run.path)
+            data = noted_data(run)
+            found = reattach(data, config.dataset_config, layers, copies=False)
+            self._show_run(run, config, found, folder_of(data))
+            self.session.start(config, found.data, run.project, run.path, wait=wait)
         except SegtrainError as error:
             self._refuse(str(error))
             return
@@ -269,13 +276,13 @@ class TrainDock(EngineDock):
             run, config = self._open_run(path)
             data = _data_of(run)
             found = reattach(data, config.dataset_config, list(self.viewer.layers))
-            self._show_run(run, config, found)
+            self._show_run(run, config, found, folder_of(data))
         except SegtrainError as error:
             self._refuse(str(error))
             return
-        if isinstance(data, str):
-            self.form.folder.set_value(Path(data))
-            words = f"and trains on its folder {data}; change what you like and press Start"
+        folder = folder_of(data)
+        if folder is not None:
+            words = f"and trains on its folder {folder}; change what you like and press Start"
         elif found.data.spec is not None:
             words = "and its layers; change what you like and press Start"
         else:
@@ -292,12 +299,14 @@ class TrainDock(EngineDock):
         run = RunFolder.open(path)
         return run, run.read_config()
 
-    def _show_run(self, run: RunFolder, config: ExperimentConfig, found: Reattached) -> None:
+    def _show_run(
+        self, run: RunFolder, config: ExperimentConfig, found: Reattached, folder: str | None = None
+    ) -> None:
         if self._project().resolve() != run.project.resolve():
             self.project.set_value(run.project)
         self.form.set_value(config)
-        self.form.folder.set_value(None)
-        if found.data.images:
+        self.form.folder.set_value(None if folder is None else Path(folder))
+        if found.data.images and (folder is None or found.data.layers):
             self.form.images.set_value(tuple(found.data.images))
 
     def _project(self) -> Path:
@@ -359,14 +368,12 @@ class TrainDock(EngineDock):
         self._place.show_row(self.resumable, idle and bool(found.resumable))
         self.completed.offer(found.completed)
         self._place.show_row(self.completed, idle and bool(found.completed))
-        start, resume = self.panel.buttons["start"], self.resumable.button
+        for row in (self.resumable, self.completed):
+            row.wait_for(found.active)
+        start = self.panel.buttons["start"]
         start.setEnabled(idle and found.active is None)
-        self.panel.buttons["wait"].setVisible(idle and found.active is not None)
-        self.completed.button.setEnabled(found.active is None)
-        self.completed.button.setToolTip(found.active or _KEEP)
-        resume.setEnabled(found.active is None)
         start.setToolTip(found.active or _START)
-        resume.setToolTip(found.active or _RESUME)
+        self.panel.buttons["wait"].setVisible(idle and found.active is not None)
         if idle and found.active is not None:
             self.panel.say(found.active)
         elif idle and self.panel.text == self._said_active:

@@ -22,13 +22,15 @@ _LIMITS: dict[str | None, dict[str, int | None]] = {
 class KeepRow(ResumeRow):
     """The completed runs of a project, newest first, how many epochs more, and a button."""
 
+    title = "Keep learning"
+    tip = "Train it for more epochs, with the labels as they are painted now"
+
     def __init__(self) -> None:
         super().__init__()
         self.choice.setObjectName("completed")
         self.choice.setAccessibleName("Run to train longer")
         self.choice.setToolTip("Completed runs of the project, newest first")
         self.button.setObjectName("keep_learning")
-        self.button.setText("Keep learning")
         self.more = QSpinBox()
         self.more.setObjectName("more_epochs")
         self.more.setAccessibleName("How many epochs more")
