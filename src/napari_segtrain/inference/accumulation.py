@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from napari_segtrain.data.heap import Reused
+
 from .blending import Normaliser
-from .heap import Reused
 from .layout import BlockLayout
 from .parking import Parking
 from .tiling import Slices, Tile

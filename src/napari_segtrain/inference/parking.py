@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from .heap import Reused
+from napari_segtrain.data.heap import Reused
 
 
 class Parking:

@@ -13,9 +13,10 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from napari_segtrain.data.heap import Reused, memory_kept, return_free_memory
+
 from .accumulation import Accumulator
 from .blending import Blending, Normaliser
-from .heap import Reused, return_free_memory
 from .layout import BlockLayout
 from .tiling import Slices, Tile
 
@@ -135,7 +136,7 @@ class BlockStream:
         blocks = 0
         outcome = Outcome.COMPLETED
         # One thread reads ahead, one writes behind; both are mostly decompression, which frees Python's lock.
-        with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
+        with memory_kept() as alone, ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
             writing: Future[None] | None = None
             ahead = _ReadAhead(work, reader, self.read)
             image = Reused()
@@ -152,7 +153,8 @@ class BlockStream:
                     # Before the block is encoded: what waits to be written exists once.
                     if writing is not None:
                         writing.result()
-                    return_free_memory()
+                    if alone:  # what a training keeps beside this, it needs in its next step
+                        return_free_memory()
                     writing = writer.submit(self.write(self.layout.core(index), own))
                     blocks += 1
                 if writing is not None:

@@ -12,6 +12,7 @@ import lightning.pytorch as pl
 import torch
 
 from napari_segtrain.config import ExperimentConfig
+from napari_segtrain.data.heap import memory_kept
 from napari_segtrain.network import NetworkPlan, is_out_of_memory
 from napari_segtrain.runs import BEST, LAST, Best, Control, FinishReason, FittingSize, RunFolder, RunState
 
@@ -75,7 +76,7 @@ def run_loop(
     (stopped,) = module.team.agree(control.stopped)
     if stopped:
         return control.stop_reason or FinishReason.STOPPED
-    with quiet_lightning(), stop_on_signals(control) as signals:
+    with quiet_lightning(), memory_kept(), stop_on_signals(control) as signals:
         trainer.callbacks.extend(signals)  # type: ignore[attr-defined]
         module.journey.stopwatch.start()
         try:
