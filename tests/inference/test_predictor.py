@@ -227,7 +227,7 @@ def test_cancelled_array_prediction_raises(predictor_of: Callable, head: Callabl
         predictor_of(same, [head("grey")]).predict_array(noise(64, 64), cancel=lambda: True)
 
 
-def test_batches_that_do_not_fit_are_predicted_one_by_one(
+def test_batches_that_do_not_fit_are_predicted_fewer_at_a_time(
     predictor_of: Callable, head: Callable, noise: Callable, caplog: pytest.LogCaptureFixture
 ) -> None:
     def scarce(x: torch.Tensor) -> torch.Tensor:

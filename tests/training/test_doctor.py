@@ -25,6 +25,7 @@ from napari_segtrain.training.doctor import (
     examine,
     examine_course,
 )
+from napari_segtrain.training.ladder import rungs
 
 MACHINE = Inventory(why_no_gpu="there is none", why_no_mps="there is none")
 ROOM = 2**40
@@ -54,6 +55,7 @@ SPARSE = Amount(65536, 65536, 900, {0: 64636, 1: 500, 2: 400}, (5.0, 5.0))
 TROUBLES = {
     "slow_device": Trouble("hours on this processor", {"tr_config.num_epochs": 5000}, rest={"seconds": 20.0}),
     "memory": Trouble("GB are free", {"tr_config.batch_size": 16}, rest={"free": 3_000_000}),
+    "batches": Trouble("GB are free", {"tr_config.batch_size": 64}, rest={"ram": 8_000_000}),
     "patch_size": Trouble("take larger patches", amount=Amount(65536, 65536, 9000, {}, (40.0, 30.0))),
     "kinds": Trouble("object of its own", {"dataset_config.targets.fg.kind": None}, values=tuple(range(20))),
     "class_balance": Trouble(
@@ -104,6 +106,24 @@ def test_memory_that_no_batch_fits_gets_smaller_patches(tiny_config: Callable[..
     config = tiny_config(auxiliary_tasks={}, tr_config__patch_size=[128, 128], tr_config__batch_size=1)
     [finding] = examine(case_of(config, Trouble("", rest={"free": 3_000_000})))
     assert max(finding.remedy["tr_config.patch_size"]) < 128
+
+
+def test_what_the_run_will_do_by_itself_is_what_is_offered(tiny_config: Callable[..., Any]) -> None:
+    config = tiny_config(auxiliary_tasks={}, tr_config__patch_size=None, tr_config__batch_size=None)
+    planned = resolve(config, facts_of(), MACHINE)
+    halved = next(rung for rung in rungs(config, planned) if rung.patch_size != planned.patch_size)
+    case = Case(config, planned, {"fg": PLENTY}, halved.memory * 2, 0.01, fitted=halved)
+    [finding] = [found for found in examine(case) if found.rule == "memory"]
+    assert "the run will have patches of" in finding.sentence
+    cured = resolve(finding.cured(config), facts_of(), MACHINE)
+    assert (cured.patch_size, cured.batch_size, cured.load) == (
+        halved.patch_size,
+        halved.batch_size,
+        halved.load,
+    )
+    # What a step has shown to fit is no trouble, whatever the estimate says.
+    proved = Case(config, planned, {"fg": PLENTY}, planned.memory // 2, 0.01, fitted=planned)
+    assert not [found for found in examine(proved) if found.rule == "memory"]
 
 
 def test_what_the_labels_hold_is_known_from_the_one_look_at_them() -> None:

@@ -4,6 +4,9 @@ import json
 import os
 import subprocess
 import sys
+from datetime import timedelta
+from importlib import import_module
+from pathlib import Path
 
 import psutil
 import pytest
@@ -22,11 +25,14 @@ from napari_segtrain.runs import (
     FinishReason,
     RunFolder,
     RunStarted,
+    Warned,
     read_events,
 )
 from napari_segtrain.training import Team
+from napari_segtrain.workflow import crew
 from napari_segtrain.workflow.crew import Crew, failure_told, place_of
 
+GREEDY = Path(__file__).with_name("greedy_follower.py")
 SETTINGS = {
     "tr_setup": {"device": "cpu", "num_workers": 0, "compile": "off"},
     "tr_config": {
@@ -153,10 +159,60 @@ def test_a_stop_and_a_killed_process_end_all_and_the_run_goes_on(tmp_path, scrib
     assert_same(stopped.path, trained_alone(scribbles, project))
 
 
+@pytest.fixture
+def train_greedily(tmp_path, scribbles, one_thread, monkeypatch):
+    """Return a function that trains in two processes, of which the second runs out of memory."""
+
+    # Processes that wait for each other in vain are a failure, not the end of all tests.
+    monkeypatch.setattr(import_module("napari_segtrain.training.team"), "PATIENCE", timedelta(minutes=8))
+
+    def train(when):
+        monkeypatch.setattr(crew, "FOLLOWER", (str(GREEDY), when))
+        config = {**SETTINGS, "tr_setup": {**SETTINGS["tr_setup"], "devices": 2, "strategy": "ddp"}}
+        config["tr_config"] = {**SETTINGS["tr_config"], "batch_size": 4}
+        try:
+            workflow.train(config, scribbles, tmp_path / "project", run_name="two", emit=events.append)
+        finally:
+            assert others() == []
+        return tmp_path / "project" / "runs" / "two"
+
+    def said():
+        messages = [event.message for event in events if isinstance(event, Warned)]
+        return [message for message in messages if "was not enough" in message]
+
+    events = []
+    return train, said
+
+
+def test_when_one_process_runs_out_of_memory_all_compute_less_at_a_time(train_greedily, tmp_path, scribbles):
+    train, said = train_greedily
+    run = train("sometimes")
+    first, second = said()
+    assert "batches of 4 are computed 2 patches at a time" in first
+    assert "batches of 4 are computed one patch at a time" in second
+    assert RunFolder.open(run).read_config().tr_config.micro_batch == 1
+    # The first epoch is that of one process with batches twice as large, and parts twice as large.
+    config = {**SETTINGS, "tr_config": {**SETTINGS["tr_config"], "batch_size": 8, "micro_batch": 4}}
+    alone = workflow.train(config, scribbles, tmp_path / "project", run_name="alone").path
+    rows, expected = (json.loads((path / "metrics.json").read_text()) for path in (run, alone))
+    assert [row["epoch"] for row in rows] == [1, 2]
+    for name in ("train_cells_dice", "train_distance_mae", "val_cells_dice", "learning_rate"):
+        assert rows[0][name] == pytest.approx(expected[0][name], rel=1e-3), name
+
+
+@pytest.mark.slow
+def test_where_less_does_not_help_one_process_all_end_and_say_what_fits(train_greedily):
+    train, said = train_greedily
+    with pytest.raises(workflow.RunFailedError, match="memory is not enough"):
+        train("always")
+    assert len(said()) == 3, "halves, single patches, features computed again"
+
+
 def others():
     """Return the processes that were started to train with this one."""
     children = psutil.Process().children()
-    return [child for child in children if "napari_segtrain.workflow.follower" in child.cmdline()]
+    names = {"napari_segtrain.workflow.follower", str(GREEDY)}
+    return [child for child in children if names & set(child.cmdline())]
 
 
 TWO = Hardware("cpu", (0, 1), "ddp")

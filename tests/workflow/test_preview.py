@@ -2,6 +2,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
 from napari_segtrain import workflow
 from napari_segtrain.data import open_dataset
@@ -172,3 +173,25 @@ def test_previews_change_nothing_in_the_training(disc_image, tiny_experiment, tm
         )
         losses.append(dict(result.metrics))
     assert losses[0] == losses[1]
+
+
+def test_a_preview_for_which_memory_runs_out_is_made_in_pieces_and_says_so(disc_image, live, monkeypatch):
+    from napari_segtrain.network import MultiTaskUNet
+
+    image, labels = disc_image((72, 100), 6, 0)
+    real = MultiTaskUNet.forward
+
+    def greedy(self, x):
+        if not (self.training or x.is_meta) and x.shape[-1] * x.shape[-2] > 30 * 30:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+        return real(self, x)
+
+    monkeypatch.setattr(MultiTaskUNet, "forward", greedy)
+    show, _, events, passes = live([layer(image, labels)])
+    assert show()
+    [said] = [event.message for event in events if isinstance(event, Warned)]
+    assert said.startswith("live preview: a tile of 32,32 does not fit into memory")
+    before = len(passes)
+    assert show()
+    assert not [event for event in events if isinstance(event, Warned)]
+    assert all(shape[-1] * shape[-2] <= 30 * 30 for shape in passes[before:]), "it is not tried again"

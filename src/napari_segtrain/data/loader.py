@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import weakref
@@ -15,6 +16,7 @@ import numpy as np
 import torch
 
 from ..config import DataFacts, ExperimentConfig
+from ..network import is_out_of_memory
 from ..targets.kinds import resolve_targets
 from .dataset import Dataset
 from .facts import gather_facts
@@ -26,6 +28,8 @@ from .pipeline import Deriver, PatchDataset, Sampler
 from .prefetch import Prefetch
 from .records import Part, Region, Split
 from .sampling import GridSampler, RandomSampler
+
+logger = logging.getLogger(__name__)
 
 Batch = dict[str, torch.Tensor]
 Prepared = tuple[Batch, tuple[ImageChange | None, ...]]
@@ -88,6 +92,8 @@ class PatchLoader:
     rank, world_size
         Number of this process, and how many share an epoch. Together they go through the samples that one
         process with batches `world_size` times as large goes through, step by step.
+    ahead
+        Batches that are prepared before they are asked for; None: two for each worker, and one.
 
     Raises
     ------
@@ -116,7 +122,9 @@ class PatchLoader:
         device: Callable[[], torch.device] | None = None,
         rank: int = 0,
         world_size: int = 1,
+        ahead: int | None = None,
     ) -> None:
+        self._ahead = ahead
         self.batch_size = batch_size
         self.num_workers = default_workers() if num_workers is None else num_workers
         self.grid = part != "train" if grid is None else grid
@@ -206,7 +214,7 @@ class PatchLoader:
         with self._lock:
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(self.num_workers, thread_name_prefix="segtrain-patches")
-        depth = 2 * self.num_workers + 1
+        depth = 2 * self.num_workers + 1 if self._ahead is None else self._ahead
         stream = Prefetch(self._pool, lambda step: self._make(epoch, step), range(start, count), depth)
         self._streams.add(stream)
         return map(self._finish, stream)
@@ -271,11 +279,14 @@ class PatchLoader:
         batch, pending = prepared
         if self._device is None:
             return batch
-        image = batch["image"].to(self._device(), non_blocking=True)
-        for sample, change in zip(image, pending, strict=True):
-            if change is not None:
-                sample.copy_(change.on_tensor(sample))
-        return {**batch, "image": image}
+        device = self._device()
+        try:
+            return {**batch, "image": _changed(batch["image"].to(device, non_blocking=True), pending)}
+        except RuntimeError as error:
+            if device.type == "cpu" or not is_out_of_memory(error):
+                raise
+        logger.warning("the GPU has no room to change the patches of a batch: the processor does it")
+        return {**batch, "image": _changed(batch["image"], pending)}
 
     def _number(self, mine: int) -> int:
         """Return the number, over all processes, of this process's sample number `mine`.
@@ -285,6 +296,14 @@ class PatchLoader:
         """
         rank, world_size = self._share
         return mine * world_size + rank
+
+
+def _changed(image: torch.Tensor, pending: Sequence[ImageChange | None]) -> torch.Tensor:
+    """Change the intensities of patches (B, C, *patch) in place, where they are."""
+    for sample, change in zip(image, pending, strict=True):
+        if change is not None:
+            sample.copy_(change.on_tensor(sample))
+    return image
 
 
 def _stand_in(batch: Batch) -> None:

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import psutil
 
+AHEAD_SHARE = 0.25
+"""Share of the free memory that batches which are prepared ahead may take."""
+
 
 @dataclass(frozen=True)
 class Memory:
@@ -34,6 +37,21 @@ def main_memory(proc: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/
     for limit, used in _groups(proc, root):
         total, free = min(total, limit), min(free, max(0, limit - used))
     return Memory(total, free)
+
+
+def batches_ahead(workers: int, batch_bytes: int, free: int) -> int:
+    """Return how many batches are prepared ahead: as many as keep the workers busy, and memory has room for.
+
+    Parameters
+    ----------
+    workers
+        Threads that prepare them.
+    batch_bytes
+        What a batch takes while it is prepared, and until it is used.
+    free
+        Bytes that this process may use.
+    """
+    return max(1, min(2 * workers + 1, int(AHEAD_SHARE * free) // max(1, batch_bytes)))
 
 
 def _groups(proc: Path, root: Path) -> Iterator[tuple[int, int]]:

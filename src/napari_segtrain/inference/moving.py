@@ -14,7 +14,7 @@ from torch import nn
 from napari_segtrain.config import DataError
 from napari_segtrain.data.normalisation import Normalisation
 from napari_segtrain.data.sources import Source
-from napari_segtrain.network import is_out_of_memory
+from napari_segtrain.network import MultiTaskUNet, is_out_of_memory, maybe_compile
 
 from .activation import channel_ranges, is_direction, renormalise, stacked_channels
 from .outputs import OutputPlan
@@ -22,6 +22,9 @@ from .sinks import Sink
 from .stream import ProgressCallback
 from .tile_model import tile_too_large
 from .tiling import Slices
+
+_FORWARD_SHARE = 1 / 3
+"""Time of a pass, of that of a training step."""
 
 
 def prepare_image(
@@ -92,6 +95,30 @@ def memory_explained(tile: Sequence[int], device: torch.device) -> Iterator[None
         if not is_out_of_memory(error):
             raise
         raise tile_too_large(tile, device) from error
+
+
+def compile_if_worth(
+    network: nn.Module,
+    patch_size: Sequence[int],
+    device: torch.device,
+    tile: Sequence[int],
+    passes: int,
+    batch_size: int | None,
+) -> bool:
+    """Compile a network where so many passes of a tile are worth the wait; return whether it is compiled.
+
+    Parameters
+    ----------
+    network, patch_size, device
+        What predicts, and where.
+    tile, passes, batch_size
+        Size of a tile, how many there are, and how many are predicted at once (None: not known yet).
+    """
+    if not isinstance(network, MultiTaskUNet):
+        return False
+    steps = int(passes * np.prod(tile) / np.prod(patch_size) * _FORWARD_SHARE)
+    batch = batch_size or 1
+    return maybe_compile(network, device.type, batch_size=batch, expected_steps=steps // batch)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -22,13 +23,7 @@ from napari_segtrain.config import (
 )
 from napari_segtrain.data.normalisation import Normalisation
 from napari_segtrain.data.sources import Source
-from napari_segtrain.network import (
-    MultiTaskUNet,
-    NetworkPlan,
-    maybe_compile,
-    resolve_hardware,
-    round_up,
-)
+from napari_segtrain.network import NetworkPlan, resolve_hardware, round_up
 from napari_segtrain.targets import Head
 
 from .activation import stacked_channels
@@ -37,17 +32,26 @@ from .checkpoint import Trained, load_trained
 from .codecs import few_chunks_at_a_time
 from .images import as_source, check_source, name_of
 from .layout import MEMORY_BUDGET, BlockLayout, choose_block
-from .moving import bytes_per_voxel, evaluating, memory_explained, prepare_image, scaled, write_block
+from .moving import (
+    bytes_per_voxel,
+    compile_if_worth,
+    evaluating,
+    memory_explained,
+    prepare_image,
+    scaled,
+    write_block,
+)
 from .objects import write_instances
 from .outputs import Output, OutputPlan, plan_outputs, raw_outputs
 from .provenance import Made, weights_digest
 from .resampling import Resampled, covering, on_grid_of, resample
 from .sinks import Job, MemorySink, SharedZarrSink, Sink, ZarrSink
 from .stream import BlockStream, CancelCheck, Outcome, ProgressCallback, StreamResult
-from .tile_model import NetworkTiles
+from .tile_model import Least, NetworkTiles
 from .tiling import Slices, TileGrid
 
-_FORWARD_SHARE = 1 / 3
+logger = logging.getLogger(__name__)
+
 _INSTANCE_SHARE = 0.1
 _PREDICTING_SHARE = 0.9
 
@@ -89,6 +93,8 @@ class Predictor:
     with_parts
         Write what instances can be made of instead of separating them, see `plan_outputs`; for a sink that
         keeps it.
+    say
+        Told, in words, what is done about memory that ran out; by default that is one of the `messages`.
     """
 
     def __init__(
@@ -110,6 +116,8 @@ class Predictor:
         self._source = trained.source
         self._may_compile = self._from_checkpoint = False
         self._digest: str | None = None
+        self._least: dict[tuple[int, ...], Least] = {}
+        self.say: Callable[[str], None] = self._note
 
     @classmethod
     def from_checkpoint(
@@ -389,7 +397,11 @@ class Predictor:
         """Predict the pending blocks of a sink that is open."""
         grid = layout.grid
         with evaluating(self.network), torch.inference_mode(), memory_explained(grid.tile, self.device):
-            self._compile(grid)
+            passes = len(grid) * (2**self.plan.ndim if self.inference.mirroring else 1)
+            if self._may_compile and compile_if_worth(
+                self.network, self.plan.patch_size, self.device, grid.tile, passes, self.inference.batch_size
+            ):
+                self._may_compile = False
             model = NetworkTiles(
                 self.network,
                 plan.heads,
@@ -401,6 +413,9 @@ class Predictor:
                 batch_size=self.inference.batch_size,
                 mirroring=self.inference.mirroring,
                 half={"standard": False, "mixed": True}.get(self.inference.strategy),
+                divisor=self.plan.divisor,
+                least=self._least.get(grid.tile),
+                say=self.say,
             )
             stream = BlockStream(
                 layout,
@@ -412,7 +427,16 @@ class Predictor:
                 skip_empty=self.inference.skip_empty,
                 folder=sink.scratch,
             )
-            return stream.run(pending, progress, cancel)
+            try:
+                return stream.run(pending, progress, cancel)
+            finally:
+                if model.least is not None:
+                    self._least[grid.tile] = model.least
+
+    def _note(self, sentence: str) -> None:
+        logger.warning("%s", sentence)
+        if sentence not in self.messages:
+            self.messages.append(sentence)
 
     def _predict_on(
         self,
@@ -467,16 +491,6 @@ class Predictor:
             if report is not None:
                 report((number + 1) / len(layout), None)
         return result
-
-    def _compile(self, grid: TileGrid) -> None:
-        if not self._may_compile or not isinstance(self.network, MultiTaskUNet):
-            return
-        passes = len(grid) * (2**self.plan.ndim if self.inference.mirroring else 1)
-        size = np.prod(grid.tile) / np.prod(self.plan.patch_size)
-        steps = int(passes * size * _FORWARD_SHARE)
-        batch = self.inference.batch_size or 1
-        if maybe_compile(self.network, self.device.type, batch_size=batch, expected_steps=steps // batch):
-            self._may_compile = False
 
     def _job(self, source: Source, grid: TileGrid, plan: OutputPlan) -> Job:
         return Made(

@@ -2,31 +2,47 @@
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from napari_segtrain.config import RunError
+from napari_segtrain.network import is_out_of_memory
 from napari_segtrain.targets import Head
 
 from .activation import channel_ranges, empty_prediction, stack_predictions, stacked_channels
 from .mirroring import mirrors
-
-logger = logging.getLogger(__name__)
+from .pieces import pieces, shorter
 
 _BATCH_SIZES = (1, 2, 4, 8, 16)
 _WORTH = 0.95
 
 
+@dataclass(frozen=True)
+class Least:
+    """How little of tiles is computed at a time since memory ran out.
+
+    Attributes
+    ----------
+    batch_size
+        Tiles in one pass.
+    piece
+        Size of the pieces that a tile is computed in; None for whole tiles.
+    """
+
+    batch_size: int
+    piece: tuple[int, ...] | None = None
+
+
 class NetworkTiles:
-    """Predicts batches of tiles with a network.
+    """Predicts batches of tiles with a network; of fewer tiles, or pieces of one, when memory runs out.
 
     Parameters
     ----------
@@ -52,6 +68,17 @@ class NetworkTiles:
     half
         Whether the network computes in half precision; sums are in full precision in any case. None: on a
         GPU, where that is faster.
+    divisor
+        What the network's inputs must be divisible by, an axis each.
+    least
+        What an earlier one of the same tiles came to when memory ran out, and `batch_size` does not count.
+    say
+        Told what is done about memory that ran out, in words.
+
+    Attributes
+    ----------
+    least
+        What it came to when memory ran out; None while it has not.
     """
 
     def __init__(
@@ -67,6 +94,9 @@ class NetworkTiles:
         batch_size: int | None = None,
         mirroring: bool = False,
         half: bool | None = None,
+        divisor: tuple[int, ...],
+        least: Least | None = None,
+        say: Callable[[str], None] = lambda sentence: None,
     ) -> None:
         self._network = network
         self._heads = tuple(heads)
@@ -81,6 +111,12 @@ class NetworkTiles:
         channel_weights = weights.reshape(1, *weights.shape)
         self.empty = empty.reshape(-1, *(1,) * weights.ndim) * channel_weights if empty is not None else None
         self._weights = torch.from_numpy(weights).reshape(self._size).to(device)
+        self._divisor = divisor
+        self._say = say
+        self.least = least
+        self._set_piece(None if least is None else least.piece)
+        if least is not None:
+            batch_size = least.batch_size
         self.batch_size = batch_size if batch_size is not None else self._measure()
         self._reserve(self.batch_size)
 
@@ -100,27 +136,76 @@ class NetworkTiles:
         """
         try:
             self._forward(count)
-        except torch.OutOfMemoryError:
-            self._one_by_one(count)
-        if self._device.type != "cpu":
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            failed = True
+        else:
+            failed = False
+        if failed:
+            # Outside of the handler, where nothing of the failed attempt is held any more.
+            self._with_less(count)
+        elif self._device.type != "cpu":
             self._host[:count].copy_(self._sum[:count])
         result: npt.NDArray[np.float32] = self._host[:count].numpy()
         return result.reshape(count, self.channels, *self._tile)
 
-    def _one_by_one(self, count: int) -> None:
-        """Predict the loaded tiles singly, and take single tiles from now on."""
-        logger.warning("%d tiles at once do not fit into memory; predicting them one by one", count)
-        self.batch_size = 1
+    def _with_less(self, count: int) -> None:
+        """Predict the loaded tiles with as little at a time as it takes, and go on so from now on."""
         tiles = self._input[:count].clone()
-        results = []
-        for tile in tiles:
-            self._input[0].copy_(tile)
+        found = torch.empty((count, *self._sum.shape[1:]))
+        before, done = self.batch_size, 0
+        self._back_off()
+        while done < count:
+            size = min(self.batch_size, count - done)
+            self._input[:size].copy_(tiles[done : done + size])
             try:
-                self._forward(1)
-            except torch.OutOfMemoryError:
-                raise tile_too_large(self._size, self._device) from None
-            results.append(self._sum[:1].clone())
-        self._sum[:count] = torch.cat(results)
+                self._forward(size)
+                found[done : done + size] = self._sum[:size]
+                done += size
+                continue
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+            self._back_off()
+        self._host[:count] = found
+        self._say_less(before)
+
+    def _back_off(self) -> None:
+        """Halve the batch, and then the pieces of a single tile.
+
+        Raises
+        ------
+        RunError
+            When there is nothing smaller.
+        """
+        if self.batch_size > 1:
+            self.batch_size //= 2
+        else:
+            piece = shorter(self._piece or self._size, self._divisor)
+            if piece is None:
+                raise tile_too_large(self._size, self._device)
+            self._set_piece(piece)
+        self.least = Least(self.batch_size, self._piece)
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _set_piece(self, piece: tuple[int, ...] | None) -> None:
+        self._piece = piece
+        self._pieces = [] if piece is None else pieces(self._size, piece, self._divisor)
+
+    def _say_less(self, before: int) -> None:
+        if self._piece is None:
+            self._say(
+                f"{before} tiles at once do not fit into memory: they are predicted {self.batch_size} at a "
+                "time from here on, with the same result"
+            )
+            return
+        tile, piece = (",".join(map(str, size)) for size in (self._size, self._piece))
+        self._say(
+            f"a tile of {tile} does not fit into memory: it is predicted in overlapping pieces of {piece} "
+            "from here on, of which each sees less of its surroundings"
+        )
 
     def _reserve(self, count: int) -> None:
         pinned = self._device.type == "cuda"
@@ -139,18 +224,31 @@ class NetworkTiles:
         images = self._input[:count].to(self._device, non_blocking=True)
         total = self._sum[:count]
         for number, symmetry in enumerate(self._symmetries):
-            with self._precision():
-                outputs = self._network(symmetry.apply(images))
             if number == 0:
-                stack_predictions(outputs, self._heads, total)
+                self._stack(symmetry.apply(images), total)
                 continue
             one = self._one[:count]
-            stack_predictions(outputs, self._heads, one)
+            self._stack(symmetry.apply(images), one)
             for head, part in zip(self._heads, channel_ranges(self._heads).values(), strict=True):
                 turn_back = symmetry.inverse.apply_kind(head.kind)
                 total[:, part].add_(turn_back(one[:, part]))
         share = 1.0 / len(self._symmetries)
         total.mul_(self._weights if share == 1.0 else self._weights * share)
+
+    def _stack(self, images: Tensor, out: Tensor) -> None:
+        """Fill `out` with the predictions of images, whole or in pieces."""
+        if self._piece is None:
+            with self._precision():
+                outputs = self._network(images)
+            stack_predictions(outputs, self._heads, out)
+            return
+        part = torch.empty((*out.shape[:2], *self._piece), device=out.device)
+        every = slice(None), slice(None)
+        for piece in self._pieces:
+            with self._precision():
+                outputs = self._network(images[(*every, *piece.seen)])
+            stack_predictions(outputs, self._heads, part)
+            out[(*every, *piece.place)] = part[(*every, *piece.inner)]
 
     def _precision(self) -> Any:
         if not self._half:
@@ -170,7 +268,9 @@ class NetworkTiles:
                 self._input.zero_()
                 self._timed(count)
                 seconds[count] = self._timed(count) / count
-            except torch.OutOfMemoryError:
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
                 break
             if len(seconds) > 1 and seconds[count] > _WORTH * min(list(seconds.values())[:-1]):
                 break

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -13,10 +13,11 @@ from torch import Tensor
 from torch.autograd import Function
 
 _joint: ContextVar[bool] = ContextVar("joint", default=False)
+_before: ContextVar[Callable[[], object] | None] = ContextVar("before", default=None)
 
 
 @contextmanager
-def joint_batches(joined: bool = True) -> Iterator[None]:
+def joint_batches(joined: bool = True, before: Callable[[], object] | None = None) -> Iterator[None]:
     """Compute losses of the batch that all processes hold together, each a part of it.
 
     Inside, every process has to compute the same losses in the same order, and gets the same values: those
@@ -29,12 +30,16 @@ def joint_batches(joined: bool = True) -> Iterator[None]:
     ----------
     joined
         False changes nothing.
+    before
+        Called before each sum, in every process: what it raises keeps this one from waiting for others
+        that will not come.
     """
-    token = _joint.set(joined)
+    token, other = _joint.set(joined), _before.set(before)
     try:
         yield
     finally:
         _joint.reset(token)
+        _before.reset(other)
 
 
 def over_processes(values: Tensor) -> Tensor:
@@ -59,6 +64,8 @@ class _Sum(Function):
     @staticmethod
     def forward(ctx: Any, values: Tensor) -> Tensor:
         out = values.detach().clone().contiguous()
+        if (before := _before.get()) is not None:
+            before()
         torch.distributed.all_reduce(out)
         return out
 

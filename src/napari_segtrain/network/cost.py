@@ -35,6 +35,7 @@ def count_parameters(plan: NetworkPlan) -> int:
     return sum(p.numel() for p in network.parameters())
 
 
+@lru_cache(maxsize=256)
 def estimate_memory(
     plan: NetworkPlan, batch_size: int, *, training: bool = True, recompute: bool = False
 ) -> int:

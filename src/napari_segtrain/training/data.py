@@ -13,7 +13,9 @@ from torch import Tensor
 from napari_segtrain.config import ConfigError, ExperimentConfig
 from napari_segtrain.data.live import Follower, labels_changed
 from napari_segtrain.data.loader import PatchLoader
+from napari_segtrain.data.ram import batches_ahead, main_memory
 from napari_segtrain.data.records import Part, Split
+from napari_segtrain.data.sources.cache import share_cache
 from napari_segtrain.runs import LabelChange, RunFolder
 from napari_segtrain.runs.label_store import LabelStore
 from napari_segtrain.targets import TargetDeriver
@@ -116,6 +118,8 @@ class SegtrainDataModule(pl.LightningDataModule):
         self._deriver = deriver
         self._cache_dir = cache_dir
         self._team = team
+        if not team.alone:
+            share_cache(len(resolved.devices))
         self._loaders: dict[Part, PatchLoader] = {}
         self._history: LabelHistory | None = None
 
@@ -148,6 +152,11 @@ class SegtrainDataModule(pl.LightningDataModule):
                 device=(lambda: self.device()) if train and resolved.augment_on_gpu else None,
                 rank=self._team.rank,
                 world_size=self._team.size,
+                ahead=batches_ahead(
+                    resolved.num_workers,
+                    resolved.batch_bytes,
+                    main_memory().free // len(resolved.devices),
+                ),
             )
         return self._loaders[part]
 

@@ -135,7 +135,7 @@ class Experiment:
             checkpoint = load_checkpoint(where, required=NEEDED)
         seed_everything(config.tr_setup.seed)
         if checkpoint is None:
-            resolved = fitted(resolve(config, dataset), team)
+            resolved = fitted(config, resolve(config, dataset))
         else:
             resolved = resolve_again(config, checkpoint)
         if splits is None:
@@ -287,6 +287,7 @@ class Experiment:
             self._announce()
         self.module.network.train()
         self.module.lightened = self._note_load
+        self.module.told = lambda sentence: self.emit(Warned(message=sentence))
         try:
             with (
                 memory_explained(self.config, self.resolved, lambda: self.module.load),

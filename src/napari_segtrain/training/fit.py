@@ -18,6 +18,7 @@ from napari_segtrain.runs import BEST, LAST, Best, Control, FinishReason, Fittin
 
 from .callbacks import Ending
 from .errors import OutOfMemoryError, StopRequested
+from .ladder import rungs
 from .load import Load
 from .memory import out_of_memory_message, reclaim_memory, suggest_fit, total_memory
 from .module import Row, SegmentationModule
@@ -134,13 +135,18 @@ def refuse_too_large(config: ExperimentConfig, resolved: ResolvedExperiment) -> 
     Raises
     ------
     OutOfMemoryError
-        When even the least that the estimate may stand for is more than the device has in all.
+        When even the least that the estimate may stand for is more than the device has in all, in whatever
+        way the step is computed.
     """
-    # What autograd keeps is at least half of the estimate, and half of that in 16 bits.
-    least = resolved.memory / (2 if resolved.precision == "fp32" else 4)
-    with memory_explained(config, resolved):
-        if least > total_memory(torch.device(resolved.device)):
+    total = total_memory(torch.device(resolved.device))
+    if all(_least(rung) > total for rung in rungs(config, resolved)):
+        with memory_explained(config, resolved):
             raise MemoryError
+
+
+def _least(resolved: ResolvedExperiment) -> float:
+    # What autograd keeps is at least half of the estimate, and half of that in 16 bits.
+    return resolved.memory / (2 if resolved.precision == "fp32" else 4)
 
 
 def result_of(run: RunFolder, module: SegmentationModule, reason: str) -> FitResult:

@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import torch
+
+from napari_segtrain.data.loader import STAND_IN
+
+from .team import Team
 from .values import Batch
 
 
@@ -30,6 +35,13 @@ class Load:
         if self.patches is None or batch.size <= self.patches:
             return [batch]
         return list(_cut(batch, self.patches))
+
+    def shared_parts(self, batch: Batch, team: Team) -> list[Batch]:
+        """Return as many parts as any process of a team has: beyond its own, ones that stand in for one."""
+        parts = self.parts(batch)
+        if self.patches is None or team.alone:
+            return parts
+        return parts + [_stand_in(parts[-1])] * (team.meet(len(parts)) - len(parts))
 
     def lighter(self, batch_size: int, *, can_recompute: bool) -> Load | None:
         """Return the next load that needs less memory, None when there is none.
@@ -63,6 +75,13 @@ class Load:
 
 WHOLE = Load()
 """Whole batches, whose features are kept."""
+
+
+def _stand_in(batch: Batch) -> Batch:
+    """Return a single patch in which nothing is labelled."""
+    tensors = {name: tensor[:1] for name, tensor in batch.tensors.items()}
+    masks = {name: torch.zeros_like(t) for name, t in tensors.items() if name.endswith("_mask")}
+    return Batch({**tensors, **masks, STAND_IN: torch.ones(1, dtype=torch.bool)}, batch.index)
 
 
 def _cut(batch: Batch, size: int) -> Iterator[Batch]:

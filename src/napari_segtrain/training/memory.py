@@ -89,11 +89,17 @@ def _smaller(patch: tuple[int, ...], batch_size: int) -> Iterator[tuple[tuple[in
     while size >= 1:
         yield patch, size
         size //= 2
+    for smaller in smaller_patches(patch):
+        yield smaller, 1
+
+
+def smaller_patches(patch: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+    """Yield smaller and smaller patches, (z,) y, x, down to edges of about 32 voxels."""
     while max(patch) > 32:
         longest = max(patch)
         # Halve the longest edges first, so that the patch comes nearer to a cube.
         patch = tuple(max(16, n // 2) if n > 0.75 * longest else n for n in patch)
-        yield patch, 1
+        yield patch
 
 
 def out_of_memory_message(
@@ -118,6 +124,16 @@ def out_of_memory_message(
         times = -(-batch_size // fit.batch_size)
         advice += f"; tr_config.accumulate {times} then gives the same effective batch"
     return text + advice
+
+
+def frugal_message(device: torch.device) -> str:
+    """Return what a run does about memory that ran out while the weights were changed, in words."""
+    where = "the GPU's memory" if device.type == "cuda" else "this machine's memory"
+    waiting = "" if device.type == "cpu" else "; what the optimizer remembers waits in the processor's memory"
+    return (
+        f"{where} was not enough to change all weights at once: this step, and those from here on, change "
+        f"one tensor after another{waiting}. Nothing is lost, and the numbers are the same"
+    )
 
 
 def backed_off_message(load: Load, device: torch.device, batch_size: int) -> str:

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric, MetricCollection
 
+from napari_segtrain.network import is_out_of_memory
+
 ACCURACY = "accuracy"
 
 
@@ -217,6 +219,40 @@ def build_metrics(heads: Sequence[HeadLike], prefix: str) -> MetricCollection:
     metrics = {head.name.replace(".", "·"): head_metric(head) for head in heads}
     # Groups would share states between metrics whose first values happen to be equal.
     return MetricCollection(dict(metrics), compute_groups=False).clone(prefix=prefix)
+
+
+def add_scores(metrics: MetricCollection, outputs: Mapping[str, Any], batch: Mapping[str, Tensor]) -> None:
+    """Add a batch to scores; patch by patch where memory does not suffice for all of it.
+
+    Parameters
+    ----------
+    metrics
+        What `build_metrics` returned.
+    outputs, batch
+        See `MaskedDice.update`.
+    """
+    states = []
+    for metric in metrics.values():
+        counts: dict[str, Any] = dict(metric.metric_state)
+        kept = {name: value.clone() for name, value in counts.items()}
+        states.append((metric, metric._update_count, kept))
+    try:
+        metrics.update(outputs, batch)
+        return
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+    for metric, count, state in states:
+        metric._update_count = count
+        for name, value in state.items():
+            setattr(metric, name, value)
+    for patch in range(len(batch["image"])):
+        one = slice(patch, patch + 1)
+        finest = {name: value[0] if isinstance(value, list) else value for name, value in outputs.items()}
+        metrics.update(
+            {name: value[one] for name, value in finest.items()},
+            {name: value[one] for name, value in batch.items()},
+        )
 
 
 def metric_names(heads: Sequence[HeadLike]) -> list[str]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import ExitStack
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.strategies import ParallelStrategy
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
@@ -20,8 +19,8 @@ from napari_segtrain.network.hardware import Number, is_out_of_memory
 from .checkpoint import restore_training_state, training_state
 from .ema import AveragedWeights
 from .load import WHOLE, Load
-from .memory import reclaim_memory
-from .metrics import HeadLike, build_metrics, compute_scores, one_sided_heads
+from .memory import frugal_message, reclaim_memory
+from .metrics import HeadLike, add_scores, build_metrics, compute_scores, one_sided_heads
 from .monitor import Monitor
 from .randomness import restore_random_states, untouched_randomness
 from .schedules import Journey
@@ -35,7 +34,7 @@ from .steps import (
     zero_gradients,
 )
 from .tally import TOTAL, LossTally
-from .team import ALONE, Team, check_processes
+from .team import ALONE, OthersOutOfMemoryError, Team, check_processes
 from .values import Batch, Gradients, LossValue, StepInfo, joined_outputs, mean_of
 
 Row = dict[str, float | int | None]
@@ -91,6 +90,8 @@ class SegmentationModule(pl.LightningModule):
         How much of a batch is computed at a time: less, from a batch on whose memory did not suffice.
     lightened
         Told of every load that became lighter.
+    told
+        Told what else was done about memory that ran out, in words.
     description
         What checkpoints say of the network apart from its state.
     unseen_heads, unjudged_heads
@@ -151,6 +152,7 @@ class SegmentationModule(pl.LightningModule):
         self._gradients: Gradients | None = None
         self._waiting: list[Mapping[str, Tensor]] = []
         self.lightened: Callable[[Load], None] = lambda load: None
+        self.told: Callable[[str], None] = lambda sentence: None
         self.set_load(load)
         self._evaluation = ExitStack()
 
@@ -189,13 +191,21 @@ class SegmentationModule(pl.LightningModule):
         self._waiting = [*self._waiting[:position], batch]
         judged = self._backing_off(lambda again: self._learn(batch_idx, group, again=again))
         if position == group - 1 and self._gradients is not None:
-            self.optimization, self.last_step = optimizer_step(
-                self.optimization, self._gradients, gradient_clip=self.gradient_clip
-            )
-            self.last_rate = self.last_step.learning_rate
-            if self.ema is not None:
-                self.ema.update()
+            self._step(self._gradients)
         self._note(judged)
+
+    def _step(self, gradients: Gradients) -> None:
+        """Change the weights, in every process of a team by the mean of their gradients."""
+        self.team.average([p.grad for p in self.network.parameters() if p.grad is not None])
+        frugal = self.optimization.ledger.frugal
+        self.optimization, self.last_step = optimizer_step(
+            self.optimization, gradients, gradient_clip=self.gradient_clip
+        )
+        self.last_rate = self.last_step.learning_rate
+        if self.ema is not None:
+            self.ema.update()
+        if self.optimization.ledger.frugal and not frugal:
+            self.told(frugal_message(self.device))
 
     def _learn(self, batch_idx: int, group: int, *, again: bool) -> list[LossValue]:
         """Add the gradients of a batch to those of its step; return the losses of its parts.
@@ -220,10 +230,8 @@ class SegmentationModule(pl.LightningModule):
             parts = self.load.parts(prepared)
             judged = []
             for number, part in enumerate(parts):
-                last = place == group - 1 and number == len(parts) - 1
-                with nullcontext() if last else self._without_exchange():
-                    share = group if len(parts) == 1 else group * prepared.size / part.size
-                    judged.append(self._learn_part(part, place > 0 or number > 0, share))
+                share = group if len(parts) == 1 else group * prepared.size / part.size
+                judged.append(self._learn_part(part, place > 0 or number > 0, share))
         return judged
 
     def _learn_part(self, part: Batch, accumulate: bool, share: float) -> LossValue:
@@ -231,24 +239,32 @@ class SegmentationModule(pl.LightningModule):
         # A compiler works for a minute or so: the first results, and the first preview, do not wait for it.
         run = self.network.forward if self.epochs_done == 0 else None
         prediction = forward_pass(self.network, part, self.precision, run=run)
-        with joint_batches(not self.team.alone):
+        with joint_batches(not self.team.alone, before=self.team.meet):
             loss = calculate_loss(prediction, part, self.loss, self.epochs_done)
+        # Gradients are exchanged when all processes have theirs: by then none can run out of memory any more.
+        backward = self.manual_backward if self.team.alone else None
         self._gradients = backward_pass(
-            self.optimization, loss, accumulate=accumulate, divide_by=share, backward=self.manual_backward
+            self.optimization, loss, accumulate=accumulate, divide_by=share, backward=backward
         )
         return loss.without_graph()
 
     def _backing_off(self, compute: Callable[[bool], list[LossValue]]) -> list[LossValue]:
         """Compute, and when memory runs out compute again with a lighter load, as long as there is one.
 
-        Of several processes each would have to do the same in the same moment, so that they do not.
+        Of several processes all do so when one has to: each meets the others before it needs them.
         """
         again = False
         while True:
             try:
-                return compute(again)
+                judged = compute(again)
+                self.team.meet()
+                return judged
             except (RuntimeError, MemoryError) as error:
-                lighter = self._lighter() if self.team.alone and is_out_of_memory(error) else None
+                if not (is_out_of_memory(error) and self._can_begin_anew):
+                    raise
+                if not isinstance(error, OthersOutOfMemoryError):
+                    self.team.out_of_memory()
+                lighter = self._lighter()
                 if lighter is None:
                     raise
                 reclaim_memory(error, self.device)
@@ -257,8 +273,14 @@ class SegmentationModule(pl.LightningModule):
             self.lightened(lighter)
             again = True
 
+    @property
+    def _can_begin_anew(self) -> bool:
+        """Whether no process can be waiting for another within its network, as norms over all of them do."""
+        return self.team.alone or not any(isinstance(m, nn.SyncBatchNorm) for m in self.network.modules())
+
     def _lighter(self) -> Load | None:
         size = max((int(batch["image"].shape[0]) for batch in self._waiting), default=1)
+        size = self.team.meet(size)
         # Only a backward pass has to keep features.
         can_recompute = isinstance(self.network, MultiTaskUNet) and torch.is_grad_enabled()
         return self.load.lighter(size, can_recompute=can_recompute)
@@ -268,11 +290,6 @@ class SegmentationModule(pl.LightningModule):
         self.load = load
         if isinstance(self.network, MultiTaskUNet):
             self.network.checkpointing = load.recompute
-
-    def _without_exchange(self) -> AbstractContextManager[Any]:
-        """Keep the gradients of a batch in this process: they are exchanged with those of the step's last."""
-        strategy = self.trainer.strategy
-        return strategy.block_backward_sync() if isinstance(strategy, ParallelStrategy) else nullcontext()
 
     def _group_size(self, first: int) -> int:
         """Return how many batches share a step with batch `first`: fewer at the end of an epoch."""
@@ -287,7 +304,7 @@ class SegmentationModule(pl.LightningModule):
             self.train_tally.add(loss, batch.size)
             if batch.index % self.score_every == 0:
                 with torch.no_grad():
-                    self.train_metrics.update(loss.prediction.outputs, batch.tensors)
+                    add_scores(self.train_metrics, loss.prediction.outputs, batch.tensors)
         joined = mean_of(judged)
         self.last_loss, self.last_parts = joined.total, joined.parts
 
@@ -347,16 +364,16 @@ class SegmentationModule(pl.LightningModule):
         judged = self._backing_off(lambda again: self._judge(batch, batch_idx))
         for loss in judged:
             self.val_tally.add(loss, loss.prediction.batch.size)
-            self.val_metrics.update(loss.prediction.outputs, loss.prediction.batch.tensors)
+            add_scores(self.val_metrics, loss.prediction.outputs, loss.prediction.batch.tensors)
         return joined_outputs(judged)
 
     def _judge(self, batch: Mapping[str, Tensor], batch_idx: int) -> list[LossValue]:
         """Return the losses of a validation batch's parts, with what was predicted."""
         judged = []
-        for part in self.load.parts(prepare_batch(batch, batch_idx, self.device)):
+        for part in self.load.shared_parts(prepare_batch(batch, batch_idx, self.device), self.team):
             # The compiler would translate the network a second time for this mode, for a few batches.
             prediction = forward_pass(self.network, part, self.precision, run=self.network.forward)
-            with joint_batches(not self.team.alone):
+            with joint_batches(not self.team.alone, before=self.team.meet):
                 judged.append(calculate_loss(prediction, part, self.loss, self.epochs_done))
         return judged
 
@@ -368,8 +385,20 @@ class SegmentationModule(pl.LightningModule):
     def predict(self, image: Tensor) -> dict[str, Tensor]:
         """Return the raw outputs at full resolution for images (B, C, *spatial), not compiled.
 
-        The network is used in the mode that it is in; see `PreviewCallback` for previews.
+        The network is used in the mode that it is in; see `PreviewCallback` for previews. Where memory does
+        not suffice, images are predicted one after another, and outputs are in the processor's memory.
         """
+        try:
+            return self._predict(image)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error) or len(image) == 1:
+                raise
+            reclaim_memory(error, self.device)
+        images = [image[n : n + 1] for n in range(len(image))]
+        found = [{name: value.cpu() for name, value in self._predict(one).items()} for one in images]
+        return {name: torch.cat([outputs[name] for outputs in found]) for name in found[0]}
+
+    def _predict(self, image: Tensor) -> dict[str, Tensor]:
         batch = prepare_batch({"image": image}, 0, self.device)
         outputs = forward_pass(self.network, batch, self.precision, run=self.network.forward).outputs
         return {name: value[0] if isinstance(value, list) else value for name, value in outputs.items()}

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 _SMALL_2D = 128 * 128
 _SMALL_3D = 48**3
+_WORK = 6
+"""Patches that fit into what the preparation of one works with: a larger crop, its labels, and copies."""
 
 
 @dataclass(frozen=True)
@@ -141,6 +143,13 @@ class ResolvedExperiment:
     def at_a_time(self) -> int:
         """Patches in the network at a time."""
         return min(self.micro_batch or self.batch_size, self.batch_size)
+
+    @property
+    def batch_bytes(self) -> int:
+        """Bytes of the processor's memory that a batch takes while it is prepared and until it is used."""
+        channels = self.plan.in_channels + sum(head.out_channels for head in self.heads)
+        patch = math.prod(self.patch_size) * (4 * channels + len(self.heads))
+        return (self.batch_size + _WORK) * patch
 
     @property
     def memory(self) -> int:
@@ -300,6 +309,22 @@ def settle(config: ExperimentConfig, resolved: ResolvedExperiment) -> Experiment
         ),
         dataset_config=dataset,
     )
+
+
+def with_patch(
+    config: ExperimentConfig, resolved: ResolvedExperiment, patch_size: tuple[int, ...]
+) -> ResolvedExperiment:
+    """Return the same with patches of another size, and with what follows from it where that was left open.
+
+    Raises
+    ------
+    ConfigError
+        When settings of the network do not suit patches of this size.
+    """
+    plan = plan_network(config, resolved.facts, resolved.heads, patch_size)
+    heads = resolve_heads(_with_patch(config, plan), resolved.facts)
+    batch_size = config.tr_config.batch_size or automatic_batch(plan, resolved.hardware)
+    return resolved.replace(plan=plan, heads=heads, batch_size=batch_size)
 
 
 def _with_patch(config: ExperimentConfig, plan: NetworkPlan) -> ExperimentConfig:

@@ -18,6 +18,7 @@ from napari_segtrain.config import AdamW, Constant, Optimizer, Schedule, Trainin
 from napari_segtrain.network import MultiTaskUNet, NetworkPlan, build_network
 from napari_segtrain.network.hardware import Number
 
+from .frugal import step_weights
 from .optimizers import build_optimizer
 from .schedules import Journey, build_scheduler
 from .values import Batch, Gradients, LossValue, Optimization, Prediction, StepInfo, StepOrderError
@@ -270,6 +271,8 @@ def optimizer_step(
 ) -> tuple[Optimization, StepInfo]:
     """Step 7: change the weights, and then the learning rate.
 
+    When memory runs out the step is taken all the same, one tensor of weights after another.
+
     Parameters
     ----------
     optimization
@@ -306,11 +309,9 @@ def optimizer_step(
             scaler.unscale_(optimizer)
         norm = _clip(optimization.network, gradient_clip)
     learning_rate = optimization.learning_rate
+    step_weights(optimization)
     if scaler is not None:
-        scaler.step(optimizer)
         scaler.update()
-    else:
-        optimizer.step()
     if optimization.scheduler is not None:
         optimization.scheduler.step()
     ledger.close(used=True)

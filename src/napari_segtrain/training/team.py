@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -13,6 +14,13 @@ import torch.distributed
 from napari_segtrain.config import ConfigError
 
 T = TypeVar("T")
+
+
+class OthersOutOfMemoryError(MemoryError):
+    """Memory ran out in another process of the team, so that this one has to begin anew with it."""
+
+    def __init__(self) -> None:
+        super().__init__("another of the processes that train together ran out of memory")
 
 
 @dataclass(frozen=True)
@@ -76,6 +84,40 @@ class Team:
         values = values.clone()
         torch.distributed.all_reduce(values)
         return values
+
+    def meet(self, number: int = 0) -> int:
+        """Return the largest of all processes' numbers, before something for which they need each other.
+
+        Raises
+        ------
+        OthersOutOfMemoryError
+            When one of them called `out_of_memory` instead.
+        """
+        if self.alone:
+            return number
+        failed, largest = self._largest(0, number)
+        if failed:
+            raise OthersOutOfMemoryError
+        return largest
+
+    def out_of_memory(self) -> None:
+        """Tell the others at the next place where they `meet` that this process did not come so far."""
+        if not self.alone:
+            self._largest(1, 0)
+
+    @staticmethod
+    def _largest(*numbers: int) -> list[int]:
+        values = torch.tensor(numbers)
+        torch.distributed.all_reduce(values, torch.distributed.ReduceOp.MAX)
+        return [int(value) for value in values]
+
+    def average(self, tensors: Sequence[torch.Tensor]) -> None:
+        """Give tensors on any device the mean over the processes, in place and without other memory."""
+        if self.alone:
+            return
+        for work in [torch.distributed.all_reduce(tensor, async_op=True) for tensor in tensors]:
+            work.wait()
+        torch._foreach_div_(list(tensors), self.size)
 
     def own_seed(self, seed: int) -> int:
         """Return the seed for what is random in the network of this process; the leader's is `seed`."""

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from napari_segtrain.config import TrainingError
 from napari_segtrain.data.loader import STAND_IN
+from napari_segtrain.network import is_out_of_memory
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
@@ -37,9 +38,14 @@ class Ledger:
     """What really happened to one optimizer's gradients; the frozen values of its steps share it.
 
     A value that was kept from earlier can be told from the current one by it.
+
+    Attributes
+    ----------
+    frugal
+        Whether steps change one tensor after another, since memory ran out in one of them.
     """
 
-    __slots__ = ("backpropagated", "current", "micro_batches", "steps", "used")
+    __slots__ = ("backpropagated", "current", "frugal", "micro_batches", "steps", "used")
 
     def __init__(self) -> None:
         self.steps = 0
@@ -47,6 +53,7 @@ class Ledger:
         self.current: Gradients | None = None
         self.backpropagated: LossValue | None = None
         self.used = False
+        self.frugal = False
 
     def close(self, *, used: bool) -> None:
         """Take note that the gradients are gone: zeroed, or used for a step but still in the network."""
@@ -241,11 +248,24 @@ def mean_of(values: Sequence[LossValue]) -> LossValue:
 
 
 def joined_outputs(values: Sequence[LossValue]) -> Mapping[str, Any]:
-    """Return the outputs of a batch from those of its parts, full resolution only where there are several."""
-    outputs = [value.prediction.outputs for value in values]
+    """Return the outputs of a batch from those of its parts, full resolution only where there are several.
+
+    Where memory does not suffice to join them, they are joined in the processor's.
+    """
+    real = [value for value in values if value.prediction.batch.size] or values[:1]
+    outputs = [value.prediction.outputs for value in real]
     if len(outputs) == 1:
         return outputs[0]
-    return {name: torch.cat([_finest(output[name]) for output in outputs]) for name in outputs[0]}
+    return {name: _joined([_finest(output[name]) for output in outputs]) for name in outputs[0]}
+
+
+def _joined(tensors: list[Tensor]) -> Tensor:
+    try:
+        return torch.cat(tensors)
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+    return torch.cat([tensor.cpu() for tensor in tensors])
 
 
 def _finest(output: Tensor | list[Tensor]) -> Tensor:

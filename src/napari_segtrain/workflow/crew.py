@@ -34,6 +34,9 @@ logger = logging.getLogger(__name__)
 
 TEAM = "SEGTRAIN_TEAM"
 """Environment variable that tells a process that was started here its place, and where the others meet."""
+# -P: a file called torch.py in the working folder is not to be taken for the library.
+FOLLOWER = ("-P", "-m", "napari_segtrain.workflow.follower")
+"""What Python runs in the other processes."""
 _FAILURE = "segtrain/failure"
 _READY = "segtrain/ready/"
 _LOOK_EVERY = 0.2
@@ -198,8 +201,7 @@ class Crew:
             environment[TEAM] = json.dumps({**place, "device": device})
             self._words[team.rank] = tempfile.TemporaryFile()  # noqa: SIM115
             self._children[team.rank] = subprocess.Popen(
-                # -P: a file called torch.py in the working folder is not to be taken for the library.
-                [sys.executable, "-P", "-m", "napari_segtrain.workflow.follower"],
+                [sys.executable, *FOLLOWER],
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

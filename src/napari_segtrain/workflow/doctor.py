@@ -38,33 +38,46 @@ def diagnose(config: ExperimentConfig, data: DataSpec, origin: str = "") -> Diag
     # What leaks has a rule of its own.
     found += [_checked("warning", s) for s in report.warnings if s not in reviewed.leaks]
     if resolved is not None and report.ok:
-        by_rules = findings_of(reviewed, dataset)
+        by_rules = findings_of(reviewed, dataset, tried=True)
         said = {finding.sentence for finding in by_rules}
         found += [_checked("note", sentence) for sentence in resolved.messages if sentence not in said]
         found += by_rules
     return Diagnosed(findings=tuple(sorted(found, key=lambda finding: _ORDER.index(finding.severity))))
 
 
-def findings_of(reviewed: Review, dataset: Dataset) -> tuple[Finding, ...]:
-    """Return what the rules find in an experiment that can be trained."""
+def findings_of(reviewed: Review, dataset: Dataset, *, tried: bool = False) -> tuple[Finding, ...]:
+    """Return what the rules find in an experiment that can be trained.
+
+    Parameters
+    ----------
+    reviewed, dataset
+        What was looked at.
+    tried
+        Take a training step where an estimate leaves it open whether it fits.
+    """
     if reviewed.resolved is None:
         return ()
-    case = case_of(reviewed.config, reviewed.resolved, dataset, reviewed.leaks)
-    found = tuple(_that_helps(finding, reviewed.config) for finding in examine(case))
+    too_large = None
     try:
         reviewed.checked()
     except OutOfMemoryError as error:
-        found = tuple(finding for finding in found if finding.rule != "memory")
-        remedy = {}
-        if error.fitting is not None:
-            remedy = {
-                "tr_config.patch_size": list(error.fitting.patch_size),
-                "tr_config.batch_size": error.fitting.batch_size,
-            }
-        found += (Finding(rule="memory", severity="fault", sentence=str(error), remedy=remedy),)
+        too_large = error
     except (ConfigError, DataError):
         return ()
-    return found
+    # What is more than there is in all needs no trial.
+    tried = tried and too_large is None
+    case = case_of(reviewed.config, reviewed.resolved, dataset, reviewed.leaks, tried=tried)
+    found = tuple(_that_helps(finding, reviewed.config) for finding in examine(case))
+    if too_large is None:
+        return found
+    remedy = {}
+    if too_large.fitting is not None:
+        remedy = {
+            "tr_config.patch_size": list(too_large.fitting.patch_size),
+            "tr_config.batch_size": too_large.fitting.batch_size,
+        }
+    fault = Finding(rule="memory", severity="fault", sentence=str(too_large), remedy=remedy)
+    return (*(finding for finding in found if finding.rule != "memory"), fault)
 
 
 def _that_helps(finding: Finding, config: ExperimentConfig) -> Finding:

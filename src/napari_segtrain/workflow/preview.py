@@ -109,6 +109,7 @@ class LivePreview:
             resolved.device,
         )
         self._predictor.with_parts = True
+        self._predictor.say = lambda sentence: emit(Warned(message=f"live preview: {sentence}"))
         self._walks: dict[str, Walk] = {}
         self._parts: set[str] = set()
 

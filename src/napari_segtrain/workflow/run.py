@@ -388,7 +388,8 @@ def _tell_doctor(reviewed: Review, dataset: Dataset, tell: Emit) -> None:
     """Say what the training doctor finds; what is said in other places is not said again."""
     messages = () if reviewed.resolved is None else reviewed.resolved.messages
     for finding in findings_of(reviewed, dataset):
-        if finding.sentence not in (*reviewed.report.warnings, *messages):
+        # What memory there is not is said when it is known what the run does about it.
+        if finding.rule != "memory" and finding.sentence not in (*reviewed.report.warnings, *messages):
             tell(Warned(message=finding.sentence, finding=finding))
 
 

@@ -83,9 +83,18 @@ class BlockCache:
 @cache
 def shared_cache() -> BlockCache:
     """Return the cache of this process."""
+    return BlockCache(_budget(1))
+
+
+def share_cache(processes: int) -> None:
+    """Let the cache of this process leave room for those of others on this machine that read the same."""
+    shared_cache().max_bytes = min(shared_cache().max_bytes, _budget(processes))
+
+
+def _budget(processes: int) -> int:
     from ..ram import main_memory
 
-    return BlockCache(min(MOST_BYTES, main_memory().free // 4))
+    return min(MOST_BYTES, main_memory().free // 4) // processes
 
 
 def fetch_chunks(

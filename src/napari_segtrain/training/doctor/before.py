@@ -7,15 +7,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from napari_segtrain.config import ConfigError, ExperimentConfig
+from napari_segtrain.data.ram import main_memory
 from napari_segtrain.network import Inventory, estimate_memory, step_seconds
 from napari_segtrain.runs import Finding
 from napari_segtrain.targets import doubtful_kinds, resolve_targets
 
-from ..memory import SHARE, free_memory, suggest_fit
+from ..ladder import in_words, rungs, settings
+from ..memory import SHARE, suggest_fit
 from ..resolve import ResolvedExperiment, plan_network
+from ..trial import fit, room
 
 if TYPE_CHECKING:
     from napari_segtrain.data import Dataset
@@ -65,13 +66,17 @@ class Case:
     amounts
         What the labels hold, by target.
     free
-        Bytes that are free on the device.
+        Bytes that are free on the device for each process of the training.
     seconds
         Estimated time of one step of the optimizer; None where nobody knows, as on a GPU.
     gpus
         GPUs of this machine.
     leaks
         A sentence for each way in which parts of the split are not separate.
+    fitted
+        What a real training step showed to fit; None where none was taken.
+    ram
+        Bytes of the processor's memory that are free.
     """
 
     config: ExperimentConfig
@@ -81,12 +86,28 @@ class Case:
     seconds: float | None = None
     gpus: int = 0
     leaks: tuple[str, ...] = ()
+    fitted: ResolvedExperiment | None = None
+    ram: float = math.inf
 
 
 def case_of(
-    config: ExperimentConfig, resolved: ResolvedExperiment, dataset: Dataset, leaks: Sequence[str] = ()
+    config: ExperimentConfig,
+    resolved: ResolvedExperiment,
+    dataset: Dataset,
+    leaks: Sequence[str] = (),
+    *,
+    tried: bool = False,
 ) -> Case:
-    """Gather what the rules look at; labels that were looked at before are not read again."""
+    """Gather what the rules look at; labels that were looked at before are not read again.
+
+    Parameters
+    ----------
+    config, resolved, dataset, leaks
+        See `Case`.
+    tried
+        Take the training step that a run takes before it begins, where an estimate leaves it open whether
+        it fits.
+    """
     seconds = None
     if resolved.accelerator == "cpu":
         seconds = step_seconds(resolved.plan, resolved.batch_size) * resolved.accumulate
@@ -94,10 +115,12 @@ def case_of(
         config,
         resolved,
         amounts_of(dataset),
-        free_memory(torch.device(resolved.device)),
+        room(resolved),
         seconds,
         Inventory.of_this_machine().gpus,
         tuple(leaks),
+        fit(config, resolved) if tried else None,
+        main_memory().free,
     )
 
 
@@ -153,24 +176,64 @@ def _steps(case: Case) -> float:
 
 
 def memory(case: Case) -> Iterator[Finding]:
-    """Find a step that needs more memory than is free."""
-    resolved, room = case.resolved, SHARE * case.free
-    if resolved.memory <= room:
+    """Find a step that needs more memory than is free, and say what the run makes of it."""
+    resolved = case.resolved
+    chosen = case.fitted if case.fitted is not None else _by_estimate(case)
+    if chosen is resolved:
         return
     sentence = (
         f"a training step needs about {resolved.memory / 2**30:.1f} GB of memory, and "
         f"{case.free / 2**30:.1f} GB are free"
     )
-    yield Finding(rule="memory", severity="warning", sentence=sentence, remedy=_fitting(case))
+    remedy = {} if chosen is None else settings(resolved, chosen)
+    if chosen is not None and not _too_large(case, chosen):
+        sentence += f": the run will have {in_words(resolved, chosen)}"
+    elif smaller := _smaller(case):
+        remedy = smaller
+    yield Finding(rule="memory", severity="warning", sentence=sentence, remedy=remedy)
 
 
-def _fitting(case: Case) -> dict[str, Any]:
-    """Return the settings that fit: less at a time, features computed again, at last smaller patches."""
+def batches(case: Case) -> Iterator[Finding]:
+    """Find batches for which the machine, or the container around us, has no memory beside the step."""
+    resolved = case.resolved
+    processes = len(resolved.devices)
+    chosen = case.fitted if case.fitted is not None else _by_estimate(case)
+    on_cpu = resolved.accelerator == "cpu"
+    step = processes * chosen.memory if on_cpu and chosen is not None else 0
+    # One that is computed, and one that is prepared.
+    needed = 2 * processes * resolved.batch_bytes
+    if chosen is None or step + needed <= SHARE * case.ram:
+        return
+    parts = 2
+    while parts < resolved.batch_size and step + needed / parts > SHARE * case.ram:
+        parts *= 2
+    remedy: dict[str, Any] = {}
+    if resolved.batch_size > 1:
+        remedy["tr_config.batch_size"] = max(1, resolved.batch_size // parts)
+        remedy["tr_config.accumulate"] = resolved.accumulate * min(parts, resolved.batch_size)
+    beside = f" beside the {step / 2**30:.1f} GB of a training step" if on_cpu else ""
+    yield Finding(
+        rule="batches",
+        severity="warning",
+        sentence=f"batches of {resolved.batch_size} take about {needed / 2**30:.1f} GB of this machine's "
+        f"memory{beside}, and {case.ram / 2**30:.1f} GB are free",
+        remedy=remedy,
+    )
+
+
+def _too_large(case: Case, chosen: ResolvedExperiment) -> bool:
+    return chosen.memory > SHARE * case.free
+
+
+def _by_estimate(case: Case) -> ResolvedExperiment | None:
+    """Return what should fit, as far as an estimate can tell."""
+    fitting = (rung for rung in rungs(case.config, case.resolved) if not _too_large(case, rung))
+    return next(fitting, None)
+
+
+def _smaller(case: Case) -> dict[str, Any]:
+    """Return a patch size that fits in the place of the one that was chosen."""
     resolved, config = case.resolved, case.config
-    for load in resolved.load.lighter_ones(resolved.batch_size):
-        if resolved.under(load).memory <= SHARE * case.free:
-            remedy: dict[str, Any] = {"tr_config.micro_batch": load.patches}
-            return remedy | ({"tr_config.gradient_checkpointing": True} if load.recompute else {})
     size = suggest_fit(
         resolved.plan, 1, case.free, lambda patch: plan_network(config, resolved.facts, resolved.heads, patch)
     )
@@ -311,6 +374,7 @@ Rule = Callable[[Case], Iterator[Finding]]
 RULES: tuple[Rule, ...] = (
     slow_device,
     memory,
+    batches,
     patch_size,
     kinds,
     class_balance,
