@@ -23,6 +23,7 @@ from napari_segtrain.engine import (
 from napari_segtrain.runs import (
     BatchDone,
     Control,
+    DeviceLostError,
     Emit,
     Finished,
     FittingSize,
@@ -33,6 +34,8 @@ from napari_segtrain.runs import (
     RunState,
     Warned,
 )
+
+spent = False
 
 
 def train(command: Train, emit: Emit, control: Control) -> None:
@@ -71,7 +74,11 @@ def train(command: Train, emit: Emit, control: Control) -> None:
 
 
 def predict(command: Predict, emit: Emit, control: Control) -> None:
+    global spent
     what = command.model
+    if what == "lose_gpu":
+        spent = True
+        raise DeviceLostError("the GPU stopped working")
     if what == "noise":
         _make_noise()
     elif what == "data_error":
@@ -150,4 +157,5 @@ JOBS = JobTable(
     diagnose=diagnose,
     label_next=label_next,
     warm_up=warm_up,
+    usable=lambda: not spent,
 )

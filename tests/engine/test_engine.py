@@ -333,6 +333,20 @@ def test_an_exit_code_is_told(engine: Engine) -> None:
     assert isinstance(end, Finished)
 
 
+def test_an_engine_whose_gpu_is_lost_ends_and_makes_room_for_another(engine: Engine, tmp_path: Path) -> None:
+    command = Predict(model="lose_gpu", data="d", output="o")
+    engine.send(command)
+    events = list(engine.events())
+    [end], [died] = of_type(events, Finished), of_type(events, EngineDied)
+    assert (end.job, end.status, end.message) == (command.job, RunState.FAILED, "the GPU stopped working")
+    assert (died.job, died.exit_code) == (None, 4)
+    assert "Its GPU had stopped working" in died.message
+    engine.start()
+    train(engine, tmp_path, steps=1)
+    end = next(event for event in engine.events() if isinstance(event, Finished))
+    assert end.status is RunState.COMPLETED
+
+
 def test_an_engine_that_cannot_import_says_what_is_missing(make_engine: MakeEngine) -> None:
     engine = make_engine(BROKEN_WARM_UP="No module named 'torch'")
     assert not engine.wait_ready(60)

@@ -130,3 +130,19 @@ def test_other_things_are_no_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(AttributeError):
         load_jobs("some_module:OTHER")
     assert isinstance(load_jobs(jobs.WORKFLOW), JobTable)
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_process_is_asked_whether_its_gpu_still_works(monkeypatch: pytest.MonkeyPatch, lost: bool) -> None:
+    def refuse() -> None:
+        if lost:
+            raise RuntimeError("CUDA error: unspecified launch failure")
+
+    cuda = SimpleNamespace(
+        is_initialized=lambda: True, is_available=lambda: True, synchronize=refuse, empty_cache=refuse
+    )
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
+    jobs._free_memory()
+    assert jobs.WORKFLOW_JOBS.usable() is not lost
+    cuda.is_initialized = lambda: False
+    assert jobs.WORKFLOW_JOBS.usable()

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from napari_segtrain.config import ConfigError
-from napari_segtrain.network import Hardware, Inventory, choose_precision, resolve_hardware
+from napari_segtrain.network import Hardware, Inventory, choose_precision, lost_device, resolve_hardware
 
 NONE = Inventory(why_no_gpu="this is a build of torch without CUDA", why_no_mps="there is no Apple GPU")
 TWO = Inventory(gpus=2, why_no_mps="there is no Apple GPU")
@@ -162,3 +162,23 @@ def test_precision_follows_the_gpu(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (capability, 0))
     assert choose_precision(wanted, GPU)[0] == expected  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("message", "lost"),
+    [
+        ("CUDA error: unspecified launch failure\nCUDA kernel errors might be reported later", True),
+        ("CUDA driver error: device not ready", True),
+        ("HIP error: an illegal memory access was encountered", True),
+        ("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED", True),
+        ("CUDA error: out of memory", False),
+        ("cuDNN error: CUDNN_STATUS_NOT_SUPPORTED", False),
+        ("Expected all tensors to be on the same device, cuda:0 and cpu: error", False),
+    ],
+)
+def test_a_gpu_that_stopped_working_is_told_from_other_faults(message: str, lost: bool) -> None:
+    said = lost_device(RuntimeError(message))
+    assert bool(said) is lost
+    if lost:
+        assert message.partition("\n")[0] in said and "\n" not in said and "device cpu" in said
+    assert lost_device(ValueError(message)) == ""

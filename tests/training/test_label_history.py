@@ -152,6 +152,23 @@ def test_checkpoints_name_the_labels_they_were_trained_on(
         )
 
 
+def test_what_is_painted_after_the_last_checkpoint_is_kept_too(run: RunFolder, tmp_path: Path) -> None:
+    labels = np.random.default_rng(0).integers(0, 3, (40, 40)).astype(np.uint8)
+    data = opened([{"id": "a", "image": labels, "labels": {"cell": labels}}])
+    store = LabelStore(run.path)
+    history = LabelHistory(data, store)
+    history.start()
+    store.note(3, history.state())
+    history.keep_rest(4)
+    assert [entry.epoch for entry in store.epochs()] == [3], "nothing was painted"
+    labels[1, 2] = 9
+    labels_changed(data, [history], "a", "cell", [[1, 2], [2, 3]])
+    history.keep_rest(4)
+    history.close()
+    assert [entry.epoch for entry in store.epochs()] == [3, 4]
+    np.testing.assert_array_equal(restored(run, tmp_path / "out")["labels/a_cell.zarr"], labels)
+
+
 def test_labels_are_not_kept_where_the_experiment_says_so(make_experiment: Any) -> None:
     made = make_experiment(tr_config__num_epochs=1, tr_config__keep_labels=False)
     assert made.fit().epochs == 1

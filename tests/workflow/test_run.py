@@ -359,6 +359,21 @@ def test_a_run_out_of_memory_says_what_fits_as_numbers(
     assert read_events(caught.value.path / "events.jsonl")[-1].fitting == expected
 
 
+def test_a_lost_gpu_is_one_sentence_and_the_run_goes_on_from_its_checkpoint(
+    disc_folder, tiny_experiment, tmp_path, events, little_memory, monkeypatch
+):
+    config = tiny_experiment(**{"tr_config.num_epochs": 3})
+    run = workflow.train(config, disc_folder(), tmp_path / "P", stop_after=1).path
+    little_memory(RuntimeError("CUDA error: the launch timed out and was terminated\nFor debugging …"))
+    with pytest.raises(workflow.RunFailedError, match=r"^the GPU stopped working \(CUDA error: the launch"):
+        workflow.resume(run, preview=True, emit=events.append)
+    assert (events[-1].reason, events[-1].message.count("\n")) == (FinishReason.DEVICE_LOST, 0)
+    assert not [event for event in events if isinstance(event, Warned) and "CUDA" in event.message]
+    assert RunFolder.open(run).read_info().epoch == 1
+    monkeypatch.undo()
+    assert workflow.resume(run).epochs == 3
+
+
 def test_a_run_on_layers_goes_on_without_the_viewer_or_with_new_layers(disc_image, tiny_experiment, tmp_path):
     def shared():
         scratch = Scratch.create(tmp_path / "P")

@@ -13,7 +13,7 @@ from napari_segtrain.runs.find import list_runs
 from napari_segtrain.runs.folder import RunFolder
 from napari_segtrain.runs.states import ENDED, FinishReason, RunState
 
-from .serve import STUCK
+from .serve import SPENT, STUCK
 
 _log = logging.getLogger(__name__)
 
@@ -28,6 +28,8 @@ _WHY = {
     "SIGILL": "A library uses instructions that this processor does not have",
     "SIGTERM": "Somebody asked it to end",
 }
+
+_BY_CODE = {STUCK: "It did not end its job in time.", SPENT: "Its GPU had stopped working."}
 
 
 def split_code(code: int) -> tuple[int | None, str | None]:
@@ -70,8 +72,8 @@ def explain(code: int, doing: str | None, stderr: tuple[str, ...], smaller: Fitt
         if name == "SIGKILL" and smaller is not None:
             patch = ",".join(map(str, smaller.patch_size))
             parts.append(f"Patches of {patch} in batches of {smaller.batch_size} should fit.")
-    elif exit_code == STUCK:
-        parts.append("It did not end its job in time.")
+    elif exit_code in _BY_CODE:
+        parts.append(_BY_CODE[exit_code])
     elif stderr:
         parts.append(f"It last said: {stderr[-1]}")
     if doing == "train":

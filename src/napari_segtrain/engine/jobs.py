@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 
@@ -44,6 +45,8 @@ class JobTable:
     label_next: Callable[[LabelNext, Emit, Control], None]
     warm_up: Callable[[], None]
     """Imports what the jobs need; the engine is ready when it returns."""
+    usable: Callable[[], bool] = lambda: True
+    """Asked after each job whether the process can compute any more; when not, another takes its place."""
 
 
 def load_jobs(where: str) -> JobTable:
@@ -158,7 +161,20 @@ def _free_memory() -> None:
     gc.collect()
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
-        torch.cuda.empty_cache()
+        with suppress(RuntimeError):  # of a GPU that was lost nothing can be freed
+            torch.cuda.empty_cache()
+
+
+def _usable() -> bool:
+    # After a fault of a GPU its driver refuses every call of the process, until the process has ended.
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return True
+    try:
+        torch.cuda.synchronize()
+    except RuntimeError:
+        return False
+    return True
 
 
 WORKFLOW_JOBS = JobTable(
@@ -170,4 +186,5 @@ WORKFLOW_JOBS = JobTable(
     diagnose=_diagnose,
     label_next=_label_next,
     warm_up=_warm_up,
+    usable=_usable,
 )

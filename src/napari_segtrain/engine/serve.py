@@ -44,6 +44,8 @@ _log = logging.getLogger(__name__)
 
 STUCK = 3
 """Exit code of an engine whose job did not end in time."""
+SPENT = 4
+"""Exit code of an engine whose GPU stopped working."""
 
 
 class _Job:
@@ -71,6 +73,8 @@ class Server:
     ----------
     warm
         Whether everything is imported.
+    spent
+        Whether the process can compute no more, so that another one is to take its place.
     """
 
     def __init__(self, jobs: JobTable, channel: Channel, grace: float) -> None:
@@ -82,10 +86,10 @@ class Server:
         self._guard = threading.RLock()
         self._writing = threading.Lock()
         self._closing = ""
-        self.warm = False
+        self.warm = self.spent = False
 
     def run(self) -> None:
-        """Take commands and run jobs until a shutdown, or until nobody is there to command.
+        """Take commands and run jobs until a shutdown, until nobody commands any more, or until it is spent.
 
         Standard input is read from the start, so that a job sent while libraries are still being imported
         begins right after.
@@ -99,7 +103,12 @@ class Server:
             finished = self._run_job(job)
             with self._guard:
                 self._active = None
+                self.spent = not self._jobs.usable()
+                if self.spent:
+                    self._closing = self._closing or FinishReason.DEVICE_LOST
             self.send(finished)
+            if self.spent:
+                return
 
     def close(self, reason: FinishReason) -> None:
         """Stop the job, if there is one, and let `run` return after it; ends an unready process at once.
@@ -283,4 +292,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(number, on_signal)
     watch_parent(server.parent_is_gone)
     server.run()
+    if server.spent:
+        os._exit(SPENT)  # libraries that tidy up on a GPU that is gone wait, or crash
     return 128 + asked_to_end[0] if asked_to_end else 0

@@ -14,7 +14,8 @@ from torch import nn
 from napari_segtrain.config import DataError
 from napari_segtrain.data.normalisation import Normalisation
 from napari_segtrain.data.sources import Source
-from napari_segtrain.network import MultiTaskUNet, is_out_of_memory, maybe_compile
+from napari_segtrain.network import MultiTaskUNet, is_out_of_memory, lost_device, maybe_compile
+from napari_segtrain.runs import DeviceLostError
 
 from .activation import channel_ranges, is_direction, renormalise, stacked_channels
 from .outputs import OutputPlan
@@ -81,17 +82,21 @@ def bytes_per_voxel(source: Source, plan: OutputPlan) -> float:
 
 
 @contextmanager
-def memory_explained(tile: Sequence[int], device: torch.device) -> Iterator[None]:
-    """Say which tile did not fit, in the place of whatever says so inside.
+def device_explained(tile: Sequence[int], device: torch.device) -> Iterator[None]:
+    """Say which tile did not fit, or that the GPU is lost, in the place of whatever says so inside.
 
     Raises
     ------
     RunError
         When memory ran out.
+    DeviceLostError
+        When the GPU stopped working.
     """
     try:
         yield
     except (RuntimeError, MemoryError) as error:
+        if lost := lost_device(error):
+            raise DeviceLostError(lost) from error
         if not is_out_of_memory(error):
             raise
         raise tile_too_large(tile, device) from error

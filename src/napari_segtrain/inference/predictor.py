@@ -35,8 +35,8 @@ from .layout import MEMORY_BUDGET, BlockLayout, choose_block
 from .moving import (
     bytes_per_voxel,
     compile_if_worth,
+    device_explained,
     evaluating,
-    memory_explained,
     prepare_image,
     scaled,
     write_block,
@@ -396,7 +396,7 @@ class Predictor:
     ) -> StreamResult:
         """Predict the pending blocks of a sink that is open."""
         grid = layout.grid
-        with evaluating(self.network), torch.inference_mode(), memory_explained(grid.tile, self.device):
+        with evaluating(self.network), torch.inference_mode(), device_explained(grid.tile, self.device):
             passes = len(grid) * (2**self.plan.ndim if self.inference.mirroring else 1)
             if self._may_compile and compile_if_worth(
                 self.network, self.plan.patch_size, self.device, grid.tile, passes, self.inference.batch_size

@@ -2,7 +2,14 @@
 
 from .compilation import cannot_compile, maybe_compile
 from .cost import count_flops, count_parameters, estimate_memory, step_seconds
-from .hardware import Hardware, Inventory, choose_precision, is_out_of_memory, resolve_hardware
+from .hardware import (
+    Hardware,
+    Inventory,
+    choose_precision,
+    is_out_of_memory,
+    lost_device,
+    resolve_hardware,
+)
 from .plan import DecoderPlan, HeadPlan, NetworkPlan, make_plan, round_up
 from .topology import Topology, default_patch_size, plan_topology
 from .unet import MultiTaskUNet, build_network
@@ -23,6 +30,7 @@ __all__ = [
     "default_patch_size",
     "estimate_memory",
     "is_out_of_memory",
+    "lost_device",
     "make_plan",
     "maybe_compile",
     "plan_topology",

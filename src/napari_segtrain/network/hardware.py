@@ -23,6 +23,9 @@ _WORDS = (
     "bad_alloc",
     "alloc_failed",  # of cuDNN and cuBLAS
 )
+_LOST = re.compile(
+    r"\b(cuda|hip)( driver)? error:|cudnn_status_(execution_failed|internal_error)", re.IGNORECASE
+)
 _DEVICE = re.compile(r"^(?:(?P<word>auto|cpu|mps)|(?:cuda|gpu)(?::(?P<index>\d+))?)$")
 
 
@@ -258,3 +261,19 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and any(word in str(error).lower() for word in _WORDS)
+
+
+def lost_device(error: BaseException) -> str:
+    """Return what to say when a GPU stopped working; an empty text when an error says something else.
+
+    Errors of this kind stay: whatever the process computes there afterwards fails, too.
+    """
+    if not isinstance(error, RuntimeError) or is_out_of_memory(error):
+        return ""
+    told = str(error).partition("\n")[0]
+    if _LOST.search(told) is None:
+        return ""
+    return (
+        f"the GPU stopped working ({told}). Nothing that was saved is lost: resume the run, or start again "
+        "what is no run. If it happens again, restart the computer, or compute on the processor (device cpu)"
+    )

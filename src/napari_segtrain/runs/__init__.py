@@ -72,7 +72,7 @@ from .naming import run_name
 from .predictions import note_predictions, predictions_of
 from .process import ProcessId
 from .queue import all_waiting, waiting_for
-from .states import FinishReason, RunState, check_move
+from .states import DeviceLostError, FinishReason, RunState, check_move
 from .summary import format_seconds, split_words, summary_text
 from .table import RunRow, TableReader, file_stamp, run_table
 from .tensorboard import TensorBoardFile
@@ -92,6 +92,7 @@ __all__ = [
     "Comparison",
     "Control",
     "DebugPicture",
+    "DeviceLostError",
     "Diagnosed",
     "DoubtfulRegion",
     "Emit",

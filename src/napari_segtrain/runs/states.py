@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from napari_segtrain.config import RunError
+from napari_segtrain.config import RunError, SegtrainError
 
 
 class RunState(StrEnum):
@@ -41,10 +41,18 @@ class FinishReason(StrEnum):
     """The loss was no longer a number."""
     OUT_OF_MEMORY = "out_of_memory"
     """Memory of the device ran out."""
+    DEVICE_LOST = "device_lost"
+    """The GPU stopped working; the process that used it cannot use it again."""
     ERROR = "error"
     """Anything else went wrong; the message says what."""
     CRASHED = "crashed"
     """The process was killed or crashed before it could say why."""
+
+
+class DeviceLostError(SegtrainError):
+    """The GPU stopped working; the process that used it cannot use it again."""
+
+    reason = FinishReason.DEVICE_LOST
 
 
 ENDED = frozenset({RunState.COMPLETED, RunState.FAILED, RunState.INTERRUPTED})

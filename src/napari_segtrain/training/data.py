@@ -213,8 +213,9 @@ class SegtrainDataModule(pl.LightningDataModule):
             self.loader("train").index.restore_recent(state_dict["recent"])
 
     def close(self) -> None:
-        """Stop the loaders' threads, and follow no labels."""
+        """Stop the loaders' threads, keep what was painted last, and follow no labels."""
         if self._history is not None:
+            self._history.keep_rest(self.position()[0] + 1)
             self._history.close()
         for loader in self._loaders.values():
             loader.close()

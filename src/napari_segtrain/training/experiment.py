@@ -35,7 +35,7 @@ from .building import (
 from .callbacks import Ending, Preview
 from .checkpoint import restore_training_state
 from .data import SegtrainDataModule
-from .fit import FitResult, memory_explained, result_of, run_loop, smaller_size
+from .fit import FitResult, device_explained, result_of, run_loop, smaller_size
 from .load import Load
 from .memory import backed_off_message, free_memory
 from .module import SegmentationModule
@@ -143,7 +143,7 @@ class Experiment:
                 config, dataset, run, resolved, resumed=checkpoint is not None
             )
         data = data_of(config, dataset, resolved, splits, split_index, run.project / "cache", team)
-        with memory_explained(config, data.resolved):
+        with device_explained(config, data.resolved):
             network, resolved = network_of(config, data.resolved)
             module = module_of(config, resolved, network, validates=data.validates, team=team)
         config = settle(config, resolved)
@@ -196,7 +196,7 @@ class Experiment:
         cache = run.project / "cache"
         splits = Split.from_dict(shared["split"])
         data = data_of(config, dataset, resolved, splits, 0, cache if cache.is_dir() else None, team)
-        with memory_explained(config, resolved):
+        with device_explained(config, resolved):
             network, resolved = network_of(config, resolved, team)
             module = module_of(config, resolved, network, validates=data.validates, team=team)
         data.position = lambda: (module.epochs_done, module.batches_done)
@@ -290,7 +290,7 @@ class Experiment:
         self.module.told = lambda sentence: self.emit(Warned(message=sentence))
         try:
             with (
-                memory_explained(self.config, self.resolved, lambda: self.module.load),
+                device_explained(self.config, self.resolved, lambda: self.module.load),
                 labels_taken(control, self.data.labels_changed, self.emit),
             ):
                 reason = run_loop(self._trainer(callbacks), self.module, self.data, control, ending)

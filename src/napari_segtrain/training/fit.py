@@ -13,8 +13,18 @@ import torch
 
 from napari_segtrain.config import ExperimentConfig
 from napari_segtrain.data.heap import memory_kept
-from napari_segtrain.network import NetworkPlan, is_out_of_memory
-from napari_segtrain.runs import BEST, LAST, Best, Control, FinishReason, FittingSize, RunFolder, RunState
+from napari_segtrain.network import NetworkPlan, is_out_of_memory, lost_device
+from napari_segtrain.runs import (
+    BEST,
+    LAST,
+    Best,
+    Control,
+    DeviceLostError,
+    FinishReason,
+    FittingSize,
+    RunFolder,
+    RunState,
+)
 
 from .callbacks import Ending
 from .errors import OutOfMemoryError, StopRequested
@@ -94,10 +104,10 @@ def run_loop(
 
 
 @contextmanager
-def memory_explained(
+def device_explained(
     config: ExperimentConfig, resolved: ResolvedExperiment, load: Callable[[], Load] | None = None
 ) -> Iterator[None]:
-    """Raise `OutOfMemoryError`, with a size that should fit, in the place of whatever says so inside.
+    """Raise `OutOfMemoryError`, with a size that should fit, or `DeviceLostError` for what says so inside.
 
     Parameters
     ----------
@@ -109,6 +119,8 @@ def memory_explained(
     try:
         yield
     except (RuntimeError, MemoryError) as error:
+        if lost := lost_device(error):
+            raise DeviceLostError(lost) from error
         if not is_out_of_memory(error):
             raise
         device = torch.device(resolved.device)
@@ -140,7 +152,7 @@ def refuse_too_large(config: ExperimentConfig, resolved: ResolvedExperiment) -> 
     """
     total = total_memory(torch.device(resolved.device))
     if all(_least(rung) > total for rung in rungs(config, resolved)):
-        with memory_explained(config, resolved):
+        with device_explained(config, resolved):
             raise MemoryError
 
 

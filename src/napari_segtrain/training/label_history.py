@@ -150,6 +150,21 @@ class LabelHistory:
         self._state = self._state or self.store.write_state([array.stored() for array in self._each()])
         return self._state
 
+    def keep_rest(self, epoch: int) -> None:
+        """Keep what was painted after the last checkpoint, when there is something.
+
+        Parameters
+        ----------
+        epoch
+            The epoch that would learn from it, counted from 1.
+        """
+        if not self.wait(0.0) or not any(array.changed for array in self._each()):
+            return
+        try:
+            self.store.note(epoch, self.state())
+        except SegtrainError as error:
+            logger.warning("what was painted last is not kept: %s", error)
+
     def close(self) -> None:
         """Read no more."""
         self._over.set()

@@ -374,6 +374,23 @@ def test_closing_while_a_worker_compares(follow: Any, until: Until, monkeypatch:
     assert followed.told == []
 
 
+@pytest.mark.parametrize("at_once", [2**20, 10], ids=["small", "large"])
+def test_what_is_painted_in_the_moment_of_closing_is_passed_on(
+    follow: Any, monkeypatch: Any, at_once: int
+) -> None:
+    monkeypatch.setattr(strokes, "_AT_ONCE", at_once)
+    followed = follow(squares(24, 32))
+    replace_the_array(followed.layer)
+    followed.forwarder._flush()  # what is large is with a worker now
+    followed.layer.visible = False
+    followed.layer.paint((20, 3), 6)
+    followed.forwarder.finish()  # nothing else has a turn
+    followed.forwarder.close()
+    np.testing.assert_array_equal(followed.copy, followed.layer.data)
+    boxes = [(change.start, change.stop) for told in followed.told for change in told.changes]
+    assert boxes == ([((1, 1), (3, 9)), ((19, 2), (22, 5))] if at_once > 10 else [((0, 0), (24, 32))])
+
+
 # ------------------------------------------------------------------------- what cannot be followed
 
 
@@ -416,7 +433,9 @@ def test_a_layer_that_is_deleted_is_let_go(follow: Any, until: Until, notes: Not
     followed = follow(squares(24, 32))
     paint(followed.layer)
     followed.viewer.layers.remove(followed.layer)
-    assert "'image_cells' was deleted; training goes on with the labels it had" in notes[0][1]
+    assert (
+        "'image_cells' was deleted or converted: the training goes on with the labels it had" in notes[0][1]
+    )
     until(lambda: followed.told)
     until(lambda: followed.idle)
     followed.told.clear()

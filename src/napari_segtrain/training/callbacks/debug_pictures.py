@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from napari_segtrain.losses.multitask import activated
+from napari_segtrain.network import lost_device
 from napari_segtrain.runs import DebugPicture, Emit, RunFolder, Warned, give_another_name, write_bytes
 from napari_segtrain.targets import Head
 
@@ -155,6 +156,8 @@ class DebugPictures(pl.Callback):
             for follow in self.followers:
                 follow(event)
         except Exception as error:
+            if lost_device(error):
+                raise
             self._failures += 1
             logger.exception("the debug picture could not be drawn")
             if self._failures == 1:

@@ -12,7 +12,8 @@ from typing import Any, Protocol
 import lightning.pytorch as pl
 import torch
 
-from napari_segtrain.runs import Emit, Warned
+from napari_segtrain.network import lost_device
+from napari_segtrain.runs import DeviceLostError, Emit, Warned
 
 from ..module import SegmentationModule
 
@@ -134,6 +135,8 @@ class PreviewCallback(pl.Callback):
                 with torch.no_grad():
                     self.preview(module, module.epochs_done, module.optimization.step)
             except Exception as error:
+                if isinstance(error, DeviceLostError) or lost_device(error):
+                    raise
                 self._failures += 1
                 logger.exception("the live preview failed")
                 self.emit(Warned(message=f"the live preview failed; training goes on ({error})"))

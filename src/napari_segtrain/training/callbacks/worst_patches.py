@@ -12,6 +12,7 @@ import lightning.pytorch as pl
 from torch import Tensor
 
 from napari_segtrain.data import PatchSpec
+from napari_segtrain.network import lost_device
 from napari_segtrain.runs import Emit, RunFolder, Warned
 from napari_segtrain.runs.worst import LISTED, WorstPatch, write_worst
 from napari_segtrain.targets import Head
@@ -77,6 +78,8 @@ class WorstPatches(pl.Callback):
             for sample, spec in enumerate(data.loader("val").specs(batch_idx)):
                 self._score(spec, sample, outputs, batch)
         except Exception as error:
+            if lost_device(error):
+                raise
             self._fail(error)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: SegmentationModule) -> None:  # type: ignore[override]

@@ -50,6 +50,15 @@ class TrainedImage:
         """Its axes in the engine's order: along which images are stacked, then space."""
         return (*(axis for axis in self.axes.stack if self.shape[axis] != 1), *self.axes.spatial)
 
+    @property
+    def is_still_there(self) -> bool:
+        """Whether its layer still has an array of its shape: a user may give it another one."""
+        try:
+            shape = level_data(self.layer, self.level).shape
+        except DataError:
+            return False
+        return self.kept[-1] < len(shape) and tuple(shape[axis] for axis in self.kept) == self.shape
+
 
 @dataclass(frozen=True)
 class Mirror:

@@ -13,16 +13,17 @@ from .geometry import Geometry
 _PLACING = ("scale", "translate", "rotate", "shear", "affine")
 
 
-class LayerNotes:
-    """Tells the user, once each, that a layer is moved, renamed or cannot be painted on.
-
-    None of it disturbs a training: strokes are followed voxel by voxel, in the layer, whatever its name.
+class _Notes:
+    """Tells the user, once each, that a layer is moved or renamed.
 
     Parameters
     ----------
     layer
-        A layer whose strokes are followed.
+        A layer that is trained on.
     """
+
+    _stays = ""
+    """What comes of moving it, besides a voxel size that stays."""
 
     def __init__(self, layer: Any) -> None:
         self._layer = layer
@@ -30,12 +31,6 @@ class LayerNotes:
         for name in _PLACING:
             getattr(layer.events, name).connect(self._on_placed)
         layer.events.name.connect(self._on_name)
-        why_not = unpaintable(layer)
-        if why_not:
-            notify.warning(
-                f"Layer {layer.name!r} can be trained on, but not painted on: {why_not}. To paint while it "
-                "trains, open a copy that may be written to"
-            )
 
     def close(self) -> None:
         """Say nothing any more."""
@@ -53,7 +48,7 @@ class LayerNotes:
         self._ignore_placing()
         notify.warning(
             f"Layer {self._layer.name!r} was moved or scaled: the training goes on with the voxel size that "
-            "it began with, and strokes reach the voxels that they are painted on."
+            f"it began with, and {self._stays}."
         )
 
     def _on_name(self, event: Any) -> None:
@@ -63,4 +58,70 @@ class LayerNotes:
         notify.info(
             f"Layer {self._name!r} is called {self._layer.name!r} now: the training goes on with it. To "
             f"resume the run later on open layers, call it {self._name!r} again."
+        )
+
+
+class LayerNotes(_Notes):
+    """Tells the user, once each, that a layer is moved, renamed or cannot be painted on.
+
+    None of it disturbs a training: strokes are followed voxel by voxel, in the layer, whatever its name.
+
+    Parameters
+    ----------
+    layer
+        A layer whose strokes are followed.
+    """
+
+    _stays = "strokes reach the voxels that they are painted on"
+
+    def __init__(self, layer: Any) -> None:
+        super().__init__(layer)
+        why_not = unpaintable(layer)
+        if why_not:
+            notify.warning(
+                f"Layer {layer.name!r} can be trained on, but not painted on: {why_not}. To paint while it "
+                "trains, open a copy that may be written to"
+            )
+
+
+class ImageNotes(_Notes):
+    """Tells the user, once each, that an image is moved, renamed, deleted or has another array.
+
+    Parameters
+    ----------
+    viewer
+        The napari viewer.
+    layer
+        An image that is trained on.
+    """
+
+    _stays = "its previews stay where it was"
+
+    def __init__(self, viewer: Any, layer: Any) -> None:
+        super().__init__(layer)
+        self._viewer = viewer
+        self._followed = True
+        layer.events.data.connect(self._on_data)
+        viewer.layers.events.removed.connect(self._on_removed)
+
+    def close(self) -> None:
+        """Say nothing any more."""
+        if self._followed:
+            self._followed = False
+            super().close()
+            self._layer.events.data.disconnect(self._on_data)
+            self._viewer.layers.events.removed.disconnect(self._on_removed)
+
+    def _on_data(self, event: Any) -> None:
+        self._end("has another array now")
+
+    def _on_removed(self, event: Any) -> None:
+        if event.value == self._layer:  # one of them may be behind the proxy that plugins get
+            self._end("was deleted or converted")
+
+    def _end(self, what: str) -> None:
+        self.close()
+        notify.warning(
+            f"Image layer {self._layer.name!r} {what}: the training goes on with the image it had. Stop and "
+            "start again to train on another one."
         )

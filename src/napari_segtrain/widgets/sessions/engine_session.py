@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from qtpy.QtCore import QObject, Signal
@@ -25,6 +25,11 @@ class EngineSession(QObject):
     ----------
     arguments
         Arguments of ``python -m napari_segtrain.engine``.
+
+    Attributes
+    ----------
+    before_close
+        Called before the process is told to end, perhaps when the dock is gone already.
     """
 
     event = Signal(object)
@@ -36,6 +41,7 @@ class EngineSession(QObject):
         self._worker: Any = None
         self._was_ready = False
         self._closed = False
+        self.before_close: list[Callable[[], None]] = []
         # Also at the end of the interpreter, where no dock is closed and no thread may be left running.
         self._finalizer = weakref.finalize(self, _let_go, self._engine)
 
@@ -81,6 +87,8 @@ class EngineSession(QObject):
     def close(self) -> None:
         """Let the process stop its job with a checkpoint, and end; returns at once."""
         self._closed = True
+        for call in self.before_close:
+            call()
         if self._worker is not None:
             self._worker.quit()
         self._finalizer()

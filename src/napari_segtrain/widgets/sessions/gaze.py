@@ -90,6 +90,7 @@ def in_view(viewer: Any, images: Iterable[TrainedImage]) -> TrainedImage | None:
         The topmost one first.
     """
     shown = [image for image in images if image.layer in viewer.layers and image.layer.visible]
+    shown = [image for image in shown if image.is_still_there]
     return next((image for image in shown if covers_middle(viewer, image.layer)), next(iter(shown), None))
 
 

@@ -65,6 +65,7 @@ class StrokeForwarder:
         self._waiting: dict[Mirror, list[Box]] = {}
         self._open = False
         self._worker: Any = None
+        self._comparing: list[Update] = []
         # napari announces an edit before it writes the voxels when it comes from code and not from the
         # mouse: they are read when the event loop has its turn.
         self._soon = QTimer()
@@ -84,6 +85,18 @@ class StrokeForwarder:
         """Pass on the edits that waited, and from now on every edit at once."""
         self._open = True
         self._flush()
+
+    def finish(self) -> None:
+        """Pass on all that waits before anything else happens: the viewer closes."""
+        if not self._open:
+            return
+        self._look()
+        self._worker, comparing = None, self._comparing
+        for update in comparing:  # the worker may be anywhere in them, or not have begun
+            for _ in update.run():
+                pass
+        self._tell([change for update in comparing for change in _changes(update.mirror, update.boxes)])
+        self._flush(at_once=True)
 
     def close(self) -> None:
         """Follow no layer any more."""
@@ -150,7 +163,8 @@ class StrokeForwarder:
             self._edits[event.value].look()
             self._leave(event.value)
             notify.warning(
-                f"Labels layer {event.value.name!r} was deleted; training goes on with the labels it had."
+                f"Labels layer {event.value.name!r} was deleted or converted: the training goes on with the "
+                "labels it had. Stop and start again to train on another layer."
             )
 
     def _later(self, mirror: Mirror, boxes: list[Box]) -> None:
@@ -159,7 +173,7 @@ class StrokeForwarder:
         if self._open:
             self._soon.start(0)
 
-    def _flush(self) -> None:
+    def _flush(self, *, at_once: bool = False) -> None:
         if self._worker is not None:
             return
         waiting, self._waiting = self._waiting, {}
@@ -173,7 +187,7 @@ class StrokeForwarder:
                 changes += _changes(mirror, boxes)
                 continue
             update = Update(mirror, mirror.array, self._scratch.array(mirror.copy), boxes)
-            if update.voxels > _AT_ONCE:
+            if update.voxels > _AT_ONCE and not at_once:
                 large.append(update)
                 continue
             for _ in update.run():
@@ -188,13 +202,13 @@ class StrokeForwarder:
     def _compare(self, updates: list[Update]) -> None:
         worker = update_copies(updates)
         worker.finished.connect(lambda: self._on_compared(worker, updates))
-        self._worker = worker
+        self._worker, self._comparing = worker, updates
         worker.start()
 
     def _on_compared(self, worker: Any, updates: list[Update]) -> None:
         if worker is not self._worker:
             return
-        self._worker = None
+        self._worker, self._comparing = None, []
         self._tell([change for update in updates for change in self._taken(update)])
         self._flush()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from ...runs import (
 from ...runs.scratch import Scratch
 from ..layers.colours import foreground_names
 from ..layers.data_spec import TrainingData
+from ..layers.layer_notes import ImageNotes
 from .beat import Beat
 from .closing_note import ClosingNote
 from .engine_session import EngineSession
@@ -102,9 +104,11 @@ class TrainingSession(QObject):
         self._strokes: StrokeForwarder | None = None
         self._previews: PreviewLayers | None = None
         self._gaze: Gaze | None = None
+        self._images: list[ImageNotes] = []
         self._worker: Any = None
         self._note = ClosingNote(viewer)
         engine.event.connect(self._on_event)
+        engine.before_close.append(self._pass_on_rest)
 
     @property
     def state(self) -> State:
@@ -152,6 +156,9 @@ class TrainingSession(QObject):
             self._viewer, config, data.images, self._beat, goes_on=resume is not None and not retry
         )
         self._gaze = Gaze(self._viewer, data.images.values(), self._send, self._beat.give_way)
+        painted = {mirror.layer for mirror in data.mirrors}
+        images = [image.layer for image in data.images.values() if image.layer not in painted]
+        self._images = [ImageNotes(self._viewer, layer) for layer in images]
         command = Train(
             config=config.to_dict(),
             project=str(project),
@@ -188,10 +195,17 @@ class TrainingSession(QObject):
 
     def close(self) -> None:
         """Let go of the viewer; the engine is told to stop by its owner."""
+        self._pass_on_rest()
         if self._worker is not None:
             self._worker.quit()
         self._note.show("")
         self._release(keep=self._state not in (State.IDLE, State.PREPARING))
+
+    def _pass_on_rest(self) -> None:
+        """Let the engine have what was painted last."""
+        if self._strokes is not None:
+            with suppress(RuntimeError):  # of a window that is closed, parts may be gone
+                self._strokes.finish()
 
     def _go(self, state: State) -> None:
         if state is not self._state:
@@ -253,10 +267,13 @@ class TrainingSession(QObject):
             self._strokes.close()
         if self._gaze is not None:
             self._gaze.close()
+        for notes in self._images:
+            notes.close()
         if self._previews is not None:
             self._previews.finish()
         if self._scratch is not None:
             self._scratch.close() if keep else self._scratch.remove()
+        self._images = []
         self._strokes = self._previews = self._gaze = self._scratch = self._worker = None
 
 
