@@ -89,6 +89,24 @@ def test_several_images_and_reasons_are_ranked_together():
     assert rank_regions(cells, 1, "mirrors")[0].record == "B"
 
 
+def test_images_get_regions_in_proportion_to_their_doubt():
+    worst, half, known = (np.full((1, 32, 32), v, np.float32) for v in (0.8, 0.39, 0.0))
+    cells = [filled(v, (8, 8), record=n) for v, n in ((known, "C"), (half, "B"), (worst, "A"))]
+    found = rank_regions(cells, 6)
+    assert [one.record for one in found] == ["A", "A", "B", "A", "A", "B"]
+    assert [one.score for one in found[1:3]] == pytest.approx([0.8, 0.39]), "scores stay what was measured"
+    assert len(rank_regions(cells, 100)) == 32, "an image without doubt has none"
+
+
+def test_what_is_beside_a_region_counts_half():
+    values = np.zeros((1, 8, 64), np.float32)
+    values[0, :, :24] = 0.8
+    values[0, :, 40:48] = 0.5
+    found = rank_regions([filled(values, (8, 8), block=(8, 64))], 4)
+    assert [one.start for one in found[:3]] == [(0, 0), (0, 16), (0, 40)]
+    assert found[3].start == (0, 8)
+
+
 def test_an_image_smaller_than_a_region_is_one_region():
     cells = filled(np.ones((1, 5, 40), np.float32), (16, 16), block=(5, 40))
     assert [(one.start, one.stop) for one in rank_regions([cells], 3)] == [

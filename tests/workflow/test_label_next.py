@@ -75,7 +75,9 @@ def test_any_image_can_be_ranked(sparse, disc_folder, tmp_path):
     folder = disc_folder(count=2)
     # In a data folder of another target nothing is labelled for this one: files as they are.
     found = workflow.label_next(run, folder / "images" / "im0.tif", number=3, size=(20, 20), by="mirrors")
-    assert [box.shape for box in boxes(found)] == [(20, 20)] * 3
+    places = boxes(found)
+    assert len(places) == 3 and places[0].shape == (20, 20)
+    assert all(0 < edge <= 20 for box in places for edge in box.shape), "at the border they may be smaller"
     assert {one.reason for one in found.regions} == {"mirrors"}
     dense = workflow.label_next(run, folder, number=3)
     assert {box.record for box in boxes(dense)} <= {"im0", "im1"}

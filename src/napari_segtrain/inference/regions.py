@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,9 @@ _CELLS = 4
 """Cells along each edge of a region: regions are found to within a quarter of their size."""
 _DECIMALS = 6
 """Of scores: what is less than that is rounding, and depends on how blocks fell."""
+
+_BESIDE = 0.5
+"""What the doubt of a region counts beside one that is taken."""
 
 OpenVoxels = Callable[[Slices, str], npt.NDArray[np.bool_]]
 """Returns which voxels of a box may be proposed for a target: `(*box)`, True where nothing is labelled."""
@@ -178,7 +181,7 @@ class CellSink:
 
 
 def rank_regions(found: Sequence[Cells], number: int, by: Reason | None = None) -> list[Doubtful]:
-    """Return the most doubtful regions of all images, best first; no two of them overlap.
+    """Return the regions that are worth labelling, best first; no two of them overlap.
 
     Parameters
     ----------
@@ -191,30 +194,45 @@ def rank_regions(found: Sequence[Cells], number: int, by: Reason | None = None) 
 
     Notes
     -----
-    Of the regions left, the one with the highest score is taken and all that overlap it are dropped, until
-    there are enough (greedy non-maximum suppression). Of equal scores the first in raster order is taken.
-    Regions without doubt, such as those that are labelled throughout, are never returned.
+    In an image the most doubtful region comes first, and all that overlap it are dropped (greedy non-maximum
+    suppression); those beside it count half, since it will teach much of what they would.
+
+    Images take turns as parties do for seats (D'Hondt's method): of the images' next regions the one with the
+    highest score over ``1 + regions that its image has already`` is taken. An image that is doubted twice as
+    much as another one gets twice as many regions, but not all of them: labels of an image that the network
+    knows nothing of teach it little about the others. Scores are told as they were measured, so that they
+    do not fall from region to region. Of equals the first image, and in it the first in raster order, is
+    taken. Regions without doubt, such as those that are labelled throughout, are never returned.
     """
     usual = _usual(found)
+    waiting = [_ranked(cells, by, usual) for cells in found]
+    heads = [next(regions, None) for regions in waiting]
+    taken = [0] * len(found)
     ranked: list[Doubtful] = []
-    for cells in found:
-        ranked += _ranked(cells, number, by, usual)
-    # Sorting is stable: images of equal scores stay in their order.
-    return sorted(ranked, key=lambda one: -one.score)[:number]
+    while len(ranked) < number and any(heads):
+        claims = [0.0 if head is None else head[0] / (1 + n) for head, n in zip(heads, taken, strict=True)]
+        image = claims.index(max(claims))
+        head = heads[image]
+        if head is None:
+            break
+        ranked.append(head[1])
+        taken[image] += 1
+        heads[image] = next(waiting[image], None)
+    return ranked
 
 
-def _ranked(cells: Cells, number: int, by: Reason | None, usual: Mapping[Measure, float]) -> list[Doubtful]:
+def _ranked(
+    cells: Cells, by: Reason | None, usual: Mapping[Measure, float]
+) -> Iterator[tuple[float, Doubtful]]:
+    """Yield the regions of an image, best first, with what they count."""
     volume = math.prod(min(w * c, n) for w, c, n in zip(cells.window, cells.cell, cells.shape, strict=True))
     means = np.stack([window_sums(sums, cells.window) for sums in cells.sums]) / volume
     targets = list(dict.fromkeys(measure.target for measure in cells.measures))
     scores = np.stack([means[_chosen(cells.measures, target, by)].mean(axis=0) for target in targets])
-    best = np.round(scores.max(axis=0), _DECIMALS)
-    regions: list[Doubtful] = []
-    while len(regions) < number:
+    doubt = np.round(scores.max(axis=0), _DECIMALS)
+    best = doubt.copy()
+    while (worth := float(best.max())) > 0.0:
         place = int(best.argmax())
-        score = float(best.reshape(-1)[place])
-        if not score > 0.0:
-            break
         target = targets[int(scores.reshape(len(targets), -1)[:, place].argmax())]
         here = zip(cells.measures, means.reshape(len(means), -1)[:, place].tolist(), strict=True)
         own = {measure: value for measure, value in here if measure.target == target}
@@ -222,10 +240,16 @@ def _ranked(cells: Cells, number: int, by: Reason | None, usual: Mapping[Measure
         index = tuple(int(i) for i in np.unravel_index(place, best.shape))
         start, stop = cells.bounds(index)
         doubts = {measure.reason: value for measure, value in own.items()}
-        regions.append(Doubtful(cells.record, target, start, stop, score, reason, doubts))
-        around = zip(index, cells.window, strict=True)
-        best[tuple(slice(max(0, i - w + 1), i + w) for i, w in around)] = 0.0
-    return regions
+        score = float(doubt.reshape(-1)[place])
+        yield worth, Doubtful(cells.record, target, start, stop, score, reason, doubts)
+        best[_around(index, cells.window, 2)] *= _BESIDE
+        best[_around(index, cells.window, 1)] = 0.0
+
+
+def _around(index: Sequence[int], window: Sequence[int], windows: int) -> tuple[slice, ...]:
+    """Return the regions that begin less than so many windows away."""
+    around = zip(index, window, strict=True)
+    return tuple(slice(max(0, i - windows * w + 1), i + windows * w) for i, w in around)
 
 
 def _chosen(measures: Sequence[Measure], target: str, by: Reason | None) -> list[int]:
