@@ -16,6 +16,7 @@ from napari_segtrain.widgets.layers.data_spec import TrainingData, training_data
 from napari_segtrain.widgets.layers.layer_choice import is_image, is_labels
 from napari_segtrain.widgets.layers.placing import Place, place_of
 from napari_segtrain.widgets.layers.target_layers import prepare, show
+from napari_segtrain.widgets.sessions.preview_session import TARGETS
 
 TASKS = {name: {"type": name, "source_target": "cells"} for name in TASK_TYPES}
 GEOMETRY = {"scale": (2.0, 0.5), "rotate": 20, "translate": (7, -3), "shear": [0.2], "units": ("µm", "µm")}
@@ -35,7 +36,12 @@ Derived = tuple[TargetsReady, Place, TrainingData]
 def derive(viewer: Any, tmp_path: Path) -> Callable[..., Derived]:
     """Derive the targets of a region of discs, as the engine does; the image lies askew in the world."""
 
-    def make(shape: tuple[int, ...] = (72, 96), kind: str = "instances", **extra: Any) -> Derived:
+    def make(
+        shape: tuple[int, ...] = (72, 96),
+        kind: str = "instances",
+        region: Any = ((4, 70), (6, 90)),
+        **extra: Any,
+    ) -> Derived:
         spatial = shape[-2:]
         y, x = np.indices(spatial)
         labels = np.zeros(spatial, np.uint16)
@@ -57,7 +63,7 @@ def derive(viewer: Any, tmp_path: Path) -> Callable[..., Derived]:
         arrays = {**spec, "image": image.data, "labels": {"cells": labels}}
         record = "im[1]" if len(shape) == 3 else "im"
         dataset_ = {"layers": [arrays]}
-        preview = workflow.preview_targets(config, dataset_, image=record, region=[(4, 70), (6, 90)])
+        preview = workflow.preview_targets(config, dataset_, image=record, region=region)
         event = workflow.share_target_preview(preview, tmp_path / "shared")
         place = place_of(data.images, event.record, event.start, event.stop)
         assert place is not None
@@ -141,6 +147,14 @@ def test_numbers_have_0_in_the_middle_and_nothing_where_they_are_not_known(
     assert tensor.rgb
     assert tensor.data.shape == (66, 84, 4)
     assert set(np.unique(tensor.data[..., 3])) == {0, 255}
+
+
+def test_what_has_nothing_to_learn_is_said(viewer: Any, derive: Callable[..., Derived]) -> None:
+    event, place, data = derive(region=((20, 60), (14, 26)))  # through the middle of an object
+    layers = prepare(event, place)
+    assert [layer.head.name for layer in layers if layer.empty] == ["flows"]
+    words = TARGETS.show(viewer, (place, layers), data)
+    assert words.endswith("There is nothing to learn here for flows: no place where it is defined")
 
 
 def test_a_plane_of_a_stack_is_shown_in_its_plane(viewer: Any, derive: Callable[..., Derived]) -> None:

@@ -79,6 +79,8 @@ def test_a_folder_is_shown_previewed_and_trained_on(
     assert "'extra': ticked to be trained on beside the folder" in notes[-1][1]
     viewer.add_labels(painted[:30, :30].copy(), name="extra_nuclei")
     assert dock.form.facts.text().splitlines() == ["extra: extra_nuclei beside", words]
+    dock.set_value(dock.value())
+    assert dock.form.targets.cards[0].labels.currentText() == "nuclei", "files by their name, not a layer"
     files = {path: path.read_bytes() for path in data.rglob("*.tif")}
     dock.findChild(QSpinBox, "num_epochs").setValue(500)
     click(qtbot, dock, "start")
@@ -105,6 +107,8 @@ def test_a_folder_is_shown_previewed_and_trained_on(
     assert notes[-1][1].startswith(f"base goes on with its folder {data} and the open layers")
     until(lambda: dock.session.state is State.RUNNING)
     assert (dock.form.folder.value(), set(dock.form.images.value())) == (data, {"a", "extra"})
+    until(lambda: dock.form.targets.cards[0].labels.currentText() == "nuclei")
+    assert dock.value().dataset_config.targets["nuclei"].labels is None
     click(qtbot, dock, "stop")
     until(lambda: dock.session.state is State.IDLE)
 

@@ -139,6 +139,8 @@ class TrainForm(QWidget):
             # What is ticked beside a folder is another choice than what is trained on without one.
             self._own, ticked = (self.images.value(), ()) if held else (None, self._own or ())
             self.images.set_value(ticked)
+            if not held and not ticked:
+                self.images.begin_anew()
         if facts is not None:
             self.targets.offer_files(facts.label_names, facts.dataset.mask_names)
         elif not held:

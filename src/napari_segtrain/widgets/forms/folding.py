@@ -10,6 +10,9 @@ from superqt import QCollapsible
 _ARROW = 20
 """Edge of the arrows' pictures in pixels; they are shown smaller."""
 
+_UNLIMITED = 2**24 - 1
+"""Largest height of a widget in Qt."""
+
 _HEADING = """
 QPushButton, QPushButton:checked, QPushButton:hover {
   text-align: left; background: transparent; border: none; border-bottom: 1px solid rgba(128, 128, 128, 90);
@@ -62,9 +65,17 @@ def fold(
     button.setAccessibleName(title)
     button.setStyleSheet(_HEADING if heading else _MORE)
     section.addWidget(content)
-    # superqt only makes folded content flat: the keyboard would still walk through it.
+    # superqt holds on to the height of one moment, and content that grows meanwhile could not be seen.
+    content.removeEventFilter(section)
+
+    def show(shown: bool) -> None:
+        # superqt only makes folded content flat: the keyboard would still walk through it.
+        section.content().setVisible(shown)
+        if shown:
+            section.content().setMaximumHeight(_UNLIMITED)
+
     section.content().setVisible(opened)
-    section.toggled.connect(section.content().setVisible)
+    section.toggled.connect(show)
     if opened:
         section.expand(animate=False)
     return section

@@ -198,6 +198,11 @@ class LayerList(Ticks):
             ticked = self._layers[:1]
         self._tick([layer in ticked for layer in self._layers])
 
+    def begin_anew(self) -> None:
+        """Tick what is ticked as long as nobody chose."""
+        self._touched = False
+        self.refresh()
+
     def _tick(self, ticked: list[bool]) -> None:
         self.show_boxes([layer.name for layer in self._layers], ticked)
         self.changed.emit()

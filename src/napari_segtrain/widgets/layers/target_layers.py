@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -32,6 +32,8 @@ class TargetLayer:
     kind: Literal["image", "labels", "vectors"]
     data: npt.NDArray[Any]
     options: dict[str, Any] = field(default_factory=dict)
+    empty: bool = False
+    """Whether the loss looks nowhere in the region."""
 
 
 def prepare(event: TargetsReady, place: Place) -> list[TargetLayer]:
@@ -54,9 +56,10 @@ def prepare(event: TargetsReady, place: Place) -> list[TargetLayer]:
         head = Head.from_dict(described)
         values, valid = np.array(open_memmap(event.values[name])), np.array(open_memmap(event.valid[name]))
         if head.kind in ("vector", "line"):
-            made.append(_arrows(head, values, valid, event.spacing, place))
+            layer = _arrows(head, values, valid, event.spacing, place)
         else:
-            made.append(_voxels(head, values, valid, place.size))
+            layer = _voxels(head, values, valid, place.size)
+        made.append(replace(layer, empty=not valid.any()))
     return made
 
 

@@ -49,7 +49,7 @@ class TargetCard(Card):
         self.body.addWidget(self.form)
         for part in (self.name.textChanged, self.labels.changed, self.mask.changed):
             part.connect(lambda *_: self.pairs.refresh())
-        self.spelt_out = False
+        self.spelt_out = self._of_files = False
         self.form.changed.connect(self.changed)
 
     def value(self) -> tuple[str, TargetConfig]:
@@ -73,6 +73,22 @@ class TargetCard(Card):
         present = {getattr(layer, "name", layer) for layer in self.labels.offered()}
         layer = config.labels or next((item for item in own if item in present), name)
         self.form.set_value(config.replace(labels=layer))
+
+    def offer_files(self, labels: tuple[str, ...] | None, masks: tuple[str, ...] | None) -> None:
+        """Offer names of files in a folder instead of layers, None for layers again.
+
+        What is called after the target stays so: as a file by its name alone, as a layer with the image's.
+        """
+        name = str(self.name.text()).strip()
+        own, others = self._own_names(name), (labels is not None) is not self._of_files
+        called = others and self.labels.value() in own and not self.spelt_out
+        self._of_files = labels is not None
+        self.labels.offer_files(labels)
+        self.mask.offer_files(masks)
+        if called:
+            layers = [getattr(layer, "name", "") for layer in self.labels.offered()]
+            there = layers if labels is None else labels
+            self.labels.set_value(next((item for item in own if item in there), name))
 
     def _named_for(self, named: Named, image: Any, mask: bool) -> Any:
         name = str(self.name.text()).strip()
@@ -177,8 +193,7 @@ class TargetsTable(CardList):
     def append(self, card: Any) -> None:
         """Add a row, for the images of now."""
         card.pairs.offer(self._several)
-        card.labels.offer_files(self._files[0])
-        card.mask.offer_files(self._files[1])
+        card.offer_files(*self._files)
         super().append(card)
 
     def offer_images(self, images: list[Any]) -> None:
@@ -197,14 +212,13 @@ class TargetsTable(CardList):
             self.clear()
             for name in labels:
                 card = TargetCard(name, self._watch, self._images, self._named)
-                card.labels.offer_files(labels)
+                card.offer_files(labels, masks)
                 card.set_value(name, TargetConfig())
                 card.spelt_out = False
                 self.append(card)
             self._suggested = []
         for card in self.cards:
-            card.labels.offer_files(labels)
-            card.mask.offer_files(masks)
+            card.offer_files(labels, masks)
 
     def chosen(self) -> dict[str, Chosen]:
         """Return which layers were chosen for single images, by target."""

@@ -80,7 +80,11 @@ def _targets(config: ExperimentConfig, output: str, hint: PreviewHint, again: in
 def _show_targets(viewer: Any, found: tuple[Place, Any], data: TrainingData) -> str:
     place, layers = found
     target_layers.show(viewer, layers, place, several=len(data.images) > 1)
-    return f"Targets of {_size(place)} voxels: {', '.join(layer.head.name for layer in layers)}"
+    words = f"Targets of {_size(place)} voxels: {', '.join(layer.head.name for layer in layers)}"
+    empty = [layer.head.name for layer in layers if layer.empty]
+    if empty:
+        words += f". There is nothing to learn here for {', '.join(empty)}: no place where it is defined"
+    return words
 
 
 def _augmentation(config: ExperimentConfig, output: str, hint: PreviewHint, again: int) -> Command:
