@@ -195,10 +195,10 @@ def test_what_was_left_open_is_fitted_and_a_resumed_run_keeps_it_bit_for_bit(
     first, chosen = tried[0], straight.run.read_config()
     assert (max(first.patch_size), first.batch_size) == (48, 1), "a system that is full would end the program"
     assert any(r.gradient_checkpointing and r.patch_size == first.patch_size for r in tried)
-    assert (max(chosen.tr_config.patch_size), chosen.tr_config.batch_size) == (24, 8)
+    assert (max(chosen.tr_config.patch_size), chosen.tr_config.batch_size) == (36, 8)
     assert (chosen.tr_setup.precision, chosen.tr_config.micro_batch) == ("fp32", None)
     [said] = [event.message for event in straight.of(Warned) if "memory that is free" in event.message]
-    assert "patches of 24,24 instead of 48,48" in said
+    assert "patches of 36,36 instead of 48,48" in said
     straight.fit()
     made = make_experiment(**settings)
     made.fit(stop_after=1)
@@ -233,7 +233,7 @@ def test_on_a_gpu_16_bits_come_before_smaller_patches_and_nothing_chosen_changes
         (64, "one patch at a time", "fp32"),
         (64, again, "fp32"),
         (64, again, "fp16"),
-        (32, "whole batches", "fp32"),
+        (48, "whole batches", "fp32"),
     ]
     by_itself = config.with_overrides({"tr_config.batch_size": None, "tr_config.patch_size": (64, 64)})
     sizes = [(r.batch_size, str(r.load)) for r in rungs(by_itself, planned.replace(batch_size=4))]

@@ -36,6 +36,7 @@ def test_memory_errors_are_told_from_others() -> None:
     assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
     assert is_out_of_memory(RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you"))
     assert is_out_of_memory(RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"))
+    assert is_out_of_memory(RuntimeError("could not create a primitive"))
     assert not is_out_of_memory(RuntimeError("shape mismatch"))
     assert not is_out_of_memory(ValueError("out of memory"))
 
@@ -148,10 +149,13 @@ def test_what_failed_is_let_go_of_before_the_memory_is_measured(
         return 2**40
 
     made.experiment.module.network.forward = greedy
+    returned: list[bool] = []
     monkeypatch.setattr(memory, "free_memory", measured)
+    monkeypatch.setattr(memory, "return_free_memory", lambda: returned.append(held[0]() is None))
     with pytest.raises(OutOfMemoryError):
         made.fit()
     assert set(alive) == {False}
+    assert set(returned) == {True}, "and given back to the system, where others and the next attempt find it"
 
 
 def test_a_network_that_does_not_fit_is_explained_before_the_first_step(

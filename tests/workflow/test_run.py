@@ -18,6 +18,7 @@ from napari_segtrain.config import (
     dump_config,
     load_config,
 )
+from napari_segtrain.data import open_dataset, ram
 from napari_segtrain.runs import (
     Control,
     EpochDone,
@@ -40,6 +41,7 @@ from napari_segtrain.runs import (
     run_table,
 )
 from napari_segtrain.runs.scratch import Scratch
+from napari_segtrain.training import resolve, trial
 
 
 @pytest.fixture
@@ -532,3 +534,33 @@ def test_a_run_folder_that_is_read_only_is_said_and_left_as_it_is(
     assert (run.path / "run.json").read_bytes() == before
     assert run_table(run.project)[0].info.status is RunState.PENDING
     assert ProjectLock(run.project).holder() is None
+
+
+def test_the_doctor_says_before_the_start_what_the_container_has_no_memory_for_and_the_run_does_it(
+    disc_folder, tiny_experiment, tmp_path, monkeypatch, events
+):
+    data = disc_folder(count=2, shape=(128, 150))
+    config = tiny_experiment(**{"tr_config.patch_size": None, "tr_config.batch_size": 1})
+    assert not [found for found in workflow.diagnose(config, data).findings if found.rule == "memory"]
+    planned = resolve(config, open_dataset(data, config.dataset_config))
+    # A limit as a container has it: half of what a step needs is left.
+    free = planned.memory // 2
+    monkeypatch.setattr(ram, "_groups", lambda *folders: iter([(2**40, 2**40 - free)]))
+    monkeypatch.setattr(trial, "step_memory", lambda config, resolved: resolved.memory)
+    # A batch that is left open has what should fit, and says so.
+    open_ = config.with_overrides({"tr_config.batch_size": None})
+    assert any(
+        "batches have 1 instead of 4 patches" in found.sentence
+        for found in workflow.diagnose(open_, data).findings
+    )
+    [found] = [found for found in workflow.diagnose(config, data).findings if found.rule == "memory"]
+    assert f"{free / 2**30:.1f} GB are free: the run will have" in found.sentence
+    run = workflow.train(config, data, tmp_path / "P", emit=events.append).path
+    saved = RunFolder.open(run).read_config()
+    cured = found.cured(config)
+    for key in found.remedy:
+        assert key.startswith("tr_config."), key
+        name = key.removeprefix("tr_config.")
+        assert getattr(saved.tr_config, name) == getattr(cured.tr_config, name), name
+    [said] = [e.message for e in events if isinstance(e, Warned) and "memory that is free" in e.message]
+    assert found.sentence.partition("the run will have ")[2] in said

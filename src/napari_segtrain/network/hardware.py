@@ -22,6 +22,8 @@ _WORDS = (
     "not enough memory",
     "bad_alloc",
     "alloc_failed",  # of cuDNN and cuBLAS
+    "could not create a primitive",  # oneDNN's, on processors; nothing else of these networks is refused
+    "could not create a memory",
 )
 _LOST = re.compile(
     r"\b(cuda|hip)( driver)? error:|cudnn_status_(execution_failed|internal_error)", re.IGNORECASE

@@ -38,8 +38,14 @@ def rungs(config: ExperimentConfig, resolved: ResolvedExperiment) -> Iterator[Re
 
 
 def _open_patches(config: ExperimentConfig, resolved: ResolvedExperiment) -> Iterator[tuple[int, ...]]:
-    if config.tr_config.patch_size is None:
-        yield from smaller_patches(resolved.patch_size)
+    if config.tr_config.patch_size is not None:
+        return
+    larger = resolved.patch_size
+    for smaller in smaller_patches(larger):
+        # Half of an edge is an eighth of a volume: what lies between may fit.
+        yield tuple((a + b) // 2 for a, b in zip(larger, smaller, strict=True))
+        yield smaller
+        larger = smaller
 
 
 def _of_one_patch(config: ExperimentConfig, planned: ResolvedExperiment) -> Iterator[ResolvedExperiment]:

@@ -255,6 +255,11 @@ def resolve(
     messages += _too_late(heads, config.tr_config.num_epochs)
     wanted, steps = config.tr_config.batch_size, config.tr_config.steps_per_epoch
     batch_size = wanted if wanted is not None else automatic_batch(plan, hardware)
+    if wanted is None and batch_size < (usual := _usual_batch(plan, hardware)):
+        messages.append(
+            f"batches have {batch_size} instead of {usual} patches: no more should fit into the memory that "
+            "is free; tr_config.batch_size says how many to take all the same"
+        )
     workers = config.tr_setup.num_workers
     return ResolvedExperiment(
         facts=facts,
@@ -382,12 +387,14 @@ def automatic_batch(plan: NetworkPlan, hardware: Hardware) -> int:
     A processor gains little from large batches: 4 patches in 2D (8 small ones), 1 in 3D (2 small ones).
     A GPU takes 12 in 2D and 2 in 3D, as nnU-Net's smallest plans do.
     """
+    return largest_batch(plan, _usual_batch(plan, hardware), free_memory(hardware.device))
+
+
+def _usual_batch(plan: NetworkPlan, hardware: Hardware) -> int:
     voxels = math.prod(plan.patch_size)
     if hardware.accelerator == "cpu":
-        wanted = (8 if voxels <= _SMALL_2D else 4) if plan.ndim == 2 else (2 if voxels <= _SMALL_3D else 1)
-    else:
-        wanted = 12 if plan.ndim == 2 else 2
-    return largest_batch(plan, wanted, free_memory(hardware.device))
+        return (8 if voxels <= _SMALL_2D else 4) if plan.ndim == 2 else (2 if voxels <= _SMALL_3D else 1)
+    return 12 if plan.ndim == 2 else 2
 
 
 def _augment_on_gpu(config: ExperimentConfig, ndim: int, hardware: Hardware) -> tuple[bool, tuple[str, ...]]:

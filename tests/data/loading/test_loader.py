@@ -172,6 +172,23 @@ def test_a_device_changes_intensities_as_the_threads_would(make, record, monkeyp
         assert same(one, other)
 
 
+def test_where_a_device_has_no_room_the_processor_changes_intensities(make, record, monkeypatch):
+    rng = np.random.default_rng(0)
+    image = rng.normal(size=(2, 12, 20, 18)).astype(np.float32)
+    volume = record("v", image, {"a": rng.integers(0, 2, (12, 20, 18)).astype(np.uint8)}, channels=True)
+    expected = everything(make, volume, device=lambda: torch.device("cpu"))
+    real = torch.Tensor.to
+
+    def full(self, *arguments, **named):
+        if arguments[:1] == (torch.device("cuda"),):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+        return real(self, *arguments, **named)
+
+    monkeypatch.setattr(torch.Tensor, "to", full)
+    found = everything(make, volume, device=lambda: torch.device("cuda"))
+    assert all(map(same, found, expected))
+
+
 def test_planes_and_unchanged_patches_never_go_to_a_device(make, record, numbered):
     def nowhere():
         raise AssertionError("nobody should ask")
