@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
@@ -99,6 +100,7 @@ def assert_same(run, other):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # processes that load torch take minutes on a busy machine
 def test_two_processes_of_the_command_line_equal_one_with_batches_twice_as_large(
     tmp_path, scribbles, one_thread
 ):
@@ -130,7 +132,12 @@ def test_two_processes_of_the_command_line_equal_one_with_batches_twice_as_large
 
 
 @pytest.mark.slow
-def test_a_stop_and_a_killed_process_end_all_and_the_run_goes_on(tmp_path, scribbles, one_thread):
+@pytest.mark.timeout(1800)  # processes that load torch take minutes on a busy machine
+def test_a_stop_and_a_killed_process_end_all_and_the_run_goes_on(
+    tmp_path, scribbles, one_thread, monkeypatch
+):
+    # However long a busy machine takes to notice that a process is gone, this one is not to end for it.
+    monkeypatch.setattr(crew, "_GRACE", 3600.0)
     project = tmp_path / "project"
     changes = {"devices": 2, "strategy": "ddp"}
     config = {**SETTINGS, "tr_setup": {**SETTINGS["tr_setup"], **changes}}
@@ -210,9 +217,13 @@ def test_where_less_does_not_help_one_process_all_end_and_say_what_fits(train_gr
 
 def others():
     """Return the processes that were started to train with this one."""
-    children = psutil.Process().children()
     names = {"napari_segtrain.workflow.follower", str(GREEDY)}
-    return [child for child in children if names & set(child.cmdline())]
+    found = []
+    for child in psutil.Process().children():
+        with suppress(psutil.Error):  # one of another test, which ends just now
+            if names & set(child.cmdline()):
+                found.append(child)
+    return found
 
 
 TWO = Hardware("cpu", (0, 1), "ddp")
