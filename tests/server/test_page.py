@@ -225,6 +225,14 @@ def test_runs_are_started_duplicated_and_deleted_on_the_page(browser, served, sl
     fill("deleting")
     browser.wait_for("document.querySelectorAll('#runs tr').length == 1")
     assert not copy.path.exists()
+    browser.wait_for(f"{text.format('name')} == 'mine'")
+    browser.value("document.getElementById('changed_data').checked = true")
+    click("resume")
+    browser.wait_for("document.getElementById('resume').hidden")
+    click("new")
+    fill("starting", data=str(tmp_path), run_name="later")
+    browser.wait_for(f"{text.format('name')} == 'later'")
+    assert [process.wishes for process in sleepers] == [{"wait"}, {"changed_data"}, {"wait"}]
 
 
 def test_the_page_needs_nothing_from_elsewhere() -> None:
