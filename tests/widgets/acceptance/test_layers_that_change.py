@@ -153,6 +153,10 @@ def test_anything_may_be_done_to_layers_while_they_are_trained_on(
         act(viewer, layers.get(name) or viewer.layers[name])
         said = training.said(notes)
         assert len(said) == bool(words) and words in "".join(said), (name, said)
+        shown = training.dock.findings
+        assert not words or (words in shown.label.text() and shown.isVisibleTo(training.dock)), (
+            "it stays in view"
+        )
     training.goes_on()
     assert training.said(notes) == []
     expected = {name: (found > 0).astype(np.uint8) for name in targets}

@@ -159,6 +159,7 @@ class TrainDock(EngineDock):
         self.previews.ended.connect(self._on_end)
         self.previews.diagnosed.connect(lambda event: self.findings.set_value(event.findings))
         self.findings.applied.connect(self._apply)
+        self.session.noted.connect(self.findings.add)
 
     # ------------------------------------------------------------------------------- actions
 
@@ -304,6 +305,7 @@ class TrainDock(EngineDock):
     ) -> None:
         if self._project().resolve() != run.project.resolve():
             self.project.set_value(run.project)
+        self.findings.set_value(())  # what was found was said of another training
         self.form.set_value(config)
         self.form.folder.set_value(None if folder is None else Path(folder))
         if found.data.images and (folder is None or found.data.layers):

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from ...runs.finding import Severity
+
+Say = Callable[[Severity, str], None]
+"""Tells the user a sentence, and how much it matters."""
+
 
 def error(message: str) -> None:
     """Say that something cannot go on."""
@@ -22,3 +29,9 @@ def info(message: str) -> None:
     from napari.utils.notifications import show_info
 
     show_info(message)
+
+
+def say(severity: Severity, message: str) -> None:
+    """Say something of this weight."""
+    tell = {"fault": error, "warning": warning, "note": info}[severity]
+    tell(message)

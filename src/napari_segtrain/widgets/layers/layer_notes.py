@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..forms import notify
+from ..forms.notify import Say, say
 from .axes import unpaintable
 from .geometry import Geometry
 
@@ -20,13 +20,15 @@ class _Notes:
     ----------
     layer
         A layer that is trained on.
+    tell
+        Tells the user.
     """
 
     _stays = ""
     """What comes of moving it, besides a voxel size that stays."""
 
-    def __init__(self, layer: Any) -> None:
-        self._layer = layer
+    def __init__(self, layer: Any, tell: Say) -> None:
+        self._layer, self._tell = layer, tell
         self._began, self._name = Geometry.of(layer), layer.name
         for name in _PLACING:
             getattr(layer.events, name).connect(self._on_placed)
@@ -46,18 +48,20 @@ class _Notes:
         if all(np.array_equal(getattr(now, name), getattr(self._began, name)) for name in _PLACING):
             return
         self._ignore_placing()
-        notify.warning(
+        self._tell(
+            "warning",
             f"Layer {self._layer.name!r} was moved or scaled: the training goes on with the voxel size that "
-            f"it began with, and {self._stays}."
+            f"it began with, and {self._stays}.",
         )
 
     def _on_name(self, event: Any) -> None:
         if self._layer.name == self._name:
             return
         self._layer.events.name.disconnect(self._on_name)
-        notify.info(
+        self._tell(
+            "note",
             f"Layer {self._name!r} is called {self._layer.name!r} now: the training goes on with it. To "
-            f"resume the run later on open layers, call it {self._name!r} again."
+            f"resume the run later on open layers, call it {self._name!r} again.",
         )
 
 
@@ -70,17 +74,20 @@ class LayerNotes(_Notes):
     ----------
     layer
         A layer whose strokes are followed.
+    tell
+        Tells the user.
     """
 
     _stays = "strokes reach the voxels that they are painted on"
 
-    def __init__(self, layer: Any) -> None:
-        super().__init__(layer)
+    def __init__(self, layer: Any, tell: Say = say) -> None:
+        super().__init__(layer, tell)
         why_not = unpaintable(layer)
         if why_not:
-            notify.warning(
+            tell(
+                "warning",
                 f"Layer {layer.name!r} can be trained on, but not painted on: {why_not}. To paint while it "
-                "trains, open a copy that may be written to"
+                "trains, open a copy that may be written to",
             )
 
 
@@ -93,12 +100,14 @@ class ImageNotes(_Notes):
         The napari viewer.
     layer
         An image that is trained on.
+    tell
+        Tells the user.
     """
 
     _stays = "its previews stay where it was"
 
-    def __init__(self, viewer: Any, layer: Any) -> None:
-        super().__init__(layer)
+    def __init__(self, viewer: Any, layer: Any, tell: Say = say) -> None:
+        super().__init__(layer, tell)
         self._viewer = viewer
         self._followed = True
         layer.events.data.connect(self._on_data)
@@ -121,7 +130,8 @@ class ImageNotes(_Notes):
 
     def _end(self, what: str) -> None:
         self.close()
-        notify.warning(
+        self._tell(
+            "warning",
             f"Image layer {self._layer.name!r} {what}: the training goes on with the image it had. Stop and "
-            "start again to train on another one."
+            "start again to train on another one.",
         )

@@ -11,7 +11,7 @@ from ...config import DataError
 from ...engine.protocol import LabelsChanged
 from ...runs.control import LabelChange
 from ...runs.scratch import Scratch
-from ..forms import notify
+from ..forms.notify import Say, say
 from ..layers.axes import store_spec
 from ..layers.boxes import Box, joined, whole
 from ..layers.data_spec import Mirror
@@ -48,6 +48,8 @@ class StrokeForwarder:
         The shared arrays.
     send
         Takes the command for the engine.
+    tell
+        Tells the user.
     """
 
     def __init__(
@@ -56,10 +58,11 @@ class StrokeForwarder:
         mirrors: Sequence[Mirror],
         scratch: Scratch,
         send: Callable[[LabelsChanged], None],
+        tell: Say = say,
     ) -> None:
         self._viewer = viewer
         self._scratch = scratch
-        self._send = send
+        self._send, self._say = send, tell
         self._mirrors = list(mirrors)
         self._stores = {mirror.layer: store_spec(mirror.array) for mirror in mirrors if mirror.copy is None}
         self._waiting: dict[Mirror, list[Box]] = {}
@@ -75,7 +78,7 @@ class StrokeForwarder:
         self._edits = {
             layer: LayerEdits(viewer, layer, self._on_edited, self._on_replaced) for layer in layers
         }
-        self._notes = {layer: LayerNotes(layer) for layer in layers}
+        self._notes = {layer: LayerNotes(layer, tell) for layer in layers}
         self._looks = QTimer()
         self._looks.timeout.connect(self._look)
         self._looks.start(_LOOK_EVERY)
@@ -139,9 +142,10 @@ class StrokeForwarder:
             other = self._how_it_differs(mirror)
             if other:
                 self._forget(layer)
-                notify.warning(
+                self._say(
+                    "warning",
                     f"Labels layer {layer.name!r} {other}: it goes on with the labels it had. Stop and "
-                    "start again to use the new ones."
+                    "start again to use the new ones.",
                 )
                 return
             self._later(mirror, [whole(mirror.shape)])
@@ -162,9 +166,10 @@ class StrokeForwarder:
         if event.value in self._edits:
             self._edits[event.value].look()
             self._leave(event.value)
-            notify.warning(
+            self._say(
+                "warning",
                 f"Labels layer {event.value.name!r} was deleted or converted: the training goes on with the "
-                "labels it had. Stop and start again to train on another layer."
+                "labels it had. Stop and start again to train on another layer.",
             )
 
     def _later(self, mirror: Mirror, boxes: list[Box]) -> None:
@@ -217,7 +222,9 @@ class StrokeForwarder:
         mirror = update.mirror
         if update.fault is not None and mirror.layer in self._edits:
             self._forget(mirror.layer)
-            notify.warning(f"Strokes on {mirror.layer.name!r} no longer reach the training: {update.fault}")
+            self._say(
+                "warning", f"Strokes on {mirror.layer.name!r} no longer reach the training: {update.fault}"
+            )
         return list(_changes(mirror, update.changed))
 
     def _tell(self, changes: list[LabelChange]) -> None:

@@ -14,6 +14,7 @@ from ...engine.protocol import Command, Pause, Resume, Stop, Train
 from ...runs import (
     EngineDied,
     Event,
+    Finding,
     Finished,
     Paused,
     PreviewReady,
@@ -25,7 +26,9 @@ from ...runs import (
     Waiting,
     check_writable,
 )
+from ...runs.finding import Severity
 from ...runs.scratch import Scratch
+from ..forms.notify import say
 from ..layers.colours import foreground_names
 from ..layers.data_spec import TrainingData
 from ..layers.layer_notes import ImageNotes
@@ -87,6 +90,8 @@ class TrainingSession(QObject):
     state_changed = Signal(str)
     said = Signal(str)
     """What is being prepared, in words."""
+    noted = Signal(object)
+    """A `Finding` about the layers that are trained on."""
     happened = Signal(object)
     """An event of the running job."""
     ended = Signal(bool, str)
@@ -151,14 +156,14 @@ class TrainingSession(QObject):
             return
         check_writable(project)
         self._scratch = Scratch.create(project)
-        self._strokes = StrokeForwarder(self._viewer, data.mirrors, self._scratch, self._send)
+        self._strokes = StrokeForwarder(self._viewer, data.mirrors, self._scratch, self._send, self._say)
         self._previews = PreviewLayers(
             self._viewer, config, data.images, self._beat, goes_on=resume is not None and not retry
         )
         self._gaze = Gaze(self._viewer, data.images.values(), self._send, self._beat.give_way)
         painted = {mirror.layer for mirror in data.mirrors}
         images = [image.layer for image in data.images.values() if image.layer not in painted]
-        self._images = [ImageNotes(self._viewer, layer) for layer in images]
+        self._images = [ImageNotes(self._viewer, layer, self._say) for layer in images]
         command = Train(
             config=config.to_dict(),
             project=str(project),
@@ -200,6 +205,11 @@ class TrainingSession(QObject):
             self._worker.quit()
         self._note.show("")
         self._release(keep=self._state not in (State.IDLE, State.PREPARING))
+
+    def _say(self, severity: Severity, sentence: str) -> None:
+        """Tell the user, and let the dock keep it in view: a notification is short and soon gone."""
+        say(severity, sentence)
+        self.noted.emit(Finding(rule="layers", severity=severity, sentence=sentence))
 
     def _pass_on_rest(self) -> None:
         """Let the engine have what was painted last."""
