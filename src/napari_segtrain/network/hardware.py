@@ -276,6 +276,6 @@ def lost_device(error: BaseException) -> str:
     if _LOST.search(told) is None:
         return ""
     return (
-        f"the GPU stopped working ({told}). Nothing that was saved is lost: resume the run, or start again "
-        "what is no run. If it happens again, restart the computer, or compute on the processor (device cpu)"
+        f"the GPU stopped working ({told}). Nothing that was saved is lost: resume the run, or predict "
+        "again. If it happens again, restart the computer, or compute on the processor (device cpu)"
     )

@@ -1,4 +1,4 @@
-"""What the training doctor found: one finding at a time, with a button that makes its change."""
+"""What was found, of the training or its layers: one at a time, with a button that makes its change."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class FindingsRow(QWidget):
         self.apply = _button("apply_finding", "Apply")
         self.apply.setToolTip("Write the change into the form")
         self.next = _button("next_finding", "Next")
-        self.next.setToolTip("Show what else the training doctor found")
+        self.next.setToolTip("Show what else was found")
         self.dismiss = _button("dismiss_finding", "Dismiss")
         self.dismiss.setToolTip("Take this finding from the list and change nothing")
         self.apply.clicked.connect(self._apply)
