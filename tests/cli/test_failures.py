@@ -367,7 +367,7 @@ DAMAGE = {
     "data": (
         "data.json",
         lambda p: p.write_text("7"),
-        "a data set is a folder or {\"layers\": […]}, not '7'",
+        'a data set is a folder, {"layers": […]} or {"folder": …, "layers": […]}, not \'7\'',
     ),
 }
 
