@@ -227,7 +227,7 @@ def test_what_is_not_a_data_folder(make_folder, noise, tmp_path: Path) -> None:
     for single in ("a.tif", "b.zarr"):
         with pytest.raises(DataError, match="is a single image"):
             open_folder(root / "images" / single)
-    with pytest.raises(DataError, match="a data set is a folder or"):
+    with pytest.raises(DataError, match="a data set is a folder, "):
         open_dataset({"folder": "x"})
 
 
