@@ -151,7 +151,7 @@ def test_what_failed_is_let_go_of_before_the_memory_is_measured(
     made.experiment.module.network.forward = greedy
     returned: list[bool] = []
     monkeypatch.setattr(memory, "free_memory", measured)
-    monkeypatch.setattr(memory, "return_free_memory", lambda: returned.append(held[0]() is None))
+    monkeypatch.setattr(memory, "keep_no_memory", lambda: returned.append(held[0]() is None))
     with pytest.raises(OutOfMemoryError):
         made.fit()
     assert set(alive) == {False}

@@ -66,6 +66,16 @@ def memory_kept() -> Iterator[bool]:
                 return_free_memory()
 
 
+def keep_no_memory() -> None:
+    """Give back what is free, and from here on what is freed, inside `memory_kept` too: memory ran out.
+
+    What is kept lies in pieces between others, of which the next large array may fit into none.
+    """
+    with _lock:
+        _set_thresholds(*_RETURN)
+        return_free_memory()
+
+
 def return_free_memory() -> None:
     """Give what the heap keeps without using it back to the system, where the C library has a call for it.
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_segtrain.config import RunError
-from napari_segtrain.data.heap import return_free_memory
+from napari_segtrain.data.heap import keep_no_memory
 from napari_segtrain.network import is_out_of_memory
 from napari_segtrain.targets import Head
 
@@ -188,7 +188,7 @@ class NetworkTiles:
                 raise tile_too_large(self._size, self._device)
             self._set_piece(piece)
         self.least = Least(self.batch_size, self._piece)
-        return_free_memory()
+        keep_no_memory()
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
 

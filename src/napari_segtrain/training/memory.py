@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import torch
 
 from napari_segtrain.config import ConfigError
-from napari_segtrain.data.heap import return_free_memory
+from napari_segtrain.data.heap import keep_no_memory
 from napari_segtrain.data.ram import main_memory
 from napari_segtrain.network import NetworkPlan, estimate_memory
 from napari_segtrain.runs import FittingSize
@@ -41,8 +41,7 @@ def reclaim_memory(error: BaseException, device: torch.device) -> int:
     """
     traceback.clear_frames(error.__traceback__)
     gc.collect()
-    # The C library keeps most of what was freed, in pieces that are too small for the next attempt.
-    return_free_memory()
+    keep_no_memory()
     available = free_memory(device)
     if device.type == "cuda":
         # Torch keeps freed memory for itself; a new training of this process, or the end of it, gets it.
