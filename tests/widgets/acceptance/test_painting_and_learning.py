@@ -124,7 +124,7 @@ class Coins:
             if (
                 trained[coin].all()
                 and not self.labels.data[coin].any()
-                and self.prediction[coin].mean() > 0.9
+                and self.prediction[coin].mean() > 0.8
             ):
                 return coin
         return np.zeros(self.truth.shape, bool)
@@ -210,7 +210,7 @@ def test_the_prediction_changes_where_it_is_corrected_and_because_of_it(training
     def lost(where: Mask) -> float:
         return float(before[where].mean() - training.prediction[where].mean())
 
-    hands.wait(lambda: lost(here) > 0.6 and lost(far) < 0.3, lambda: (lost(here), lost(far)))
+    hands.wait(lambda: lost(here) > max(0.5, 2 * lost(far)), lambda: (lost(here), lost(far)))
 
 
 def test_what_was_painted_is_kept_with_the_run(training: Coins, hands: Any) -> None:
