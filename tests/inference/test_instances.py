@@ -191,6 +191,27 @@ def test_instances_of_every_sink(
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a_cells.tif", "out.zarr"]
 
 
+@pytest.mark.parametrize("blockwise", [False, True])
+def test_objects_of_a_binary_target_alone(
+    blockwise: bool, predictor_of: Callable, head: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if blockwise:
+        monkeypatch.setattr("napari_segtrain.inference.planes.WHOLE_VOXELS", 0)
+    foreground = balls((60, 64), 7.0, 9)[0] > 0
+    outputs = {"mask": lambda x: (x - 0.5) * 40, "kinds": lambda x: torch.cat([x, 1 - x], 1)}
+    heads = [head("mask", "binary"), head("kinds", "classes", 2)]
+    predictor = predictor_of(outputs, heads, ndim=2, channels=1, instances=True, min_size=1)
+    source = open_source(foreground.astype(np.float32), ndim=2)
+    sink = MemorySink()
+    predictor.predict_source(source, sink)
+    expected = separate_instances(foreground.astype(np.float32), inference=predictor.inference)
+    np.testing.assert_array_equal(sink.arrays["mask"][0], expected)
+    assert expected.max() > 1 and not predictor.messages
+    predictor.inference = predictor.inference.replace(targets=("kinds",))
+    predictor.predict_source(source, MemorySink())
+    assert "no objects are separated" in predictor.messages[0]
+
+
 def test_instances_interrupted_between_prediction_and_separation(
     instance_predictor: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

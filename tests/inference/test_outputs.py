@@ -102,9 +102,22 @@ def test_instances_take_the_place_of_the_mask_and_need_its_parts(heads: list) ->
     assert forms(both)["cells_boundary"] == ("mask", "uint8", 1)
 
 
-def test_without_an_instance_target_instances_change_nothing(heads: list) -> None:
+def test_objects_of_a_binary_target_are_its_connected_parts(heads: list) -> None:
     plan = plan_outputs(heads[:2], InferenceConfig(instances=True), {})
-    assert plan.instances == {} and [o.form for o in plan.outputs] == ["mask", "classes"]
+    assert [(o.name, o.form) for o in plan.kept] == [("mask", "instances"), ("kinds", "classes")]
+    assert plan.instances["mask"].names == ("mask",)
+    assert not plan.notes
+    beside = plan_outputs(heads, InferenceConfig(instances=True), {})
+    assert list(beside.instances) == ["cells"], "beside an instance target a binary one stays a mask"
+    assert forms(beside)["mask"][0] == "mask"
+    live = plan_outputs(heads[:2], InferenceConfig(), {}, with_parts=True)
+    assert [o.form for o in live.outputs] == ["mask", "classes"]
+
+
+def test_instances_of_what_has_no_objects_are_said_to_change_nothing(heads: list) -> None:
+    plan = plan_outputs(heads, InferenceConfig(instances=True, targets=("kinds",)), {})
+    assert plan.instances == {} and [o.form for o in plan.outputs] == ["classes"]
+    assert len(plan.notes) == 1 and "binary" in plan.notes[0]
     assert list(instance_parts(heads)) == ["cells"]
     assert instance_parts(heads[:4])["cells"].distance is None
 

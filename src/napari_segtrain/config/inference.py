@@ -77,7 +77,8 @@ class InferenceConfig(Config):
     instances: bool = key(
         False,
         "Instances",
-        "Separate the objects of an instance target by a seeded watershed.",
+        "Number the separate objects: those of instance targets, by a seeded watershed; where none is "
+        "predicted, the connected parts of binary targets.",
         level="common",
     )
     threshold: float = key(0.5, "Threshold", "Foreground begins at this probability.", ge=0.0, le=1.0)

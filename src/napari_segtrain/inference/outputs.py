@@ -17,6 +17,11 @@ from .activation import channel_ranges
 PARTS = ("boundary", "centre_distance")
 """Encodings that belong to an instance target; nobody asks for them by themselves."""
 
+_NOT_SEPARABLE = (
+    "no objects are separated: none of the predicted outputs is a target of the kind instances or binary; "
+    "predict one, or leave inference_config.instances out"
+)
+
 Form = Literal["mask", "classes", "numbers", "lines", "part", "instances"]
 
 
@@ -137,6 +142,29 @@ def instance_parts(heads: Sequence[Head]) -> dict[str, InstanceParts]:
     return found
 
 
+def separable(heads: Sequence[Head], chosen: Sequence[Head]) -> dict[str, InstanceParts]:
+    """Return what the objects of chosen outputs are made of, by the target's name.
+
+    Those of instance targets. Where none is chosen, the objects are the connected parts of binary targets:
+    beside an instance target, a binary one is what it says, a mask.
+
+    Parameters
+    ----------
+    heads
+        All outputs of the network.
+    chosen
+        Those that are predicted.
+    """
+    available = instance_parts(heads)
+    if found := {head.name: available[head.name] for head in chosen if head.name in available}:
+        return found
+    return {
+        head.name: InstanceParts(head.name, None, None)
+        for head in chosen
+        if head.name == head.target and head.encoding == "binary"
+    }
+
+
 @dataclass(frozen=True)
 class OutputPlan:
     """Which heads are predicted and what is written of them.
@@ -148,12 +176,15 @@ class OutputPlan:
     outputs
         The arrays; those of form "part" are temporary.
     instances
-        Parts of the instance targets that are to be separated, by output name.
+        Parts of the targets that are to be separated, by output name; see `separable`.
+    notes
+        What of the wish cannot be fulfilled, in sentences.
     """
 
     heads: tuple[Head, ...]
     outputs: tuple[Output, ...]
     instances: Mapping[str, InstanceParts]
+    notes: tuple[str, ...] = ()
 
     @property
     def streamed(self) -> tuple[Output, ...]:
@@ -213,8 +244,12 @@ def plan_outputs(
         When a name is not an output.
     """
     chosen = _choose(heads, inference.targets, everything=False)
-    available = instance_parts(heads) if inference.instances or with_parts else {}
-    wanted = {head.name: available[head.name] for head in chosen if head.name in available}
+    wanted: dict[str, InstanceParts] = {}
+    if with_parts:
+        available = instance_parts(heads)
+        wanted = {head.name: available[head.name] for head in chosen if head.name in available}
+    elif inference.instances:
+        wanted = separable(heads, chosen)
     parts = {name for found in wanted.values() for name in found.names}
     separated = {} if with_parts else wanted
     used = [head for head in heads if head in chosen or head.name in parts]
@@ -228,7 +263,8 @@ def plan_outputs(
             outputs.append(Output(f"{head.name}~part", "part", head.out_channels, part))
         if head.name in separated:
             outputs.append(Output(head.name, "instances", 1, None))
-    return OutputPlan(tuple(used), tuple(outputs), separated)
+    notes = (_NOT_SEPARABLE,) if inference.instances and not with_parts and not separated else ()
+    return OutputPlan(tuple(used), tuple(outputs), separated, notes)
 
 
 def value_limits(head: Head) -> tuple[float, float] | None:

@@ -289,6 +289,7 @@ class Predictor:
             When the sink cannot write, or a tile does not fit into memory.
         """
         plan = plan_outputs(self.heads, self.inference, self.values, with_parts=self.with_parts)
+        self.messages += plan.notes
         return self._run(source, sink, plan, region, progress, cancel, spread)
 
     def predict_blocks(

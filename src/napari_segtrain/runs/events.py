@@ -160,6 +160,8 @@ class RunStarted(Event):
     """Trainable numbers in the network."""
     heads: tuple[str, ...] = ()
     """Names of the network's outputs, in order."""
+    foreground: tuple[str, ...] = ()
+    """Those of them that are foreground against background."""
     smaller: FittingSize | None = None
     """What to train with instead, should the system end the process because memory runs out."""
 
@@ -212,6 +214,8 @@ class Progress(Event):
     """Expected time to the end; None while it cannot be known."""
     text: str = ""
     """What is being done, such as ``"Epoch 3 of 50"``."""
+    scoring: bool = False
+    """Whether the training is over, and its network is being scored."""
 
 
 class PreviewReady(Event):

@@ -341,6 +341,7 @@ class Experiment:
                 batch=resolved.batch_in_words,
                 parameters=resolved.parameters,
                 heads=tuple(head.name for head in resolved.heads),
+                foreground=tuple(head.name for head in resolved.heads if head.encoding == "binary"),
                 smaller=smaller_size(self.config, resolved, room) if killable else None,
             )
         )

@@ -79,7 +79,7 @@ def _score(
 
         def show(fraction: float, seconds: float | None, image: str) -> None:
             text = f"Scoring {part} ({number + 1} of {len(splits)})"  # noqa: B023 - called in this turn only
-            tell(Progress(fraction=min(fraction, 1.0), seconds_left=seconds, text=text))
+            tell(Progress(fraction=min(fraction, 1.0), seconds_left=seconds, text=text, scoring=True))
 
         found = scoring.score(part, split.part(part), show, limit)
         tell(

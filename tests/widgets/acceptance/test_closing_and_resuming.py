@@ -115,9 +115,10 @@ def test_the_next_viewer_finds_the_run_and_goes_on(
     train.session.happened.connect(events.append)
     hands.wait(lambda: train.resumable.value() == run.path)
     hands.press(train, "resume")
+    hands.wait(lambda: not train._opening)
     assert "goes on with the open layers and the labels as they are now in 'painted'" in notes[-1][1]
     hands.wait(lambda: [event for event in events if isinstance(event, EpochDone)])
-    assert train.curves.points("train", "loss")[0][:2] == [1.0, 2.0], "earlier epochs are shown"
+    hands.wait(lambda: train.curves.points("train", "loss")[0][:2] == [1.0, 2.0])  # earlier epochs are shown
 
     # The Runs dock follows it, and stops it; a few epochs complete it.
     runs.projects.look()

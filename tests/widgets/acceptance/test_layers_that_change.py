@@ -178,7 +178,7 @@ def test_anything_may_be_done_to_layers_while_they_are_trained_on(
     config = run.read_config()
     run.write_config(config.replace(tr_config=config.tr_config.replace(num_epochs=end)))
     training.dock.go_on(run.path)
-    until(lambda: training.dock.session.state is State.IDLE)
+    until(lambda: not training.dock.busy)
     assert run.state is RunState.COMPLETED
     assert [row["epoch"] for row in run.read_metrics()] == list(range(1, end + 1))
     assert "goes on with the copies of its layers, with the labels it had: layer" in notes[0][1]

@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
-from qtpy.QtCore import QCoreApplication, QEvent, QObject
+from qtpy.QtCore import QObject
 from qtpy.QtWidgets import (
     QAbstractButton,
     QAbstractItemView,
@@ -245,17 +245,6 @@ def test_outputs_are_ticked_one_by_one(predict: Any, qtbot: Any) -> None:
     assert predict.value().targets is None
 
 
-def controls(dock: QWidget) -> Iterator[QWidget]:
-    """Yield what a user can operate, without the parts that Qt makes controls of."""
-    QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)  # what was replaced is gone
-    kinds = (QAbstractButton, QAbstractSpinBox, QComboBox, QLineEdit, QAbstractItemView)
-    for widget in dock.findChildren(QWidget):
-        part = isinstance(widget.parent(), QAbstractSpinBox | QComboBox | QAbstractItemView)
-        popup = widget.window() is not dock.window()  # the list of a combo box is a window of its own
-        if isinstance(widget, kinds) and not part and not popup:
-            yield widget
-
-
 def told(widget: QWidget, dock: QWidget) -> str:
     """Return the tooltip that appears over a widget: its own, or that of the editor it is part of."""
     ancestor: QObject | None = widget
@@ -279,7 +268,7 @@ def heard(widget: Any) -> bool:
 
 @pytest.mark.parametrize("kind", [TrainDock, PredictDock, RunsDock, CorrectDock, LabelDock])
 def test_every_control_has_a_name_a_tooltip_and_an_effect(
-    make_dock: Callable[[type], Any], layers: None, kind: type, qtbot: Any
+    make_dock: Callable[[type], Any], layers: None, kind: type, controls: Callable[[QWidget], Any]
 ) -> None:
     dock = make_dock(kind)
     if kind is TrainDock:

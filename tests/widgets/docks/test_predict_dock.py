@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import zarr
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QPushButton, QWidget
+from qtpy.QtWidgets import QCheckBox, QPushButton, QWidget
 
 from napari_segtrain.config import (
     DatasetConfig,
@@ -109,7 +109,6 @@ def test_runs_of_the_project_are_offered_with_their_outputs(
     dock.project.set_value(tmp_path / "elsewhere")
     assert dock.run.value() is None
     dock.run.set_value(run.path / "checkpoints" / "best.ckpt")
-    assert dock.run.config() == run.read_config()
     until(lambda: dock.run.known)
     assert dock.run.config() == run.read_config()
     assert dock.value().overlap == 0.25
@@ -251,6 +250,7 @@ def test_an_unfinished_store_is_gone_on_with_or_replaced(
         ("half.zarr", "unfinished: it goes on", "Go on", True),
     ):
         dock.store.set_value(tmp_path / name)
+        until(lambda: dock.store_note.known)
         assert dock.store_note.label.text().startswith(note) and button.text() == text, name
         assert box.isVisibleTo(dock.store_note) is offered
     sent: list[Any] = []
@@ -304,8 +304,8 @@ def test_what_cannot_be_predicted_is_said(
     dock.destination.set_value("layers")
     (run.path.parent / "broken").mkdir()
     dock.run.set_value(run.path.parent / "broken")
-    predict(qtbot, dock, until)
-    assert notes[-1] == ("error", "the checkpoint is damaged; choose another one")
+    press(qtbot, dock, "predict")  # also before the run was read
+    until(lambda: notes[-1] == ("error", "the checkpoint is damaged; choose another one"))
     viewer.layers.clear()
     press(qtbot, dock, "predict")
     assert "no image layer is chosen" in notes[-1][1]
@@ -363,3 +363,19 @@ def test_both_docks_work_on_a_machine_with_a_single_thread(
         assert "cells · mask" in viewer.layers
     finally:
         pool.setMaxThreadCount(threads)
+
+
+def test_instances_can_be_ticked_where_an_output_has_objects(dock: Any, tmp_path: Path, until: Until) -> None:
+    run = RunFolder.create(tmp_path / "project", "two")
+    targets = {"kinds": TargetConfig(kind="classes"), "mask": TargetConfig(kind="binary")}
+    run.write_config(ExperimentConfig(dataset_config=DatasetConfig(targets=targets)))
+    (run.checkpoints / "best.ckpt").write_bytes(b"")
+    look(dock, until)
+    box = dock.form.editors["instances"]
+    assert (box.isEnabled(), box.text()) == (True, "")
+    for output in ("kinds", "mask", "kinds", "mask"):
+        dock.findChild(QCheckBox, f"targets/{output}").click()  # ticks it, later unticks it
+        ticked = dock.value().targets
+        assert box.isEnabled() is (ticked is None or "mask" in ticked), ticked
+        assert box.text() == ("" if box.isEnabled() else "these outputs have no objects")
+    assert ticked is None

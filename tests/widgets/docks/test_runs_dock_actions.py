@@ -59,6 +59,7 @@ def press(dock: Any, until: Until, name: str) -> None:
     dock.projects.look()
     until(lambda: button(dock, name).isEnabled())
     button(dock, name).click()
+    until(lambda: not any(train._opening for train in dock.window().findChildren(TrainDock)))
 
 
 def choose(dock: Any, until: Until, *runs: RunFolder) -> None:
@@ -259,7 +260,7 @@ def test_folder_and_debug_picture_are_opened(
     picture.fill(Qt.GlobalColor.red)
     picture.save(str(run.plots / "segtrain_debug.png"))
     press(dock, until, "open_picture")
-    assert dock._window.isVisible()
+    until(dock._window.isVisible)
     assert dock._window.label.pixmap().width() == 20
     dock._window.close()
 

@@ -412,7 +412,7 @@ def test_the_training_is_told_where_the_user_looks(
 
 
 def test_settings_travel_by_file(
-    dock: Any, cells: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, notes: Notes
+    dock: Any, cells: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, notes: Notes, until: Until
 ) -> None:
     from qtpy.QtWidgets import QFileDialog
 
@@ -421,11 +421,13 @@ def test_settings_travel_by_file(
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(file), ""))
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(file), ""))
     dock.save.click()
+    until(lambda: file.is_file() and "17" in file.read_text())
     epochs(dock, 3)
     dock.open.click()
-    assert dock.value().tr_config.num_epochs == 17
+    until(lambda: dock.value().tr_config.num_epochs == 17)
     file.write_text("tr_config: {num_epoch: 3}")
     dock.open.click()
+    until(lambda: notes)
     assert "Did you mean 'num_epochs'" in notes[-1][1]
     assert dock.value().tr_config.num_epochs == 17
 

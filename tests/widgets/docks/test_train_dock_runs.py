@@ -37,6 +37,7 @@ def button(dock: Any, action: str) -> Any:
 
 def press(qtbot: Any, dock: Any, action: str) -> None:
     qtbot.mouseClick(button(dock, action), Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: not dock._opening)
 
 
 def name(dock: Any, text: str) -> None:
@@ -215,7 +216,7 @@ def test_resume_goes_on_with_the_open_layers_and_its_curves(
     assert ("info", words) in notes
     until(lambda: ("info", "base is trained; use it in the Predict dock.") in notes)
     assert [r.name for r in list_runs(run.project)] == ["base"]
-    assert dock.curves.points("val", "loss")[0] == [float(n) for n in range(1, end + 1)]
+    until(lambda: dock.curves.points("val", "loss")[0] == [float(n) for n in range(1, end + 1)])
     assert viewer.layers["nuclei · live"].data[40, 50] == 1, "painted before it went on"
     assert len(viewer.layers) == 3, "its earlier preview goes on"
     dock.projects.look()

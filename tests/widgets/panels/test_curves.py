@@ -70,12 +70,15 @@ def test_a_new_run_begins_empty_and_a_resumed_one_with_its_earlier_epochs() -> N
     curves.begin(started())
     curves.add_batch(BatchDone(epoch=1, step=1, loss=1.0))
     rows = [{"epoch": n, "train_loss": 1 / n, "val_loss": 2 / n, "train_a_loss": None} for n in (1, 2)]
-    curves.begin(started(first=3), rows)
+    resumed = started(first=3)
+    curves.begin(resumed)
     curves.add_batch(BatchDone(epoch=3, step=21, loss=0.25))
+    curves.put_before(resumed, rows)  # read by a worker meanwhile
     assert curves.points("train", "loss") == ([1.0, 2.0, 2.1], [1.0, 0.5, 0.25])
     assert curves.points("val", "loss") == ([1.0, 2.0], [2.0, 1.0])
     curves.begin(started())
-    assert curves.points("train", "loss")[0] == []
+    curves.put_before(resumed, rows)
+    assert curves.points("train", "loss")[0] == [], "those of another run come too late"
 
 
 def test_the_plot_follows_the_theme(qtbot: Any) -> None:

@@ -104,6 +104,7 @@ def test_a_folder_is_shown_previewed_and_trained_on(
     dock.projects.look()
     until(lambda: dock.resumable.value() == run.path)
     click(qtbot, dock, "resume")
+    until(lambda: not dock._opening)
     assert notes[-1][1].startswith(f"base goes on with its folder {data} and the open layers")
     until(lambda: dock.session.state is State.RUNNING)
     assert (dock.form.folder.value(), set(dock.form.images.value())) == (data, {"a", "extra"})

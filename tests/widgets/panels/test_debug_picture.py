@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QPushButton, QSlider
 
 from napari_segtrain.runs import DebugPicture, RunStarted, Warned
@@ -48,7 +49,7 @@ def test_the_newest_picture_opens_and_follows_the_training(
     assert "epoch 1" in button.toolTip()
     qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
     window = dock.debug._window
-    assert window.isVisible()
+    until(window.isVisible)
     assert shown_grey(dock) == 80
     dock.session.happened.emit(draw(path, *((160,) if suffix == "png" else (160, 240))))
     until(lambda: shown_grey(dock) in (160, 240))
@@ -68,32 +69,56 @@ def test_planes_and_epochs_are_gone_through(qtbot: Any, dock: Any, until: Any, t
     dock.session.happened.emit(newest)
     qtbot.mouseClick(dock.findChild(QPushButton, "open_debug_picture"), Qt.MouseButton.LeftButton)
     window = dock.debug._window
+    until(window.isVisible)
     plane, epoch = (window.findChild(QSlider, name) for name in ("plane", "epoch"))
     assert (plane.maximum(), epoch.maximum(), window.epoch.word.text()) == (2, 1, "12")
     until(lambda: plane.value() == 2)  # it plays, and the slider with it
     for place in (2, 0, 1):
         plane.setValue(place)
         assert shown_grey(dock) == 120 + 40 * place
-    assert not window.play.isChecked()
+    assert (window.play.isChecked(), window.play.text()) == (False, "Play")
+    window.play.setFocus()
+    QTest.keyClick(window.play, Qt.Key.Key_Space)
+    assert (window.play.isChecked(), window.play.text()) == (True, "Pause")
+    window.play.click()
     epoch.setValue(0)
+    until(lambda: window.windowTitle() == "a_debug_3.gif")
+    assert window.epoch.word.text() == "3"
     until(lambda: shown_grey(dock) == 120)  # its last plane, after it was played
-    assert (window.windowTitle(), window.epoch.word.text()) == ("a_debug_3.gif", "3")
     draw(tmp_path / "a_debug_20.gif", 200, 210)
     (tmp_path / "a_debug.gif").write_bytes((tmp_path / "a_debug_20.gif").read_bytes())
     dock.session.happened.emit(newest)
-    assert window.windowTitle() == "a_debug_3.gif", "what the user looks at stays"
-    assert (epoch.maximum(), epoch.value()) == (2, 0)
+    until(lambda: epoch.maximum() == 2)
+    assert (window.windowTitle(), epoch.value()) == ("a_debug_3.gif", 0), "what the user looks at stays"
     epoch.setValue(2)
-    assert plane.maximum() == 1
+    until(lambda: plane.maximum() == 1)
     draw(tmp_path / "a_debug_21.gif", 220)
     dock.session.happened.emit(newest)
-    assert (epoch.maximum(), epoch.value()) == (3, 3), "the newest is followed"
-    window.close()
+    until(lambda: epoch.maximum() == 3)
+    assert epoch.value() == 3, "the newest is followed"
+    use_by_key(window)
 
 
-def test_a_picture_that_is_gone_is_said(qtbot: Any, dock: Any, tmp_path: Path, notes: Any) -> None:
+def use_by_key(window: Any) -> None:
+    """Reach everything by Tab, hold the animation, close the window."""
+    controls = [window.epoch.slider, window.plane.slider, window.play]
+    controls = [control for control in controls if control.isVisible()]
+    controls[0].setFocus()
+    reached = []
+    for _ in controls:
+        reached.append(window.focusWidget())
+        QTest.keyClick(window.focusWidget(), Qt.Key.Key_Tab)
+    assert reached == controls
+    QTest.keyClick(window.focusWidget(), Qt.Key.Key_Escape)
+    assert not window.isVisible()
+
+
+def test_a_picture_that_is_gone_is_said(
+    qtbot: Any, dock: Any, tmp_path: Path, notes: Any, until: Any
+) -> None:
     dock.session.happened.emit(DebugPicture(path=str(tmp_path / "gone.png"), epoch=1))
     qtbot.mouseClick(dock.findChild(QPushButton, "open_debug_picture"), Qt.MouseButton.LeftButton)
+    until(lambda: notes)
     assert [kind for kind, _ in notes] == ["warning"]
     assert "gone.png" in notes[0][1]
     assert not dock.debug._window.isVisible()

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 from qtpy.QtCore import Qt, QUrl
+from qtpy.QtGui import QColor
+from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QPushButton
 
 from napari_segtrain.widgets.docks.correct_dock import CorrectDock
@@ -17,6 +19,7 @@ from napari_segtrain.widgets.docks.label_dock import LabelDock
 from napari_segtrain.widgets.docks.predict_dock import PredictDock
 from napari_segtrain.widgets.docks.runs_dock import RunsDock
 from napari_segtrain.widgets.docks.train_dock import TrainDock
+from napari_segtrain.widgets.forms.style import theme_colours
 from napari_segtrain.widgets.panels.heading import PAGE, Heading
 from napari_segtrain.widgets.panels.help_window import HelpWindow, docs_folder, slug
 
@@ -64,6 +67,43 @@ def test_links_lead_on_and_back_and_what_is_missing_is_said(viewer: Any, qtbot: 
     window.back.click()
     assert window.browser.document().begin().text() == "The docks"
     window.close()
+
+
+def test_the_window_is_used_by_key_and_follows_the_theme(
+    make_dock: Callable[[type], Any], viewer: Any, until: Callable[..., None]
+) -> None:
+    window = make_dock(CorrectDock).findChild(Heading).open_help()
+    window.browser.setFocus()
+    QTest.keyClick(window.browser, Qt.Key.Key_Tab)
+    QTest.keyClick(window.browser, Qt.Key.Key_Return)
+    assert window.back.isEnabled(), "a link was followed"
+    reached: list[Any] = []
+    for _ in range(500):
+        reached += [here] if (here := window.focusWidget()) not in reached else []
+        QTest.keyClick(here, Qt.Key.Key_Tab)
+    assert reached == [window.browser, window.back, window.close_button], "each link, then what is below"
+    viewer.window.show()
+    try:
+        for theme in ("light", "dark"):
+            viewer.theme = theme
+            text, _ = theme_colours(theme)
+            until(lambda text=text: link_colour(window) == text)
+        assert window.isVisible()
+        QTest.keyClick(window.browser, Qt.Key.Key_Escape)
+        assert not window.isVisible()
+    finally:
+        viewer.theme = "dark"
+        viewer.window._qt_window.hide()
+
+
+def link_colour(window: HelpWindow) -> QColor:
+    block = window.browser.document().begin()
+    while block.isValid():
+        for span in block.textFormats():
+            if span.format.isAnchor():
+                return QColor(span.format.foreground().color())
+        block = block.next()
+    raise AssertionError("there is no link")
 
 
 def test_the_pages_are_in_the_package_and_their_links_lead_somewhere() -> None:

@@ -78,7 +78,10 @@ def test_a_list_that_goes_there_and_keeps_what_is_done(
     panel.list.setCurrentRow(3)
     assert "'gone' of 'first' is not open" in notes[-1][1]
     panel.list.item(1).setCheckState(Qt.CheckState.Checked)
+    until(lambda: panel.written)
     assert read_done(run) == {PATCHES[1].key}
+    panel.list.item(2).setCheckState(Qt.CheckState.Checked)
+    panel.list.item(2).setCheckState(Qt.CheckState.Unchecked)  # the newest counts, also for the list anew
     dock.run.refresh_button.click()
     until(lambda: panel.list.count())
     states = [panel.list.item(row).checkState() is Qt.CheckState.Checked for row in range(4)]
@@ -88,6 +91,7 @@ def test_a_list_that_goes_there_and_keeps_what_is_done(
     dock.run.refresh_button.click()
     until(lambda: panel.list.count() == 1)
     panel.list.item(0).setCheckState(Qt.CheckState.Checked)
+    until(lambda: panel.written)
     assert read_done(run) == {PATCHES[0].key, PATCHES[1].key}, "and scores that are found anew"
     viewer.layers.remove(labels)
     panel.list.setCurrentRow(-1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,10 +12,14 @@ from unittest.mock import Mock, patch
 import pytest
 from qtpy.QtWidgets import QDialog, QSpinBox
 
+from napari_segtrain.runs import Progress
+from napari_segtrain.widgets.docks.label_dock import LabelDock
 from napari_segtrain.widgets.docks.predict_dock import PredictDock
+from napari_segtrain.widgets.docks.runs_dock import RunsDock
 from napari_segtrain.widgets.docks.train_dock import TrainDock
 from napari_segtrain.widgets.sessions.closing_note import ClosingNote
 from napari_segtrain.widgets.sessions.prediction_session import PredictionSession
+from napari_segtrain.widgets.sessions.preview_session import DOCTOR, TARGETS
 from napari_segtrain.widgets.sessions.training_session import State
 
 pytestmark = pytest.mark.gui
@@ -49,6 +54,11 @@ def test_closing_napari_names_a_training_and_what_becomes_of_it(
     text = close_by_hand(viewer)
     assert dock.session.run.name in text
     assert "checkpoint" in text and "Resume" in text
+    scoring = Progress(fraction=0.5, text="Scoring val", scoring=True, job=dock.session._job)
+    dock.session.pause()
+    until(lambda: dock.session.state is State.PAUSED)
+    dock.session._on_event(scoring)
+    assert any("is being evaluated" in text and "stays complete" in text for text in asked(viewer))
     dock.session.stop()
     until(lambda: dock.session.state is State.IDLE)
     assert asked(viewer) == before
@@ -68,6 +78,50 @@ def test_closing_napari_names_a_prediction(
         assert any(words in text for text in asked(viewer))
         session.cancel()
         assert asked(viewer) == before
+
+
+def test_closing_napari_names_a_search_for_regions(
+    viewer: Any, make_dock: Callable[[type], Any], cells: Any, tmp_path: Path
+) -> None:
+    from napari_segtrain.config import DatasetConfig
+    from napari_segtrain.widgets.layers.data_spec import image_data
+
+    before = asked(viewer)
+    session = make_dock(LabelDock).session
+    data = image_data(cells[0], DatasetConfig())
+    session.start(tmp_path, data, None, (), 5, "cpu", tmp_path / "project")
+    assert [text for text in asked(viewer) if "searched for" in text]
+    session.cancel()
+    assert asked(viewer) == before
+
+
+def test_closing_napari_names_a_preview_and_stop_ends_it(
+    viewer: Any, make_dock: Callable[[type], Any], cells: Any, until: Callable[..., None]
+) -> None:
+    before, layers = asked(viewer), list(viewer.layers)
+    dock = make_dock(TrainDock)
+    stop = dock.panel.buttons["stop"]
+    for kind, words in ((TARGETS, "a preview"), (DOCTOR, "the training doctor")):
+        dock.preview(kind)
+        assert any(words in text for text in asked(viewer)), dock.panel.text
+        assert dock.panel.progress.isVisibleTo(dock) and stop.isEnabled()
+        stop.click()
+        until(lambda: not dock.previews.busy)
+        assert asked(viewer) == before
+        assert (dock.panel.text, stop.isEnabled(), list(viewer.layers)) == ("Cancelled", False, layers)
+
+
+def test_closing_napari_names_runs_that_are_being_deleted(
+    viewer: Any, make_dock: Callable[[type], Any], until: Callable[..., None]
+) -> None:
+    before = asked(viewer)
+    dock = make_dock(RunsDock)
+    go_on = threading.Event()
+    dock._perform(go_on.wait, "Deleting 2 runs …", lambda _: "done")
+    assert any("Deleting 2 runs. When the window closes" in text for text in asked(viewer))
+    go_on.set()
+    until(lambda: dock.panel.text == "done")
+    assert asked(viewer) == before
 
 
 def test_a_napari_without_a_task_manager_is_asked_nothing() -> None:

@@ -7,18 +7,21 @@ from functools import partial
 from typing import Any
 
 from qtpy.compat import isalive
-from qtpy.QtCore import QEvent, Qt, QTimer
+from qtpy.QtCore import QEvent, Qt, QTimer, Signal
 from qtpy.QtWidgets import QDockWidget, QScrollArea, QVBoxLayout, QWidget
 
 from ...config import SegtrainError
 from ..forms import notify
-from ..forms.focus import tab_stops
-from ..forms.style import STYLE
+from ..forms.focus import chain, press, step
+from ..forms.style import restyle, theme_colours
 from ..layers.layer_choice import LayerWatch
 from ..panels.run_panel import RunPanel
 from ..sessions.beat import Beat
 from ..sessions.engine_session import EngineSession
+from ..sessions.followers import perform
 
+_REST = 300
+"""Milliseconds without a change of the form after which Qt is told its order."""
 _NARROWEST, _WIDEST = 384, 480
 """Pixels between which a form takes what it needs; a screen of 1200 has room for the canvas then."""
 
@@ -46,11 +49,20 @@ class Dock(QWidget):
         self._let_go = let_go
         self._docked = self._closed = self._placed = False
         self.destroyed.connect(partial(_call, let_go))
+        self._chaining, self._styling = QTimer(self), QTimer(self)
+        for timer, wait, work in (
+            (self._chaining, _REST, self._on_rearranged),
+            (self._styling, 0, self._on_style),
+        ):
+            timer.setSingleShot(True)
+            timer.setInterval(wait)
+            timer.timeout.connect(work)
 
     def _stack(self, head: QWidget, body: QWidget, *foot: QWidget) -> None:
         """Lay out: a fixed head, a body that scrolls, a fixed foot."""
-        self.setStyleSheet(STYLE)
+        restyle(self, theme_colours(self.viewer.theme))
         scroll = _Scroll()
+        scroll.rearranged.connect(self._chaining.start)
         scroll.setObjectName("scroll")
         scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         scroll.setWidget(body)
@@ -75,20 +87,52 @@ class Dock(QWidget):
         self.panel.say(message)
         notify.error(message)
 
+    def _ask(
+        self, work: Callable[[], Any], then: Callable[[Any], None], ended: Callable[[], None] | None = None
+    ) -> None:
+        """Have a worker read or write files; `then` takes what it returns, a fault is said.
+
+        Parameters
+        ----------
+        work
+            Called in a thread.
+        then
+            Called on the main thread, unless the dock was closed meanwhile.
+        ended
+            Called before that, and before a fault is said.
+        """
+
+        def on_end(result: tuple[Any, str]) -> None:
+            if not isalive(self) or self._closed:
+                return
+            found, fault = result
+            if ended is not None:
+                ended()
+            try:
+                if fault:
+                    raise SegtrainError(fault)
+                then(found)
+            except SegtrainError as error:
+                self._refuse(str(error))
+
+        worker = perform(work)
+        worker.returned.connect(on_end)
+        worker.start()
+
     def focusNextPrevChild(self, forward: bool) -> bool:
         """Move the focus to the next or the previous control, as they are read."""
-        stops = list(tab_stops(self))
-        here = self.focusWidget()
-        place = stops.index(here) + (1 if forward else -1) if here in stops else -1
-        if not 0 <= place < len(stops):
-            return bool(super().focusNextPrevChild(forward))
-        reason = Qt.FocusReason.TabFocusReason if forward else Qt.FocusReason.BacktabFocusReason
-        stops[place].setFocus(reason)
-        return True
+        return step(self, forward) or bool(super().focusNextPrevChild(forward))
+
+    def keyPressEvent(self, event: Any) -> None:
+        """Let Enter press what has the focus: Qt does it on some systems, and for the space bar on all."""
+        plain = not event.modifiers() & ~Qt.KeyboardModifier.KeypadModifier
+        if not (plain and event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and press(self.focusWidget())):
+            super().keyPressEvent(event)
 
     def showEvent(self, event: Any) -> None:
         """Find a place beside the other docks, once; the user may put it elsewhere."""
         super().showEvent(event)
+        self._styling.start()  # the theme may be another one since
         if not self._placed:
             self._placed = True
             QTimer.singleShot(0, self._share_place)
@@ -105,13 +149,23 @@ class Dock(QWidget):
                 own.raise_()
 
     def changeEvent(self, event: Any) -> None:
-        """Notice being taken out of the window."""
+        """Take up another theme, and notice being taken out of the window."""
         super().changeEvent(event)
+        if event.type() == QEvent.Type.StyleChange:
+            self._styling.start()  # not now: Qt is in the middle of it
         if event.type() == QEvent.Type.ParentChange:
             if self.parent() is not None:
                 self._docked = True
             elif self._docked:
                 self.shut_down()
+
+    def _on_rearranged(self) -> None:
+        if not self._closed and self.isVisible():
+            chain(self)
+
+    def _on_style(self) -> None:
+        if not self._closed and self.isVisible():
+            restyle(self)
 
     def closeEvent(self, event: Any) -> None:
         """Let go of the viewer, and of what works for the dock."""
@@ -152,12 +206,16 @@ class EngineDock(Dock):
 class _Scroll(QScrollArea):
     """A column that scrolls up and down, and is never narrower than what it holds."""
 
+    rearranged = Signal()
+    """What it holds was laid out anew."""
+
     def eventFilter(self, watched: Any, event: Any) -> bool:
         """Follow the content when it becomes wider, as a list with a new row does."""
         if event.type() in (QEvent.Type.LayoutRequest, QEvent.Type.Resize) and watched is self.widget():
             bar = self.verticalScrollBar().sizeHint().width()
             needed = watched.minimumSizeHint().width() + bar
             self.setMinimumWidth(min(max(needed, _NARROWEST), _WIDEST))
+            self.rearranged.emit()
         return bool(super().eventFilter(watched, event))
 
 

@@ -127,6 +127,10 @@ class LabelDock(EngineDock):
 
     def find_regions(self) -> None:
         """Rank the regions of what the dock shows; says why not when it cannot."""
+        if not self.run.when_known(self._start):
+            self.panel.say("Reading the run …")
+
+    def _start(self) -> None:
         try:
             self._find()
         except SegtrainError as error:
@@ -198,6 +202,8 @@ class LabelDock(EngineDock):
         self.panel.say(message)
         if not well:
             notify.error(message)
+        elif self.window().isVisible() and not self.isVisible():
+            notify.info(message)  # the dock is behind another one
 
     def shut_down(self) -> None:
         """Let go of viewer and engine; a search under way is cancelled."""

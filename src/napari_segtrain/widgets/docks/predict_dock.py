@@ -14,7 +14,7 @@ from ..forms.choice_editors import Combo, DeviceEdit
 from ..forms.folding import fold
 from ..forms.form import Form
 from ..forms.form_rows import FormRows
-from ..forms.outputs_edit import OutputsEdit, output_names
+from ..forms.outputs_edit import OutputsEdit, output_names, why_no_objects
 from ..forms.path_edit import PathEdit
 from ..layers.layer_choice import LayerCombo, is_image
 from ..layers.prediction_data import SCOPES, Scope, prediction_data
@@ -121,6 +121,7 @@ class PredictDock(EngineDock):
         self.panel.buttons["predict"].clicked.connect(self.predict)
         self.panel.buttons["cancel"].clicked.connect(self.session.cancel)
         self.run.configured.connect(self._on_run)
+        self.outputs.changed.connect(self._on_outputs)
         self.destination.changed.connect(self._on_destination)
         self.store.changed.connect(self._on_destination)
         self.store_note.changed.connect(self._on_store)
@@ -135,6 +136,10 @@ class PredictDock(EngineDock):
 
     def predict(self) -> None:
         """Predict with what the dock shows; says why not when it cannot."""
+        if not self.run.when_known(self._start):
+            self.panel.say("Reading the run …")
+
+    def _start(self) -> None:
         try:
             self._predict()
         except SegtrainError as error:
@@ -166,9 +171,17 @@ class PredictDock(EngineDock):
         except ConfigError:
             untouched = False
         self.outputs.offer(output_names(config))
+        self._on_outputs()
         if untouched:
             self.form.set_value(config.inference_config)
             self._shown = self.form.value()
+
+    def _on_outputs(self) -> None:
+        """Let objects be separated where an output has some."""
+        config = self.run.config()
+        self.form.editors["instances"].refuse(
+            "" if config is None else why_no_objects(config, self.outputs.value())
+        )
 
     def _on_destination(self) -> None:
         to_store = self.destination.value() == "store"
@@ -190,6 +203,8 @@ class PredictDock(EngineDock):
         self.panel.say(message)
         if not well:
             notify.error(message)
+        elif self.window().isVisible() and not self.isVisible():
+            notify.info(message)  # the dock is behind another one
 
     def _on_shown(self, layers: list[Any]) -> None:
         """Bring the sliders into view where there are objects that they can change."""

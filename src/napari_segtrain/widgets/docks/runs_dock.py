@@ -37,6 +37,7 @@ from ..panels.preferences import preferences
 from ..panels.run_curves import RunCurves
 from ..panels.run_panel import RunPanel
 from ..panels.runs_table import RunsTable
+from ..sessions.closing_note import ClosingNote
 from ..sessions.follow_session import FollowSession
 from ..sessions.followers import perform
 from ..sessions.runs_watch import RunDetails, RunsState, RunsWatch
@@ -70,6 +71,7 @@ class RunsDock(Dock):
         self._followed: Any = None
         self._end: Finished | None = None
         self._worker: Any = None
+        self._note = ClosingNote(napari_viewer)
         self._window: DebugWindow | None = None
         self.project = PathEdit("project", "Folder that holds the runs.")
         self._begun_with = preferences().project
@@ -186,9 +188,7 @@ class RunsDock(Dock):
             return
         if self._window is None:
             self._window = DebugWindow(self)
-        if self._window.show_picture(detail.picture):
-            self._window.show()
-            self._window.raise_()
+        self._window.show_picture(detail.picture, opening=True)
 
     def open_labels(self) -> None:
         """Add the labels that the run has kept as new layers."""
@@ -226,6 +226,7 @@ class RunsDock(Dock):
             if not isalive(self) or self._closed:
                 return
             self._worker = None
+            self._note.show("")
             found, fault = ended
             self.panel.reset()
             if fault:
@@ -235,6 +236,7 @@ class RunsDock(Dock):
             self.projects.look()
 
         self.panel.wait(doing)
+        self._note.show(f"{doing.removesuffix(' …')}. When the window closes this may stay unfinished.")
         self._worker = perform(work)
         self._worker.returned.connect(on_end)
         self._worker.start()
@@ -350,4 +352,5 @@ class RunsDock(Dock):
     def shut_down(self) -> None:
         """Let go of the viewer and of the run that is followed; whoever trains goes on."""
         self.projects.stop()
+        self._note.show("")
         super().shut_down()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from qtpy.QtWidgets import QFileDialog, QPushButton
 
-from ...config import ExperimentConfig, RunError, SegtrainError, dump_config, load_config
+from ...config import ExperimentConfig, SegtrainError, dump_config, load_config
 from ...runs import (
     BatchDone,
     DebugPicture,
@@ -27,7 +28,6 @@ from ...runs import (
     noted_data,
     read_data,
 )
-from ...runs.metrics import Row
 from ..forms import notify
 from ..forms.form_rows import FormRows
 from ..forms.path_edit import PathEdit
@@ -45,6 +45,7 @@ from ..panels.resume_row import ResumeRow
 from ..panels.run_panel import RunPanel
 from ..sessions.preview_session import KINDS, TARGETS, PreviewKind, PreviewSession
 from ..sessions.project_watch import ProjectWatch
+from ..sessions.run_reader import OpenedRun, best_of, earlier_rows, known_data, open_run
 from ..sessions.training_session import State, TrainingSession
 from .dock import EngineDock
 from .train_form import TrainForm, of_row
@@ -86,7 +87,10 @@ class TrainDock(EngineDock):
                 "start": ("Start", _START),
                 "wait": ("Start when it ends", _WAIT),
                 "pause": ("Pause", "Wait after this batch; press again to go on"),
-                "stop": ("Stop", "End after this batch, with a checkpoint; the run can be resumed"),
+                "stop": (
+                    "Stop",
+                    "End after this batch, with a checkpoint; the run can be resumed. Ends a preview, too",
+                ),
             },
             self.beat,
         )
@@ -101,6 +105,7 @@ class TrainDock(EngineDock):
         self.curves.hide()
         self.debug = DebugPictureButton()
         self._result = ""
+        self._opening = False
         self._said_active: str | None = None
         self._lay_out()
         self._connect()
@@ -141,7 +146,7 @@ class TrainDock(EngineDock):
         buttons["start"].clicked.connect(lambda _=False: self.start())
         buttons["wait"].clicked.connect(lambda _=False: self.start(wait=True))
         buttons["pause"].clicked.connect(self.session.pause)
-        buttons["stop"].clicked.connect(self.session.stop)
+        buttons["stop"].clicked.connect(self.stop)
         self.resumable.button.clicked.connect(self.resume)
         self.completed.button.clicked.connect(self.keep_on)
         self.project.changed.connect(self.projects.look_when_typed)
@@ -195,6 +200,13 @@ class TrainDock(EngineDock):
         except SegtrainError as error:
             self._refuse(str(error))
 
+    def stop(self) -> None:
+        """End the training after its batch, or the preview."""
+        if self.previews.busy:
+            self.previews.cancel()
+        else:
+            self.session.stop()
+
     def _apply(self, finding: Finding) -> None:
         """Write the change of a finding into the form; a running training keeps its settings."""
         try:
@@ -223,16 +235,14 @@ class TrainDock(EngineDock):
         wait
             Wait for the end of a run that is active in the project.
         """
-        try:
-            run, config = self._open_run(path)
-            data = read_data(run)
-            found = reattach(data, config.dataset_config, list(self.viewer.layers))
-            self._show_run(run, config, found, folder_of(data))
+
+        def then(opened: OpenedRun) -> None:
+            run, config = opened.run, opened.config
+            found = self._show_run(opened, config)
             self.session.start(config, found.data, run.project, run.path, retry=retry, wait=wait)
-        except SegtrainError as error:
-            self._refuse(str(error))
-            return
-        notify.info(f"{run.name} {found.words}.")
+            notify.info(f"{run.name} {found.words}.")
+
+        self._open(path, read_data, then)
 
     def keep_on(self) -> None:
         """Give the completed run that is chosen in the dock more epochs; waits as `resume` does."""
@@ -250,18 +260,14 @@ class TrainDock(EngineDock):
         wait
             Wait for the end of a run that is active in the project.
         """
-        try:
-            run, config = self._open_run(path)
-            config = longer(config, run.read_info(), self.completed.more.value())
-            layers = list(self.viewer.layers)
-            data = noted_data(run)
-            found = reattach(data, config.dataset_config, layers, copies=False)
-            self._show_run(run, config, found, folder_of(data))
+
+        def then(opened: OpenedRun) -> None:
+            run, config = opened.run, longer(opened.config, opened.info, self.completed.more.value())
+            found = self._show_run(opened, config, copies=False)
             self.session.start(config, found.data, run.project, run.path, wait=wait)
-        except SegtrainError as error:
-            self._refuse(str(error))
-            return
-        notify.info(f"{run.name} {found.words}, up to epoch {config.tr_config.num_epochs}.")
+            notify.info(f"{run.name} {found.words}, up to epoch {config.tr_config.num_epochs}.")
+
+        self._open(path, noted_data, then)
 
     def duplicate(self, path: Path) -> None:
         """Show settings and project of a run, and its data, to train another one.
@@ -273,36 +279,44 @@ class TrainDock(EngineDock):
         path
             The run folder.
         """
-        try:
-            run, config = self._open_run(path)
-            data = _data_of(run)
-            found = reattach(data, config.dataset_config, list(self.viewer.layers))
-            self._show_run(run, config, found, folder_of(data))
-        except SegtrainError as error:
-            self._refuse(str(error))
-            return
-        folder = folder_of(data)
-        if folder is not None:
-            words = f"and trains on its folder {folder}; change what you like and press Start"
-        elif found.data.spec is not None:
-            words = "and its layers; change what you like and press Start"
-        else:
-            words = (
-                "now; open and tick the images that it shall learn from, then press Start. Where they are in "
-                f"a folder: segtrain duplicate {run.path}, then segtrain train --resume NEW_RUN -i FOLDER"
-            )
-        self.panel.say(f"The form has the settings of {run.name} {words}.")
 
-    def _open_run(self, path: Path) -> tuple[RunFolder, ExperimentConfig]:
-        """Return a run and its experiment; raises `SegtrainError` when the dock has no time for it."""
+        def then(opened: OpenedRun) -> None:
+            run, folder = opened.run, folder_of(opened.data)
+            found = self._show_run(opened, opened.config)
+            if folder is not None:
+                words = f"and trains on its folder {folder}; change what you like and press Start"
+            elif found.data.spec is not None:
+                words = "and its layers; change what you like and press Start"
+            else:
+                words = (
+                    "now; open and tick the images that it shall learn from, then press Start. Where they "
+                    f"are in a folder: segtrain duplicate {run.path}, then segtrain train --resume NEW_RUN "
+                    "-i FOLDER"
+                )
+            self.panel.say(f"The form has the settings of {run.name} {words}.")
+
+        self._open(path, known_data, then)
+
+    def _open(self, path: Path, data: Callable[[RunFolder], Any], then: Callable[[OpenedRun], None]) -> None:
+        """Have a worker read a run, and go on with it; says why not when the dock has no time for it."""
         if not self._idle:
-            raise RunError("A training run is already active in the Train dock; stop it or wait for its end")
-        run = RunFolder.open(path)
-        return run, run.read_config()
+            self._refuse("A training run is already active in the Train dock; stop it or wait for its end")
+            return
 
-    def _show_run(
-        self, run: RunFolder, config: ExperimentConfig, found: Reattached, folder: str | None = None
-    ) -> None:
+        def on_end() -> None:
+            self._opening = False
+            self.panel.reset()
+            self._on_state(self.session.state)
+
+        self._opening = True
+        self._on_state(self.session.state)
+        self.panel.wait("Reading the run …")
+        self._ask(lambda: open_run(path, data), then, on_end)
+
+    def _show_run(self, opened: OpenedRun, config: ExperimentConfig, *, copies: bool = True) -> Reattached:
+        """Show settings of a run, and the folder or the open layers that it was trained on."""
+        run, layers, folder = opened.run, list(self.viewer.layers), folder_of(opened.data)
+        found = reattach(opened.data, config.dataset_config, layers, copies=copies)
         if self._project().resolve() != run.project.resolve():
             self.project.set_value(run.project)
         self.findings.set_value(())  # what was found was said of another training
@@ -310,6 +324,7 @@ class TrainDock(EngineDock):
         self.form.folder.set_value(None if folder is None else Path(folder))
         if found.data.images and (folder is None or found.data.layers):
             self.form.images.set_value(tuple(found.data.images))
+        return found
 
     def _project(self) -> Path:
         return self.project.value() or DEFAULT_PROJECT
@@ -317,25 +332,25 @@ class TrainDock(EngineDock):
     def _open_config(self) -> None:
         path, _ = QFileDialog.getOpenFileName(self, "Open settings", "", "Settings (*.yaml *.yml *.json)")
         if path:
-            try:
-                self.set_value(load_config(path))
-            except SegtrainError as error:
-                self._refuse(str(error))
+            self._ask(lambda: load_config(path), self.set_value)
 
     def _save_config(self) -> None:
         path, _ = QFileDialog.getSaveFileName(self, "Save settings", "experiment.yaml", "Settings (*.yaml)")
         if path:
             try:
-                Path(path).write_text(dump_config(self.value()), encoding="utf-8")
-            except (SegtrainError, OSError) as error:
+                text = dump_config(self.value())
+            except SegtrainError as error:
                 self._refuse(str(error))
+                return
+            self._ask(lambda: Path(path).write_text(text, encoding="utf-8"), lambda _: None)
 
     # --------------------------------------------------------------------------- what happens
 
     def _on_state(self, state: State) -> None:
         idle = self._idle
         running = state in (State.RUNNING, State.PAUSED)
-        self.panel.enable(pause=running, stop=state not in (State.IDLE, State.STOPPING))
+        stoppable = state not in (State.IDLE, State.STOPPING) or self.previews.busy
+        self.panel.enable(pause=running, stop=stoppable)
         self.panel.buttons["pause"].setText("Resume" if state is State.PAUSED else "Pause")
         self.form.setEnabled(idle)
         self.looks.setEnabled(idle)
@@ -356,8 +371,8 @@ class TrainDock(EngineDock):
 
     @property
     def busy(self) -> bool:
-        """Whether a training or a preview is under way."""
-        return self.session.state is not State.IDLE or self.previews.busy
+        """Whether a training or a preview is under way, or a run is read to go on with."""
+        return self.session.state is not State.IDLE or self.previews.busy or self._opening
 
     @property
     def _idle(self) -> bool:
@@ -384,7 +399,8 @@ class TrainDock(EngineDock):
 
     def _on_event(self, event: Event) -> None:
         if isinstance(event, RunStarted):
-            self.curves.begin(event, _earlier(event))
+            self.curves.begin(event)
+            self._ask(lambda: earlier_rows(event), lambda rows: self.curves.put_before(event, rows))
             self.curves.show()
             self.debug.begin()
             size = "" if event.parameters is None else f", {event.parameters / 1e6:.2g} million parameters"
@@ -419,8 +435,14 @@ class TrainDock(EngineDock):
                 f"Stopped. Run {name} keeps what it learned: predict with it, or paint more and resume it."
             )
         else:
-            self._result = "; ".join(filter(None, (f"{name} is trained", _best(event.path), event.message)))
+            self._result = "; ".join(filter(None, (f"{name} is trained", event.message)))
+            self._ask(partial(best_of, event.path), partial(self._say_best, self._result))
             notify.info(f"{name} is trained; use it in the Predict dock.")
+
+    def _say_best(self, said: str, best: str) -> None:
+        """Add the best epoch to what was said, unless something else was said meanwhile."""
+        if best and self.panel.text == said:
+            self.panel.say(f"{said}; {best}")
 
     def _offer_size(self, size: FittingSize, what: str) -> None:
         patch = " × ".join(map(str, size.patch_size))
@@ -456,32 +478,3 @@ class TrainDock(EngineDock):
         self.session.close()
         self.previews.close()
         super().shut_down()
-
-
-def _earlier(event: RunStarted) -> list[Row]:
-    """Return the metrics of the epochs before a resume."""
-    if event.first_epoch <= 1:
-        return []
-    try:
-        return RunFolder(Path(event.path)).read_metrics()[: event.first_epoch - 1]
-    except SegtrainError:
-        return []
-
-
-def _data_of(run: RunFolder) -> Any:
-    """Return where a run's data is, None where that is no longer known."""
-    try:
-        return read_data(run)
-    except SegtrainError:
-        return None
-
-
-def _best(path: str) -> str:
-    """Return the best epoch of a run in words, an empty text when it has none."""
-    try:
-        best = RunFolder.open(path).read_info().best
-    except SegtrainError:
-        return ""
-    if best is None or best.value is None:
-        return ""
-    return f"best after epoch {best.epoch}: {best.monitor} {best.value:.3g}"

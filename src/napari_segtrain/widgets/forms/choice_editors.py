@@ -109,6 +109,11 @@ class BoolEdit(QCheckBox):
         """Tick the box or not."""
         self.setChecked(value)
 
+    def refuse(self, words: str) -> None:
+        """Let nobody tick the box, and say beside it why not; empty words allow it again."""
+        self.setText(words)
+        self.setEnabled(not words)
+
 
 class DeviceEdit(QComboBox):
     """Where to compute: the usual places to choose from, any other to type."""

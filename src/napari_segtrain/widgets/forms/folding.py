@@ -7,6 +7,8 @@ from qtpy.QtGui import QColor, QIcon, QPainter, QPixmap, QPolygonF
 from qtpy.QtWidgets import QWidget
 from superqt import QCollapsible
 
+from .style import MID
+
 _ARROW = 20
 """Edge of the arrows' pictures in pixels; they are shown smaller."""
 
@@ -18,7 +20,7 @@ QPushButton, QPushButton:checked, QPushButton:hover {
   text-align: left; background: transparent; border: none; border-bottom: 1px solid rgba(128, 128, 128, 90);
   border-radius: 0; font-weight: 600; padding: 4px 0;
 }
-QPushButton:focus { border-bottom: 1px solid palette(highlight); }
+QPushButton:focus { text-decoration: underline; }
 """
 _MORE = """
 QPushButton, QPushButton:checked, QPushButton:hover {
@@ -88,7 +90,7 @@ def _arrow(*, down: bool) -> QIcon:
     painter = QPainter(picture)
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
     painter.setPen(Qt.PenStyle.NoPen)
-    painter.setBrush(QColor(140, 140, 140))
+    painter.setBrush(QColor(MID))
     corners = [(3.0, 6.0), (17.0, 6.0), (10.0, 15.0)] if down else [(6.0, 3.0), (15.0, 10.0), (6.0, 17.0)]
     painter.drawPolygon(QPolygonF([QPointF(x, y) for x, y in corners]))
     painter.end()

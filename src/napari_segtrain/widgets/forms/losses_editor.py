@@ -46,6 +46,8 @@ class LossesEdit(QWidget):
 
     def _take(self, row: LossRow, *, quiet: bool = False) -> None:
         self._rows.remove(row)
+        if row.isAncestorOf(row.window().focusWidget()):
+            self.add.setFocus()
         self._layout.removeWidget(row)
         row.hide()
         row.deleteLater()
@@ -87,9 +89,10 @@ class LossRow(QWidget):
         self.weight = FloatEdit(_KEYS["weight"])
         self.kwargs = MappingEdit(_KEYS["kwargs"])
         self.start_epoch = IntEdit(_KEYS["start_epoch"])
-        for name, editor in (("name", self.name), ("weight", self.weight), ("kwargs", self.kwargs)):
+        for name in ("name", "weight", "kwargs", "start_epoch"):
+            editor: QWidget = getattr(self, name)
             editor.setToolTip(_KEYS[name].description)
-        self.start_epoch.setToolTip(_KEYS["start_epoch"].description)
+            editor.setAccessibleName(f"Loss: {_KEYS[name].title}")
         self.start_epoch.setPrefix("from ")
         self.more = _tool("…", "Settings of the loss, and the epoch from which it counts")
         self.more.setObjectName("loss_settings")
@@ -156,5 +159,5 @@ def _tool(text: str, tip: str) -> QToolButton:
     button.setToolTip(tip)
     button.setAccessibleName(tip)
     button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-    button.setMaximumWidth(24)
+    button.setMaximumWidth(26)
     return button

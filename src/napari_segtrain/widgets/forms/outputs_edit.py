@@ -51,3 +51,18 @@ class OutputsEdit(Ticks):
 def output_names(config: ExperimentConfig) -> list[str]:
     """Return the outputs of an experiment that a user may want: its targets, its auxiliary tasks."""
     return [*config.dataset_config.targets, *config.auxiliary_tasks]
+
+
+def why_no_objects(config: ExperimentConfig, outputs: Sequence[str] | None) -> str:
+    """Return why no objects can be separated in outputs of an experiment, an empty text where they can.
+
+    Parameters
+    ----------
+    config
+        The experiment; one without targets is not known.
+    outputs
+        Names of the outputs; None for all.
+    """
+    targets = config.dataset_config.targets
+    kinds = {target.kind for name, target in targets.items() if outputs is None or name in outputs}
+    return "" if not targets or kinds & {"instances", "binary"} else "these outputs have no objects"

@@ -29,7 +29,6 @@ class PathEdit(QWidget):
         self.line = QLineEdit()
         self.line.setObjectName(name)
         self.line.setToolTip(tip)
-        self.line.setAccessibleName(name)
         self.browse = QPushButton("…")
         self.browse.setObjectName(f"browse_{name}")
         self.browse.setToolTip("Browse")
@@ -41,8 +40,14 @@ class PathEdit(QWidget):
         layout.addWidget(self.line, 1)
         layout.addWidget(self.browse)
         self.setFocusProxy(self.line)
+        self.setAccessibleName(name)
         self.line.textChanged.connect(lambda _: self.changed.emit())
         self.browse.clicked.connect(self._browse)
+
+    def setAccessibleName(self, name: str) -> None:
+        """Name the line: it is what has the focus."""
+        super().setAccessibleName(name)
+        self.line.setAccessibleName(name)
 
     def value(self) -> Path | None:
         """Return the path, with ``~`` for the home folder resolved."""

@@ -123,6 +123,8 @@ class CardList(QWidget):
     def take(self, card: Card) -> None:
         """Remove a card."""
         self.cards.remove(card)
+        if card.isAncestorOf(card.window().focusWidget()):
+            self.add.setFocus()
         self._layout.removeWidget(card)
         card.hide()
         card.deleteLater()

@@ -198,7 +198,8 @@ class AcceptPanel(QWidget):
             (level_data(layer, 0), tuple(slice(*side) for side in visible_box(self._viewer, layer)))
             for layer in pair
         ]
-        worker = perform(lambda: [values_of(*job) for job in jobs])
+        ours = prediction.metadata[OURS]
+        worker = perform(lambda: ([values_of(*job) for job in jobs], _target_of(ours)))
         worker.returned.connect(lambda result: self._on_guess(pair, result[0]))
         worker.start()
 
@@ -207,7 +208,8 @@ class AcceptPanel(QWidget):
             return
         prediction = pair[0]
         objects = has_parts(prediction) or prediction.dtype == np.int32
-        text, unlabelled = suggest_values(found[0], found[1], objects, _target_of(prediction))
+        (values, own), target = found
+        text, unlabelled = suggest_values(values, own, objects, target)
         self.values.setText(text)
         self.unlabelled.setValue(unlabelled)
 
@@ -242,9 +244,8 @@ def is_shapes(layer: Any) -> bool:
     return layer_kind(layer) == "Shapes"
 
 
-def _target_of(prediction: Any) -> TargetConfig | None:
-    """Return the target that a prediction is of, where its run still says so."""
-    ours = prediction.metadata[OURS]
+def _target_of(ours: dict[str, Any]) -> TargetConfig | None:
+    """Return the target that a prediction is of, by its layer's metadata, where its run still says so."""
     if isinstance(ours.get("target"), TargetConfig):
         found: TargetConfig = ours["target"]
         return found

@@ -15,7 +15,7 @@ from .plot import Plot
 
 _MOST = 2000
 """Points a curve is drawn with; of longer ones every second point is dropped, again and again."""
-_TRAIN, _VAL = "#4fa3e0", "#f0a03c"
+_TRAIN, _VAL = "#2c81cf", "#bc680f"
 
 
 class Series:
@@ -67,6 +67,7 @@ class Curves(Plot):
     def __init__(self, beat: Beat) -> None:
         super().__init__(beat, "curves", ["loss"])
         self._series: dict[tuple[str, str], Series] = {}
+        self._run: RunStarted | None = None
         self._steps_per_epoch = 1
         self._lines: dict[str, Any] = {}
 
@@ -75,20 +76,30 @@ class Curves(Plot):
         self._series = {}
         self._draw()
 
-    def begin(self, event: RunStarted, rows: Sequence[Row] = ()) -> None:
-        """Show the curves of a run that begins, after those of its earlier epochs when it is resumed.
+    def begin(self, event: RunStarted) -> None:
+        """Show the curves of a run that begins; the event says how long an epoch is."""
+        self._series, self._run = {}, event
+        self._steps_per_epoch = max(1, event.steps_per_epoch or 1)
+        self._redraw()
+
+    def put_before(self, event: RunStarted, rows: Sequence[Row]) -> None:
+        """Show earlier epochs of a run before what came of it until now, unless another one has begun.
 
         Parameters
         ----------
         event
-            Says how long an epoch is, and which is the first.
+            With which it began.
         rows
             Metrics of the epochs before; of these the training has one point an epoch.
         """
-        self._series = {}
+        if event is not self._run or not rows:
+            return
+        later, self._series = self._series, {}
         for row in rows:
             self._add_row(row["epoch"], row, every=True)
-        self._steps_per_epoch = max(1, event.steps_per_epoch or 1)
+        for key, series in later.items():
+            for x, y in zip(series.x, series.y, strict=True):
+                self._of(*key).add(x, y)
         self._redraw()
 
     def add_batch(self, event: BatchDone) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from qtpy.compat import isalive
 from qtpy.QtCore import QBuffer, QIODevice, QSignalBlocker, QSize, Qt, Signal
 from qtpy.QtGui import QMovie, QPixmap
 from qtpy.QtWidgets import (
@@ -21,6 +24,18 @@ from qtpy.QtWidgets import (
 
 from ...runs import DebugPicture
 from ..forms import notify
+from ..sessions.followers import perform
+
+_PLAY, _PAUSE = "Play", "Pause"
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What a worker found: epoch and file of each picture, the one to show, and its bytes where new."""
+
+    kept: list[tuple[int, Path]]
+    shown: tuple[int, Path]
+    data: bytes | None
 
 
 class DebugPictureButton(QPushButton):
@@ -54,9 +69,7 @@ class DebugPictureButton(QPushButton):
             return
         if self._window is None:
             self._window = DebugWindow(self)
-        if self._window.show_picture(self._path):
-            self._window.show()
-            self._window.raise_()
+        self._window.show_picture(self._path, opening=True)
 
 
 class DebugWindow(QDialog):
@@ -67,12 +80,15 @@ class DebugWindow(QDialog):
         self.setObjectName("debug_picture")
         self.label = QLabel()
         self.label.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.label.setAccessibleName("Debug picture")
+        self.label.setToolTip("Image, ground truth and prediction of a validation")
         self._area = QScrollArea()
         self._area.setWidget(self.label)
         self._area.setWidgetResizable(True)
+        self._area.setAccessibleName("Debug picture, scrolls with the arrow keys")
         self.epoch = _Slider("epoch", "Epoch", "The validations whose pictures were kept")
         self.plane = _Slider("plane", "Plane", "The planes of the volume; stops the animation")
-        self.play = QPushButton("Play")
+        self.play = QPushButton(_PLAY)
         self.play.setObjectName("play")
         self.play.setCheckable(True)
         self.play.setToolTip("Show one plane after the other")
@@ -87,41 +103,64 @@ class DebugWindow(QDialog):
         for widget in (self.epoch, self.plane, self.play):
             row.addWidget(widget, 0 if widget is self.play else 1)
         layout.addLayout(row)
+        self._worker: Any = None
         self._movie: QMovie | None = None
         self._newest: Path | None = None
         self._kept: list[tuple[int, Path]] = []
 
-    def show_picture(self, path: Path) -> bool:
-        """Read and show the newest picture of a run; return whether there was one to read.
+    def show_picture(self, path: Path, *, opening: bool = False) -> None:
+        """Show the newest picture of a run, as soon as a worker has read it.
 
         While the user looks at an earlier one of the same run, that one stays.
+
+        Parameters
+        ----------
+        path
+            The newest picture.
+        opening
+            Show the window, too.
         """
         stays = path == self._newest and self.isVisible() and self.epoch.value() < len(self._kept) - 1
         shown = self._kept[self.epoch.value()] if stays else None
-        kept = _kept(path)
-        if shown is None or shown not in kept:
-            if not self._show(path):
-                return False
-            shown = kept[-1]
-        self._newest, self._kept = path, kept
-        self.epoch.offer(len(kept), kept.index(shown), [str(epoch) for epoch, _ in kept])
-        return True
+        self._ask(lambda: _look(path, shown), lambda found: self._on_look(path, found, opening))
 
-    def _show(self, path: Path) -> bool:
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            notify.warning(f"The debug picture cannot be read: {error}")
-            return False
+    def _ask(self, work: Callable[[], Any], show: Callable[[Any], None]) -> None:
+        """Have a worker read something, and show it unless something else is asked for meanwhile."""
+        worker = perform(work)
+
+        def on_read(ended: tuple[Any, str]) -> None:
+            found, fault = ended
+            if not isalive(self) or worker is not self._worker:
+                return
+            if fault:
+                notify.warning(f"The debug picture cannot be read: {fault}")
+            else:
+                show(found)
+
+        self._worker = worker
+        worker.returned.connect(on_read)
+        worker.start()
+
+    def _on_look(self, newest: Path, found: _Found, opening: bool) -> None:
+        self._newest, self._kept = newest, found.kept
+        if found.data is not None:
+            self._show(found.shown[1].name if len(found.kept) > 1 else newest.name, newest.suffix, found.data)
+        words = [str(epoch) for epoch, _ in found.kept]
+        self.epoch.offer(len(words), found.kept.index(found.shown), words)
+        if opening:
+            self.show()
+            self.raise_()
+
+    def _show(self, title: str, suffix: str, data: bytes) -> None:
         self._stop()
-        self.setWindowTitle(path.name)
-        size = self._show_planes(data) if path.suffix == ".gif" else self._show_plane(data)
+        self.setWindowTitle(title)
+        self.label.setAccessibleDescription(title)
+        size = self._show_planes(data) if suffix == ".gif" else self._show_plane(data)
         if not self.isVisible():
             room = self.screen().availableSize() * 0.9
             below = self.layout().sizeHint().height() - self._area.sizeHint().height()
             height = size.height() + max(below, 0) + 20
             self.resize(min(size.width() + 20, room.width()), min(height, room.height()))
-        return True
 
     def _show_plane(self, data: bytes) -> QSize:
         pixmap = QPixmap()
@@ -152,7 +191,8 @@ class DebugWindow(QDialog):
         self.play.setChecked(True)
 
     def _on_epoch(self, place: int) -> None:
-        self._show(self._kept[place][1])
+        _, path = self._kept[place]
+        self._ask(path.read_bytes, lambda data: self._show(path.name, path.suffix, data))
 
     def _on_plane(self, place: int) -> None:
         self.play.setChecked(False)
@@ -160,6 +200,7 @@ class DebugWindow(QDialog):
             self._movie.jumpToFrame(place)
 
     def _on_play(self, on: bool) -> None:
+        self.play.setText(_PAUSE if on else _PLAY)
         if self._movie is not None:
             self._movie.setPaused(not on)
 
@@ -218,6 +259,14 @@ class _Slider(QWidget):
 
     def _write(self, place: int) -> None:
         self.word.setText(self._words[place] if place < len(self._words) else "")
+
+
+def _look(newest: Path, shown: tuple[int, Path] | None) -> _Found:
+    """Look for the pictures of a run, and read the newest unless the one that is shown is still there."""
+    kept = _kept(newest)
+    if shown is not None and shown in kept:
+        return _Found(kept, shown, None)
+    return _Found(kept, kept[-1], newest.read_bytes())
 
 
 def _kept(newest: Path) -> list[tuple[int, Path]]:

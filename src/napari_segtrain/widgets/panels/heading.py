@@ -42,6 +42,6 @@ class Heading(QWidget):
     def open_help(self) -> HelpWindow:
         """Show the documentation of the dock, and return its window."""
         if self._window is None:
-            self._window = HelpWindow(self.window())
+            self._window = HelpWindow(self)
         self._window.open_at(PAGE, self.section)
         return self._window

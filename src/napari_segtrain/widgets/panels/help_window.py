@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from qtpy.QtCore import Qt, QUrl
+from qtpy.QtCore import QEvent, Qt, QUrl
 from qtpy.QtGui import QImage, QPalette, QTextCharFormat, QTextCursor, QTextDocument
 from qtpy.QtWidgets import QDialog, QHBoxLayout, QLabel, QPushButton, QTextBrowser, QVBoxLayout, QWidget
 
@@ -116,6 +116,12 @@ class _Browser(QTextBrowser):
             if image.width() > widest > 0:
                 return image.scaledToWidth(widest, Qt.TransformationMode.SmoothTransformation)
         return found
+
+    def changeEvent(self, event: QEvent) -> None:
+        """Colour the links anew in another theme."""
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.StyleChange:
+            self._colour_links()
 
     def _colour_links(self) -> None:
         """Give links the colour of the text, underlined: Qt's blue is not readable in a dark theme."""

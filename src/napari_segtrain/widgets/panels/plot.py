@@ -84,6 +84,8 @@ class Plot(QWidget):
         foreground = self.palette().windowText().color()
         plot = pyqtgraph.PlotWidget(background=None)
         plot.setObjectName("plot")
+        plot.setAccessibleName("Curves over epochs")
+        plot.setToolTip("What is drawn is chosen above; the legend says which curve is which")
         plot.setFixedHeight(160)
         plot.getPlotItem().setContentsMargins(0, 0, 0, 6)  # the axis' label hangs below the axis
         plot.setFocusPolicy(Qt.FocusPolicy.NoFocus)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from qtpy.QtCore import Signal
@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QPushButton, QWidget
 from ...config import ConfigError, ExperimentConfig
 from ..forms.choice_editors import Combo
 from ..forms.style import DEFAULT_PROJECT
-from ..sessions.trained_watch import TrainedWatch, read_experiment
+from ..sessions.trained_watch import TrainedWatch
 
 _TIP = "The trained network: a run of the project, or a checkpoint file"
 
@@ -33,6 +33,7 @@ class RunChoice(QWidget):
         self._project = DEFAULT_PROJECT
         self._browsed: list[Path] = []
         self._told: tuple[Path | None, ExperimentConfig | None] = (None, None)
+        self._waiting: Callable[[], None] | None = None
         self.watch = TrainedWatch(lambda: self._project, self)
         self.choice = Combo("run")
         self.choice.setAccessibleName("Run")
@@ -93,6 +94,21 @@ class RunChoice(QWidget):
         if self._told != (chosen, config):
             self._told = chosen, config
             self.configured.emit()
+        if self.known and self._waiting is not None:
+            action, self._waiting = self._waiting, None
+            action()
+
+    def when_known(self, action: Callable[[], None]) -> bool:
+        """Call a function as soon as the chosen run was read, now where it was; return whether it was.
+
+        Of two that wait, the newer one is called.
+        """
+        if self.value() is None or self.known:
+            action()
+            return True
+        self._waiting = action
+        self.watch.choose(self.value())
+        return False
 
     def value(self) -> Path | None:
         """Return the chosen run folder or checkpoint."""
@@ -115,11 +131,8 @@ class RunChoice(QWidget):
         return self.value() == self._told[0]
 
     def config(self) -> ExperimentConfig | None:
-        """Return the experiment of the chosen run, None where there is none beside the checkpoint."""
-        chosen = self.value()
-        if chosen is None:
-            return None
-        return self._told[1] if self.known else read_experiment(chosen)
+        """Return the experiment of the chosen run; None where there is none, or it is not read yet."""
+        return self._told[1] if self.known else None
 
     def checked(self) -> Path:
         """Return the chosen run.

@@ -9,8 +9,10 @@ from ..sessions.beat import Beat
 from ..sessions.runs_watch import RunDetails
 from .plot import Plot
 
-COLOURS = ("#4fa3e0", "#f0a03c", "#5fbf6a", "#d9606a", "#a583d6", "#b08a6a", "#e08ac0", "#8f9a3c", "#3cb5b5")
-"""Colours that are told apart on light and on dark themes; behind the last one they begin anew, dashed."""
+COLOURS = ("#2c81cf", "#bc680f", "#2a903a", "#d64e5b", "#936ac6", "#9d7558", "#c65398", "#7b8317", "#148c8c")
+"""Colours with a contrast above 3 to light and dark themes; behind the last one they begin anew, dashed."""
+MARKS = ("o", "s", "t", "d", "+", "x", "star", "p", "h")
+"""A mark for each colour: who sees no colours tells the runs apart by these."""
 _FIRST = ("val_loss", "train_loss")
 _MOST_NAMED = 9
 """Runs whose names stand in the legend; more would hide the curves."""
@@ -61,8 +63,8 @@ class RunCurves(Plot):
             pen = pyqtgraph.mkPen(COLOURS[colour], width=1.5)
             pen.setStyle(Qt.PenStyle.DashLine if turn % 2 else Qt.PenStyle.SolidLine)
             name = run.path.name if place < _MOST_NAMED else None
-            dots = {"symbol": "o", "symbolSize": 5, "symbolBrush": COLOURS[colour], "symbolPen": None}
-            self._lines.append(self._plot.plot(pen=pen, antialias=True, name=name, **dots))
+            marks = {"symbol": MARKS[colour], "symbolSize": 7, "symbolBrush": COLOURS[colour]}
+            self._lines.append(self._plot.plot(pen=pen, antialias=True, name=name, symbolPen=None, **marks))
 
     def _draw_lines(self) -> None:
         for line, run in zip(self._lines, self._runs, strict=True):

@@ -118,8 +118,11 @@ class RunPanel(QWidget):
         self.status.setText(self._text)
 
     def enable(self, **actions: bool) -> None:
-        """Enable or disable buttons by their action."""
-        for name, enabled in actions.items():
+        """Enable or disable buttons by their action.
+
+        What is enabled comes first: the focus of a button that is disabled goes to the next one that is not.
+        """
+        for name, enabled in sorted(actions.items(), key=lambda action: not action[1]):
             self.buttons[name].setEnabled(enabled)
 
 

@@ -7,12 +7,14 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
+from qtpy.compat import isalive
 
 from ...config import ConfigError, TargetConfig
 from ..forms.form import Form
 from ..forms.rows import INSET, Card, CardList
 from ..layers.data_spec import Chosen
 from ..layers.layer_choice import LayerCombo, LayerWatch, can_be_labels, is_labels
+from ..sessions.followers import perform
 from .glance_row import GlanceRow
 from .image_rows import ImageRows
 
@@ -138,7 +140,7 @@ class TargetsTable(CardList):
         if self._suggested is None or self._files[0] is not None:
             return
         layers = self._watch.of_kind(is_labels)[::-1]
-        wanted = [layer for layer in layers if layer.metadata.get("napari_segtrain", {}).get("target")]
+        wanted = [layer for layer in layers if _known(layer)]
         names = tuple(f"{image.name}_" for image in self._images())
         wanted = wanted or [layer for layer in layers if layer.name.startswith(names)][:1] or layers[:1]
         if wanted == self._suggested:
@@ -169,7 +171,23 @@ class TargetsTable(CardList):
             card.set_value(name, start_value(layer))
             card.spelt_out = False
         self.append(card)
+        if layer is not None and _has_to_be_read(layer):
+            self._look_for_scribbles(card, layer)
         return card
+
+    def _look_for_scribbles(self, card: TargetCard, layer: Any) -> None:
+        """Have a worker read labels on the disk, and call 0 unlabelled where they are scribbles."""
+        data = _coarsest(layer)
+        worker = perform(lambda: looks_scribbled(data))
+
+        def on_read(ended: tuple[bool | None, str]) -> None:
+            unlabelled = card.form.editors["unlabelled"]
+            untouched = card in self.cards and card.labels.layer() is layer and unlabelled.value() is None
+            if isalive(self) and ended[0] and untouched:
+                unlabelled.set_value(0)
+
+        worker.returned.connect(on_read)
+        worker.start()
 
     def value(self) -> dict[str, TargetConfig]:
         """Return the targets by name.
@@ -263,17 +281,33 @@ def start_value(layer: Any) -> TargetConfig:
     """Return the settings that a new row starts with; samples say themselves what they are.
 
     Scribbles leave most voxels 0 and use few values: there 0 means unlabelled. In complete labels 0 is
-    the background.
+    the background, and so it is in labels on the disk until somebody has read them.
     """
-    known = layer.metadata.get("napari_segtrain", {}).get("target", {})
+    known = _known(layer)
     config = TargetConfig.model_validate({"labels": layer.name, **known})
-    if known or not is_labels(layer):
+    if known or not is_labels(layer) or _has_to_be_read(layer):
         return config
-    return config.replace(unlabelled=0 if _looks_scribbled(layer) else None)
+    return config.replace(unlabelled=0 if looks_scribbled(_coarsest(layer)) else None)
 
 
-def _looks_scribbled(layer: Any) -> bool:
-    data = layer.data[-1] if layer.multiscale else layer.data
+def _coarsest(layer: Any) -> Any:
+    return layer.data[-1] if layer.multiscale else layer.data
+
+
+def _known(layer: Any) -> Any:
+    """Return what a sample says of its target."""
+    return layer.metadata.get("napari_segtrain", {}).get("target", {})
+
+
+def _has_to_be_read(layer: Any) -> bool:
+    """Return whether labels of which nothing is known lie on a disk, for which the viewer would wait."""
+    data = _coarsest(layer)
+    in_memory = isinstance(data, np.ndarray) and not isinstance(data, np.memmap)
+    return is_labels(layer) and not in_memory and not _known(layer)
+
+
+def looks_scribbled(data: Any) -> bool:
+    """Return whether labels are mostly 0 and hold few other values."""
     step = max(1, round((np.prod(data.shape) / _LOOK) ** (1 / len(data.shape))))
     values, counts = np.unique(
         np.asarray(data[(slice(None, None, step),) * len(data.shape)]), return_counts=True

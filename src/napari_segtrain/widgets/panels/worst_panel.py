@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from qtpy.compat import isalive
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QLabel, QListWidget, QListWidgetItem, QSizePolicy, QVBoxLayout, QWidget
 
@@ -56,6 +57,8 @@ class WorstPanel(QWidget):
         self._found: _Found | None = None
         self._asked: Path | None = None
         self._worker: Any = None
+        self._writing: Any = None
+        self._unwritten: tuple[RunFolder, set[str], set[str]] | None = None
         self.list = QListWidget()
         self.list.setObjectName("worst")
         self.list.setAccessibleName("Worst patches")
@@ -85,6 +88,13 @@ class WorstPanel(QWidget):
             self.status.setText("Choose a run to see what it predicts worst.")
             return
         self.status.setText("Reading …")
+        self._read()
+
+    def _read(self) -> None:
+        """Have a worker read the patches of the run that is asked for, once it knows of all ticks."""
+        model = self._asked
+        if model is None or not self.written:
+            return
         worker = perform(lambda: _read(model))
         worker.returned.connect(lambda result: self._on_read(model, *result))
         self._worker = worker
@@ -134,12 +144,33 @@ class WorstPanel(QWidget):
             for item in self._items()
             if item.checkState() is Qt.CheckState.Checked
         }
-        try:
-            # What was ticked in lists of earlier scores stays known.
-            write_done(self._found.run, (read_done(self._found.run) - listed) | ticked)
-        except SegtrainError as error:
-            self.status.setText(str(error))
-            notify.warning(str(error))
+        self._unwritten = (self._found.run, listed, ticked)
+        self._write()
+
+    def _write(self) -> None:
+        """Have a worker write the newest ticks, one after the other."""
+        if self._unwritten is None or self._writing is not None:
+            return
+        (run, listed, ticked), self._unwritten = self._unwritten, None
+
+        def on_written(ended: tuple[None, str]) -> None:
+            self._writing = None
+            if isalive(self) and ended[1]:
+                self.status.setText(ended[1])
+                notify.warning(ended[1])
+            self._write()
+            if self._found is None:
+                self._read()
+
+        # What was ticked in lists of earlier scores stays known.
+        self._writing = perform(lambda: write_done(run, (read_done(run) - listed) | ticked))
+        self._writing.returned.connect(on_written)
+        self._writing.start()
+
+    @property
+    def written(self) -> bool:
+        """Whether the run knows of all ticks."""
+        return self._writing is None and self._unwritten is None
 
     def _items(self) -> list[QListWidgetItem]:
         return [self.list.item(row) for row in range(self.list.count())]

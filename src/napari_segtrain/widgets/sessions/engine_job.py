@@ -12,6 +12,7 @@ from ...config import SegtrainError
 from ...engine.protocol import Stop
 from ...runs import Event, PredictProgress, Refused, Warned
 from ...runs.scratch import Scratch
+from .closing_note import ClosingNote
 from .engine_session import EngineSession
 from .followers import write_copies
 
@@ -54,7 +55,8 @@ class EngineJob(QObject):
         self._data: Any = None
         self._scratch: Scratch | None = None
         self._worker: Any = None
-        self._sent = self._reading = False
+        self._sent = self._reading = self._cancelled = False
+        self._note = ClosingNote(viewer)
         engine.event.connect(self._on_event)
 
     @property
@@ -66,6 +68,7 @@ class EngineJob(QObject):
         """End the job; there is no result."""
         if self._command is None:
             return
+        self._cancelled = True
         if self._sent and not self._reading:
             self._engine.send(Stop(job=self._command.job))
             self.said.emit("Cancelling …")
@@ -92,7 +95,8 @@ class EngineJob(QObject):
             Where they are shared; removed at the end.
         """
         self._command, self._data, self._scratch = command, data, scratch
-        self._sent = self._reading = False
+        self._sent = self._reading = self._cancelled = False
+        self._note.show(self._when_closed())
         self._worker = write_copies(data.copies, scratch)
         self._worker.returned.connect(lambda fault: self._on_written(fault, command.job))
         return self._worker
@@ -125,6 +129,10 @@ class EngineJob(QObject):
             self._on_news(event)
 
     @abstractmethod
+    def _when_closed(self) -> str:
+        """Return what closing napari does to the job that begins."""
+
+    @abstractmethod
     def _on_news(self, event: Event) -> None:
         """Answer an event of the job: its result, or its end."""
 
@@ -150,6 +158,7 @@ class EngineJob(QObject):
         self.ended.emit(well, message)
 
     def _release(self) -> None:
+        self._note.show("")
         if self._scratch is not None:
             self._scratch.remove()
         self._scratch = self._data = self._command = self._worker = None

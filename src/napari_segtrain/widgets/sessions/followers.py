@@ -34,6 +34,7 @@ from ...runs import (
 from ...runs.follow import follow as follow_events
 from ...runs.scratch import Scratch
 from ..layers.axes import Copies
+from ..layers.colours import heads_of
 from ..layers.data_spec import TrainingData
 from ..layers.results import open_lazily, parts_of, read_all
 from ..layers.shared_copy import Update
@@ -143,15 +144,17 @@ def update_copies(updates: Sequence[Update]) -> Generator[None, None, None]:
 
 
 @thread_worker(worker_class=Worker)
-def read_results(event: PredictDone, lazy: bool) -> Generator[str, None, tuple[Any, Any] | str]:
+def read_results(
+    event: PredictDone, model: str, lazy: bool
+) -> Generator[str, None, tuple[Any, Any, Any] | str]:
     """Open what was predicted and what its instances are made of, into memory unless `lazy`.
 
-    What went wrong is returned in words.
+    The third that is returned are the network's outputs. What went wrong is returned in words.
     """
     yield "reading"
     try:
         arrays = open_lazily(event) if lazy else read_all(event)
-        return arrays, parts_of(event, lazy=lazy)
+        return arrays, parts_of(event, lazy=lazy), heads_of(model)
     except (OSError, ValueError, KeyError) as error:
         return f"the prediction cannot be read back ({error}); is the disk still there?"
 

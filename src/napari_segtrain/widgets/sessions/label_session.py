@@ -71,6 +71,9 @@ class LabelSession(EngineJob):
         self.said.emit("Sharing the layers with the process that ranks")
         worker.start()
 
+    def _when_closed(self) -> str:
+        return "regions to label next are being searched for. When the window closes none are found."
+
     def _on_news(self, event: Event) -> None:
         if isinstance(event, RegionsRanked):
             [image] = self._data.images.values()

@@ -17,10 +17,8 @@ from ...runs import (
     format_seconds,
 )
 from ...runs.scratch import Scratch
-from ..layers.colours import heads_of
 from ..layers.prediction_data import PredictionData
 from ..layers.results import add_results
-from .closing_note import ClosingNote
 from .engine_job import EngineJob
 from .engine_session import EngineSession
 from .followers import read_results
@@ -38,7 +36,6 @@ class PredictionSession(EngineJob):
     def __init__(self, viewer: Any, engine: EngineSession, parent: QObject | None = None) -> None:
         super().__init__(viewer, engine, parent)
         self._store: Path | None = None
-        self._note = ClosingNote(viewer)
 
     def start(
         self,
@@ -93,20 +90,19 @@ class PredictionSession(EngineJob):
             overwrite=overwrite,
             keep_parts=inference.instances,
         )
-        self._note.show(_when_closed(store))
         worker = self._prepare(command, data, scratch)
         worker.yielded.connect(lambda _: self.said.emit("Sharing the layer with the prediction process"))
         worker.start()
 
     def _on_news(self, event: Event) -> None:
         if isinstance(event, PredictDone):
-            worker = read_results(event, lazy=self._store is not None)
+            worker = read_results(event, self._command.model, lazy=self._store is not None)
             self._read(worker, lambda found: self._show(event, *found))
         elif isinstance(event, Finished) and not self._reading:
             cancelled = event.status is RunState.INTERRUPTED
             self._end(event.status is not RunState.FAILED, "Cancelled" if cancelled else event.message)
 
-    def _show(self, event: PredictDone, arrays: Any, parts: Any) -> None:
+    def _show(self, event: PredictDone, arrays: Any, parts: Any, heads: Any) -> None:
         as_numbers = (self._command.inference or {}).get("output") == "uint8"
         layers = add_results(
             self._viewer,
@@ -114,23 +110,17 @@ class PredictionSession(EngineJob):
             self._data,
             arrays,
             as_numbers=as_numbers,
-            heads=heads_of(self._command.model),
+            heads=heads,
             parts=parts,
         )
         self.shown.emit(layers)
         names = ", ".join(layer.name for layer in layers) if len(layers) < 3 else f"{len(layers)} new layers"
         self._end(True, f"Predicted in {format_seconds(event.seconds)}: {names}")
 
-    def _release(self) -> None:
-        self._note.show("")
-        super()._release()
-
-
-def _when_closed(store: Path | None) -> str:
-    """Return what closing napari does to a prediction."""
-    if store is None:
-        return "a prediction is under way. When the window closes it is lost."
-    return (
-        f"a prediction into {store} is under way. When the window closes it stops; Go on in the Predict dock "
-        "finishes it."
-    )
+    def _when_closed(self) -> str:
+        if self._store is None:
+            return "a prediction is under way. When the window closes it is lost."
+        return (
+            f"a prediction into {self._store} is under way. When the window closes it stops; Go on in the "
+            "Predict dock finishes it."
+        )

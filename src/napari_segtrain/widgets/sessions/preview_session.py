@@ -221,11 +221,18 @@ class PreviewSession(EngineJob):
         self.said.emit(kind.says)
         worker.start()
 
+    def _when_closed(self) -> str:
+        what = "the training doctor works" if self._kind is DOCTOR else "a preview is being prepared"
+        return f"{what}. When the window closes it is given up; ask for it again."
+
     def _on_news(self, event: Event) -> None:
         if isinstance(event, Ready):
+            if self._cancelled:
+                return  # it was finished before the engine heard of it
             self._read(read_preview(self._kind.read, event, self._data), self._show)
         elif isinstance(event, Finished) and not self._reading:
-            self._end(event.status is not RunState.FAILED, event.message)
+            message = "Cancelled" if self._cancelled else event.message
+            self._end(event.status is not RunState.FAILED, message)
 
     def _show(self, found: Any) -> None:
         words = self._kind.show(self._viewer, found, self._data)

@@ -18,6 +18,7 @@ from ...runs import (
     Finished,
     Paused,
     PreviewReady,
+    Progress,
     Refused,
     Resumed,
     RunStarted,
@@ -29,7 +30,6 @@ from ...runs import (
 from ...runs.finding import Severity
 from ...runs.scratch import Scratch
 from ..forms.notify import say
-from ..layers.colours import foreground_names
 from ..layers.data_spec import TrainingData
 from ..layers.layer_notes import ImageNotes
 from .beat import Beat
@@ -105,6 +105,7 @@ class TrainingSession(QObject):
         self._state = State.IDLE
         self.run: Path | None = None
         self._job: str | None = None
+        self._scoring = False
         self._scratch: Scratch | None = None
         self._strokes: StrokeForwarder | None = None
         self._previews: PreviewLayers | None = None
@@ -171,7 +172,7 @@ class TrainingSession(QObject):
             retry=retry,
             wait=wait,
         )
-        self._job, self.run = command.job, resume
+        self._job, self.run, self._scoring = command.job, resume, False
         self._go(State.PREPARING)
         worker = write_copies(data.copies, self._scratch)
         worker.yielded.connect(lambda name: self.said.emit("Sharing the layers with the training process"))
@@ -220,7 +221,7 @@ class TrainingSession(QObject):
     def _go(self, state: State) -> None:
         if state is not self._state:
             self._state = state
-            self._note.show(_when_closed(state, self.run))
+            self._note.show(self._when_closed())
             self.state_changed.emit(str(state))
 
     def _send(self, command: Command) -> None:
@@ -254,7 +255,10 @@ class TrainingSession(QObject):
         if following is not None and self._state is not State.STOPPING:
             self._go(following)
         if isinstance(event, RunStarted) and self._previews is not None:
-            self._previews.foreground = foreground_names(event.path)
+            self._previews.foreground = event.foreground
+        if isinstance(event, Progress):
+            self._scoring = event.scoring
+            self._note.show(self._when_closed())
         if isinstance(event, PreviewReady) and self._previews is not None:
             self._previews.take(event)
         if isinstance(event, Refused):
@@ -286,14 +290,18 @@ class TrainingSession(QObject):
         self._images = []
         self._strokes = self._previews = self._gaze = self._scratch = self._worker = None
 
-
-def _when_closed(state: State, run: Path | None) -> str:
-    """Return what closing napari does to a training, an empty text when there is none."""
-    if state is State.IDLE:
-        return ""
-    if state in (State.RUNNING, State.PAUSED, State.STOPPING) and run is not None:
+    def _when_closed(self) -> str:
+        """Return what closing napari does to the training, an empty text when there is none."""
+        if self._state is State.IDLE:
+            return ""
+        if self._state not in (State.RUNNING, State.PAUSED, State.STOPPING) or self.run is None:
+            return "a training is being prepared. When the window closes it does not begin."
+        if self._scoring:
+            return (
+                f"{self.run.name} is trained and is being evaluated. When the window closes the run stays "
+                f"complete, without the scores that are missing: segtrain evaluate {self.run} finds them."
+            )
         return (
-            f"{run.name} is being trained. When the window closes it stops after its batch, with a "
+            f"{self.run.name} is being trained. When the window closes it stops after its batch, with a "
             "checkpoint; Resume in the Train dock goes on with it."
         )
-    return "a training is being prepared. When the window closes it does not begin."

@@ -1,0 +1,145 @@
+"""The thread of the windows reads no file of a project: a slow disk does not hold the viewer."""
+
+from __future__ import annotations
+
+import builtins
+import io
+import os
+import re
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zarr
+from PIL import Image
+from qtpy.QtCore import QThreadPool
+
+from napari_segtrain.config import DatasetConfig, ExperimentConfig, TargetConfig
+from napari_segtrain.runs import RunFolder
+from napari_segtrain.widgets.docks.correct_dock import CorrectDock
+from napari_segtrain.widgets.docks.label_dock import LabelDock
+from napari_segtrain.widgets.docks.predict_dock import PredictDock
+from napari_segtrain.widgets.docks.runs_dock import RunsDock
+from napari_segtrain.widgets.docks.train_dock import TrainDock
+from napari_segtrain.widgets.layers.results import OURS
+
+pytestmark = pytest.mark.gui
+
+Until = Callable[[Callable[[], Any]], None]
+OURS_OR_NAPARI = re.compile(r"[/\\](src[/\\]napari_segtrain|napari)[/\\]")
+WRITTEN = (".scratch", ".writable")
+"""Shared copies: their folder is made, empty, before a worker fills it."""
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    run = RunFolder.create(tmp_path / "project", "first")
+    targets = {"nuclei": TargetConfig(unlabelled=0)}
+    run.write_config(ExperimentConfig(dataset_config=DatasetConfig(targets=targets)))
+    run.append_metrics({"epoch": 1, "val_loss": 0.5})
+    (run.checkpoints / "best.ckpt").write_bytes(b"")
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(run.plots / "first_debug.png")
+    return run
+
+
+@pytest.fixture
+def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """What the main thread opens or lists in the project, and where in the program."""
+    found: list[str] = []
+
+    def watch(module: Any, name: str) -> None:
+        real = getattr(module, name)
+
+        def spy(path: Any = ".", *args: Any, **options: Any) -> Any:
+            text = os.fsdecode(path) if isinstance(path, str | bytes | os.PathLike) else ""
+            here = threading.current_thread() is threading.main_thread()
+            if here and str(tmp_path) in text and not any(part in text for part in WRITTEN):
+                calls = [call for call in traceback.extract_stack() if OURS_OR_NAPARI.search(call.filename)]
+                if calls and "napari_segtrain" in calls[-1].filename:  # napari reads what it shows
+                    found.append(f"{text}\n{''.join(traceback.format_list(calls[-3:]))}")
+            return real(path, *args, **options)
+
+        monkeypatch.setattr(module, name, spy)
+
+    for module, name in ((builtins, "open"), (io, "open"), (os, "scandir"), (os, "listdir")):
+        watch(module, name)
+    yield found
+    assert not found, "\n".join(found)
+
+
+@pytest.fixture
+def layers(viewer: Any) -> None:
+    rng = np.random.default_rng(0)
+    viewer.add_image(rng.integers(0, 255, (48, 64)).astype(np.uint8), name="cells")
+    viewer.add_labels(np.zeros((48, 64), np.uint8), name="cells_nuclei")
+
+
+def test_runs_and_their_pictures(
+    make_dock: Callable[[type], Any], run: RunFolder, opened: list[str], until: Until
+) -> None:
+    dock = make_dock(RunsDock)
+    dock.projects.look()
+    until(lambda: dock.projects.state.rows)
+    dock.table.select([run.path])
+    until(lambda: dock.projects.state.details)
+    dock.open_picture()
+    until(lambda: dock._window.isVisible())
+    dock._window.close()
+
+
+@pytest.mark.parametrize("to_store", [False, True])
+def test_predictions(
+    make_dock: Callable[[type], Any], layers: None, run: RunFolder, opened: list[str], until: Until,
+    tmp_path: Path, to_store: bool,
+) -> None:  # fmt: skip
+    dock = make_dock(PredictDock)
+    dock.run.refresh()
+    until(lambda: dock.run.value() is not None)
+    if to_store:
+        dock.destination.set_value("store")
+        dock.store.set_value(tmp_path / "project" / "new.zarr")
+    dock.predict()  # also before the run was read
+    until(lambda: dock.panel.text.startswith("Predicted"))
+
+
+def test_regions(
+    make_dock: Callable[[type], Any], layers: None, run: RunFolder, opened: list[str], until: Until
+) -> None:
+    dock = make_dock(LabelDock)
+    dock.run.refresh()
+    until(lambda: dock.run.value() is not None)
+    dock.find_regions()
+    until(lambda: "best first" in dock.panel.text)
+
+
+def test_corrections(
+    make_dock: Callable[[type], Any], viewer: Any, layers: None, run: RunFolder, opened: list[str],
+    until: Until,
+) -> None:  # fmt: skip
+    settings = {"checkpoint": {"path": str(run.path)}}
+    ours = {"result": True, "head": "nuclei", "settings": settings}
+    viewer.add_labels(np.eye(48, 64, dtype=np.uint8), name="found", metadata={OURS: ours})
+    dock = make_dock(CorrectDock)
+    until(lambda: QThreadPool.globalInstance().activeThreadCount() == 0)
+    dock.run.refresh()
+    until(lambda: dock.run.value() is not None and dock.worst.status.text() != "Reading …")
+
+
+def test_labels_on_the_disk(
+    make_dock: Callable[[type], Any], viewer: Any, opened: list[str], until: Until, tmp_path: Path
+) -> None:
+    painted = np.zeros((48, 64), np.uint8)
+    painted[3:9, 3:9], painted[20:22, 20:40] = 1, 2
+    path = tmp_path / "labels.zarr"
+    zarr.save_array(str(path), painted)
+    dock = make_dock(TrainDock)
+    viewer.add_image(np.zeros((48, 64), np.uint8), name="cells")
+    layer = viewer.add_labels(painted, name="cells_nuclei")
+    layer.data = zarr.open_array(str(path), mode="r")
+    dock.form.targets.clear()
+    card = dock.form.targets.append_new(layer)
+    until(lambda: card.form.editors["unlabelled"].value() == 0)
