@@ -162,6 +162,7 @@ def coins(studio: Studio) -> None:
     studio.wait(lambda: idle(train), "the training does not stop")
     viewer.layers[live].visible = False
     predict_coins(studio)
+    label_next(studio)
     correct(studio)
     doctor(studio)
     runs(studio)
@@ -182,6 +183,22 @@ def predicted(studio: Studio, predict: Any) -> list[Any]:
     done = lambda: not predict.session.busy and not predict.instances.live.busy  # noqa: E731
     studio.wait(lambda: done() and set(studio.viewer.layers) - known, "no prediction came")
     return [layer for layer in studio.viewer.layers if layer not in known]
+
+
+def label_next(studio: Studio) -> None:
+    """Photograph the regions that the network doubts most, at the first of them."""
+    viewer = studio.viewer
+    dock = studio.dock("Label next")
+    studio.wait(lambda: dock.run.value() is not None and dock.run.known, "no run is found")
+    dock.number.set_value(8)
+    before = set(viewer.layers)
+    studio.press(dock, "find_regions")
+    studio.wait(lambda: set(viewer.layers) - before and not dock.session.busy, "no region came")
+    for layer in viewer.layers:
+        layer.visible = layer.name.startswith("coins")
+    viewer.reset_view()
+    studio.whole("label_next_dock")
+    viewer.layers.remove(*(set(viewer.layers) - before))
 
 
 def correct(studio: Studio) -> None:
