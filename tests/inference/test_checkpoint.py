@@ -187,7 +187,7 @@ def test_many_tiles_compile_the_network_few_do_not(
         asked.append(expected_steps)
         return expected_steps > 100
 
-    monkeypatch.setattr("napari_segtrain.inference.predictor.maybe_compile", note)
+    monkeypatch.setattr("napari_segtrain.inference.moving.maybe_compile", note)
     predictor = Predictor.from_checkpoint(written["run"].path, "cpu", InferenceConfig(mirroring=True))
     predictor.predict_array(image[:16, :16])
     predictor.predict_array(np.tile(image, (3, 3)))
@@ -199,5 +199,5 @@ def test_many_tiles_compile_the_network_few_do_not(
 def test_live_networks_are_never_compiled(
     predictor_of: Callable, head: Callable, noise: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("napari_segtrain.inference.predictor.maybe_compile", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("napari_segtrain.inference.moving.maybe_compile", lambda *_, **__: 1 / 0)
     predictor_of({"grey": lambda x: x}, [head("grey")]).predict_array(noise(20, 20))

@@ -28,7 +28,10 @@ from napari_segtrain.config import (
 )
 from napari_segtrain.runs import list_runs
 from napari_segtrain.runs.scratch import Scratch
+from napari_segtrain.widgets.docks.correct_dock import CorrectDock
+from napari_segtrain.widgets.docks.label_dock import LabelDock
 from napari_segtrain.widgets.docks.predict_dock import PredictDock
+from napari_segtrain.widgets.docks.runs_dock import RunsDock
 from napari_segtrain.widgets.docks.train_dock import TrainDock
 from napari_segtrain.widgets.forms.focus import tab_stops
 from napari_segtrain.widgets.layers.sample_layers import as_layers
@@ -440,7 +443,10 @@ def test_torch_stays_out_of_the_viewer_process(engine_path: Any, tmp_path: Path)
 import sys, napari
 viewer = napari.Viewer(show=False)
 from napari_segtrain.widgets.docks.train_dock import TrainDock
+from napari_segtrain.widgets.docks.correct_dock import CorrectDock
+from napari_segtrain.widgets.docks.label_dock import LabelDock
 from napari_segtrain.widgets.docks.predict_dock import PredictDock
+from napari_segtrain.widgets.docks.runs_dock import RunsDock
 from napari_segtrain.widgets.layers.sample_layers import coins
 docks = [TrainDock(viewer, sys.argv[1:]), PredictDock(viewer, sys.argv[1:])]
 for data, options, kind in coins():
@@ -497,16 +503,17 @@ def test_editors_stand_in_one_column(qtbot: Any, viewer: Any, dock: Any, cells: 
     assert max(places.values()) - min(places.values()) <= 2, places
 
 
-def test_both_docks_share_a_place(
+def test_all_docks_share_a_place(
     qtbot: Any, viewer: Any, make_dock: Callable[[type], Any], dock: Any
 ) -> None:
     viewer.window.show()
     qtbot.waitUntil(dock.isVisible)
-    other = make_dock(PredictDock)
-    window, frame = dock.window(), other.parent()
-    qtbot.waitUntil(lambda: bool(window.tabifiedDockWidgets(frame)))
-    assert window.tabifiedDockWidgets(frame) == [dock.parent()]
-    qtbot.waitUntil(other.isVisible)
+    window, others = dock.window(), []
+    for number, kind in enumerate((PredictDock, RunsDock, CorrectDock, LabelDock), start=1):
+        others.append(make_dock(kind))
+        qtbot.waitUntil(lambda n=number: len(window.tabifiedDockWidgets(dock.parent())) == n)
+    assert set(window.tabifiedDockWidgets(dock.parent())) == {other.parent() for other in others}
+    qtbot.waitUntil(others[-1].isVisible)
 
 
 def test_nothing_is_cut_off_at_the_side(viewer: Any, dock: Any, cells: Any, until: Until) -> None:

@@ -147,6 +147,7 @@ class Dock(QWidget):
             if other not in (None, own) and window.dockWidgetArea(other) == window.dockWidgetArea(own):
                 window.tabifyDockWidget(other, own)
                 own.raise_()
+                return  # the others are tabs of the same place; joining each would part them again
 
     def changeEvent(self, event: Any) -> None:
         """Take up another theme, and notice being taken out of the window."""
