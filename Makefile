@@ -24,14 +24,16 @@ lint: setup
 	@$(bin)/mypy
 	@$(bin)/lint-imports
 
-# These train for hours when left alone: here for as long as it takes to see that they work.
-trainings := benchmarks/accuracy.py benchmarks/auxiliary_tasks.py benchmarks/label_next.py
+# These run for hours when left alone: here for as long as it takes to see that they work.
+long := $(addprefix benchmarks/, accuracy.py auxiliary_tasks.py label_next.py viewer_memory.py)
 
 bench: setup
-	@for file in $(filter-out $(trainings) benchmarks/trainings.py,$(wildcard benchmarks/*.py)); do \
+	@for file in $(filter-out $(long) benchmarks/trainings.py,$(wildcard benchmarks/*.py)); do \
 		echo "== $$file"; tools/with-display.sh $(bin)/python $$file || exit 1; done
 	@echo "== benchmarks/auxiliary_tasks.py --quick"; $(bin)/python benchmarks/auxiliary_tasks.py --quick
 	@echo "== benchmarks/label_next.py --quick"; $(bin)/python benchmarks/label_next.py --quick
+	@echo "== benchmarks/viewer_memory.py --minutes 3"; \
+		tools/with-display.sh $(bin)/python benchmarks/viewer_memory.py --minutes 3
 	@echo "== benchmarks/accuracy.py --minutes 1"; $(bin)/python benchmarks/accuracy.py --minutes 1
 
 # The pictures of docs and README, from real docks and short trainings. Look at them before you commit them.
