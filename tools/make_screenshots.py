@@ -195,7 +195,7 @@ def label_next(studio: Studio) -> None:
     studio.press(dock, "find_regions")
     studio.wait(lambda: set(viewer.layers) - before and not dock.session.busy, "no region came")
     for layer in viewer.layers:
-        layer.visible = layer.name.startswith("coins")
+        layer.visible = layer.name in ("coins", "coins_foreground") or layer not in before
     viewer.reset_view()
     studio.whole("label_next_dock")
     viewer.layers.remove(*(set(viewer.layers) - before))

@@ -164,10 +164,11 @@ def _mark(layer: Any) -> None:
     words = layer.features[["rank", "reason"]].itertuples(index=False)
     layer.text = {
         "string": [
-            f"{rank} ✓ done" if finished else f"{rank} {reason}"
+            # One word: the next region may be close by. The features, and the dock, say it in full.
+            f"{rank} ✓ done" if finished else f"{rank} {reason.split()[0]}"
             for (rank, reason), finished in zip(words, done, strict=True)
         ],
-        "size": 10,
+        "size": 8,
         "color": [_DONE if finished else _TO_DO for finished in done],
         "anchor": "upper_left",
     }
