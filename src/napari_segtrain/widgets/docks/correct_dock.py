@@ -7,7 +7,7 @@ from typing import Any
 
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
-from ..forms.folding import fold
+from ..forms.folding import sections
 from ..layers.layer_choice import LayerWatch
 from ..panels.accept_panel import AcceptPanel
 from ..panels.heading import Heading
@@ -39,19 +39,13 @@ class CorrectDock(Dock):
         self.network.begin()
 
     def _lay_out(self) -> None:
-        body = QWidget()
-        column = QVBoxLayout(body)
-        column.setContentsMargins(4, 4, 8, 4)
-        column.setSpacing(6)
         patches = QWidget()
         inside = QVBoxLayout(patches)
         inside.setContentsMargins(0, 0, 0, 0)
         inside.setSpacing(4)
         inside.addWidget(self.network)
         inside.addWidget(self.worst)
-        for heading, content in (("Accept a prediction", self.accepting), ("Worst patches", patches)):
-            column.addWidget(fold(heading, content, opened=True, heading=True))
-        column.addStretch(1)
+        body = sections({"Accept a prediction": self.accepting, "Worst patches": patches})
         self._stack(Heading("Correct and go on", "Correct"), body)
 
     def _on_run(self) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
 
 from ...config import ConfigError, ExperimentConfig, SegtrainError
 from ..forms import notify
 from ..forms.choice_editors import Combo, DeviceEdit
-from ..forms.folding import fold
+from ..forms.folding import sections
 from ..forms.form_rows import FormRows
 from ..forms.number_editors import IntEdit
 from ..forms.schema import Key, Shape
@@ -99,13 +99,7 @@ class LabelDock(EngineDock):
         row.setContentsMargins(0, 0, 0, 0)
         for button in self.steps.values():
             row.addWidget(button, 1)
-        body = QWidget()
-        column = QVBoxLayout(body)
-        column.setContentsMargins(4, 4, 8, 4)
-        column.setSpacing(6)
-        for heading, content in (("Network", self.network), ("Image", image), ("Go through them", through)):
-            column.addWidget(fold(heading, content, opened=True, heading=True))
-        column.addStretch(1)
+        body = sections({"Network": self.network, "Image": image, "Go through them": through})
         self._stack(Heading("Where to label next", "Label next"), body, self.panel)
 
     def _connect(self) -> None:

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from qtpy.QtWidgets import QVBoxLayout, QWidget
-
 from ...config import ConfigError, ExperimentConfig, InferenceConfig, SegtrainError
 from ...runs.stores import StoreState
 from ..forms import notify
 from ..forms.choice_editors import Combo, DeviceEdit
-from ..forms.folding import fold
+from ..forms.folding import sections
 from ..forms.form import Form
 from ..forms.form_rows import FormRows
 from ..forms.outputs_edit import OutputsEdit, output_names, why_no_objects
@@ -90,10 +88,6 @@ class PredictDock(EngineDock):
         )
 
     def _lay_out(self) -> None:
-        body = QWidget()
-        column = QVBoxLayout(body)
-        column.setContentsMargins(4, 4, 8, 4)
-        column.setSpacing(6)
         for control, tip in (
             (self.image, "The image that is predicted."),
             (self.scope, "How much of the layer is predicted."),
@@ -106,15 +100,15 @@ class PredictDock(EngineDock):
         self._result.add_row("Write to", self.destination)
         self._result.add_row("Store", self.store)
         self._result.add_row("", self.store_note)
-        for heading, content in (
-            ("Network", self.network),
-            ("Image", image),
-            ("Prediction", self.form),
-            ("Result", self._result),
-            ("Objects", self.instances),
-        ):
-            column.addWidget(fold(heading, content, opened=True, heading=True))
-        column.addStretch(1)
+        body = sections(
+            {
+                "Network": self.network,
+                "Image": image,
+                "Prediction": self.form,
+                "Result": self._result,
+                "Objects": self.instances,
+            }
+        )
         self._stack(Heading("Predict with a trained network", "Predict"), body, self.panel)
 
     def _connect(self) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from qtpy.QtCore import QPointF, Qt
 from qtpy.QtGui import QColor, QIcon, QPainter, QPixmap, QPolygonF
-from qtpy.QtWidgets import QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 from superqt import QCollapsible
 
 from .style import MID
@@ -81,6 +83,24 @@ def fold(
     if opened:
         section.expand(animate=False)
     return section
+
+
+def sections(contents: Mapping[str, QWidget]) -> QWidget:
+    """Return the body of a dock: foldable sections with a heading each, all open, one below the other.
+
+    Parameters
+    ----------
+    contents
+        What the sections hold, by their heading.
+    """
+    body = QWidget()
+    column = QVBoxLayout(body)
+    column.setContentsMargins(4, 4, 8, 4)
+    column.setSpacing(6)
+    for heading, content in contents.items():
+        column.addWidget(fold(heading, content, opened=True, heading=True))
+    column.addStretch(1)
+    return body
 
 
 def _arrow(*, down: bool) -> QIcon:
