@@ -173,6 +173,7 @@ def test_precision_follows_the_gpu(
         ("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED", True),
         ("CUDA error: out of memory", False),
         ("cuDNN error: CUDNN_STATUS_NOT_SUPPORTED", False),
+        ("CUDA error: no kernel image is available for execution on the device", False),
         ("Expected all tensors to be on the same device, cuda:0 and cpu: error", False),
     ],
 )

@@ -92,13 +92,16 @@ _MMAP, _TRIM = -3, -1
 how much may be free at the end of the heap before it is made shorter."""
 _KEEP = 2**30, -1
 """From 1 GiB; never."""
+_LARGEST = 2**25
+"""What glibc allows for the first before 2.35."""
 _RETURN = 2**25, 2**26
 """What glibc arrives at by itself when the thresholds are left to it."""
 
 
 def _set_thresholds(mapped: int, free: int) -> None:
     if (mallopt := _libc("mallopt")) is not None:
-        mallopt(_MMAP, mapped)
+        if not mallopt(_MMAP, mapped):
+            mallopt(_MMAP, _LARGEST)
         mallopt(_TRIM, free)
 
 

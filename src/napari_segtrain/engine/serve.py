@@ -101,9 +101,10 @@ class Server:
         self.send(Ready(pid=os.getpid(), seconds=time.monotonic() - began, versions=library_versions()))
         while (job := self._accepted.get()) is not None:
             finished = self._run_job(job)
+            spent = not self._jobs.usable()  # a GPU that hangs must not hold what ends this process
             with self._guard:
                 self._active = None
-                self.spent = not self._jobs.usable()
+                self.spent = spent
                 if self.spent:
                     self._closing = self._closing or FinishReason.DEVICE_LOST
             self.send(finished)

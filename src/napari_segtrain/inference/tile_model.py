@@ -188,8 +188,9 @@ class NetworkTiles:
                 raise tile_too_large(self._size, self._device)
             self._set_piece(piece)
         self.least = Least(self.batch_size, self._piece)
-        keep_no_memory()
-        if self._device.type == "cuda":
+        if self._device.type == "cpu":
+            keep_no_memory()
+        elif self._device.type == "cuda":
             torch.cuda.empty_cache()
 
     def _set_piece(self, piece: tuple[int, ...] | None) -> None:

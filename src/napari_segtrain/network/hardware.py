@@ -26,7 +26,9 @@ _WORDS = (
     "could not create a memory",
 )
 _LOST = re.compile(
-    r"\b(cuda|hip)( driver)? error:|cudnn_status_(execution_failed|internal_error)", re.IGNORECASE
+    r"\b(cuda|hip)( driver)? error:(?! (no kernel image|invalid))"
+    r"|cudnn_status_(execution_failed|internal_error)",
+    re.IGNORECASE,
 )
 _DEVICE = re.compile(r"^(?:(?P<word>auto|cpu|mps)|(?:cuda|gpu)(?::(?P<index>\d+))?)$")
 

@@ -21,6 +21,7 @@ from napari_segtrain.config import ConfigError, DataError, RunError, SegtrainErr
 from napari_segtrain.runs import (
     ActiveRunError,
     RunFolder,
+    RunState,
     TableReader,
     all_waiting,
     duplicate_run,
@@ -84,7 +85,9 @@ class Service:
     def _table(self) -> Mapping[str, Any]:
         reader = TableReader()
         rows = reader.read(self.project)
-        queue = [holder.run for holder in all_waiting(self.project) if holder.made]
+        # What was begun here counts from the moment it was: it takes seconds until it runs, or waits.
+        begun = {run.name for run, _ in self.starter.children if run.state is not RunState.RUNNING}
+        queue = begun | {holder.run for holder in all_waiting(self.project) if holder.made}
         runs = [{**_row(row), "waiting": row.name in queue} for row in rows]
         return {"project": self.project.name, "active": reader.active, "runs": runs}
 

@@ -214,8 +214,11 @@ class SegtrainDataModule(pl.LightningDataModule):
 
     def close(self) -> None:
         """Stop the loaders' threads, keep what was painted last, and follow no labels."""
-        if self._history is not None:
-            self._history.keep_rest(self.position()[0] + 1)
-            self._history.close()
-        for loader in self._loaders.values():
-            loader.close()
+        try:
+            if self._history is not None:
+                self._history.keep_rest(self.position()[0] + 1)
+        finally:
+            if self._history is not None:
+                self._history.close()
+            for loader in self._loaders.values():
+                loader.close()

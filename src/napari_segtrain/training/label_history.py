@@ -162,7 +162,8 @@ class LabelHistory:
             return
         try:
             self.store.note(epoch, self.state())
-        except SegtrainError as error:
+        except (SegtrainError, OSError, MemoryError) as error:
+            # Also after a training that failed, whose own reason shall be the one that is told.
             logger.warning("what was painted last is not kept: %s", error)
 
     def close(self) -> None:

@@ -41,7 +41,8 @@ def reclaim_memory(error: BaseException, device: torch.device) -> int:
     """
     traceback.clear_frames(error.__traceback__)
     gc.collect()
-    keep_no_memory()
+    if device.type == "cpu":
+        keep_no_memory()
     available = free_memory(device)
     if device.type == "cuda":
         # Torch keeps freed memory for itself; a new training of this process, or the end of it, gets it.

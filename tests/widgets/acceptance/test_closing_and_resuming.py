@@ -18,7 +18,7 @@ from napari_segtrain.widgets.docks.runs_dock import RunsDock
 from napari_segtrain.widgets.docks.train_dock import TrainDock
 from napari_segtrain.widgets.sessions.training_session import State
 
-pytestmark = [pytest.mark.gui, pytest.mark.slow]
+pytestmark = [pytest.mark.gui, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 Notes = list[tuple[str, str]]
 SETTINGS = {
@@ -81,7 +81,7 @@ def closed(tmp_path: Path, disc_image: Any) -> Path:
     np.savez(tmp_path / "layers.npz", image=image, painted=(found > 0).astype(np.uint8))
     (tmp_path / "experiment.json").write_text(json.dumps(ExperimentConfig.parse(SETTINGS).to_dict()))
     command = [sys.executable, "-W", "ignore", "-c", FIRST_VIEWER, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=500)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=1500)
     assert done.returncode == 0, done.stderr
     return tmp_path
 

@@ -14,7 +14,7 @@ from napari_segtrain.runs import EpochDone, RunState, list_runs
 from napari_segtrain.widgets.docks.train_dock import TrainDock
 from napari_segtrain.widgets.sessions.training_session import State
 
-pytestmark = [pytest.mark.gui, pytest.mark.slow]
+pytestmark = [pytest.mark.gui, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 SETTINGS = ExperimentConfig.parse(
     {

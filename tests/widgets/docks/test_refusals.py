@@ -20,7 +20,7 @@ from napari_segtrain.widgets.docks.predict_dock import PredictDock
 from napari_segtrain.widgets.docks.train_dock import TrainDock
 from napari_segtrain.widgets.sessions.training_session import State
 
-pytestmark = [pytest.mark.gui, pytest.mark.slow]
+pytestmark = [pytest.mark.gui, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 Notes = list[tuple[str, str]]
 

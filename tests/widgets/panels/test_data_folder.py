@@ -67,6 +67,10 @@ def test_a_folder_is_shown_previewed_and_trained_on(
     until(lambda: len(viewer.layers) == 3)
     assert [layer.name for layer in viewer.layers] == ["a", "a_nuclei", "a_nuclei_mask"]
     assert dock.form.images.value() == ("a",)
+    until(dock.form.folder.look.isEnabled)
+    click(qtbot, dock, "open_image")
+    until(lambda: ("info", "'a' is open already") in notes)
+    assert len(viewer.layers) == 3
     words = "a: a_nuclei in the place of its files, which stay as they are"
     assert dock.form.facts.text() == words
     dock.form.images.set_value(())

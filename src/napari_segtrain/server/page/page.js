@@ -8,6 +8,7 @@ let source = null; // its stream
 let rows = []; // its epochs
 let drawn = false;
 let active = null; // who trains in the project
+let waiting = new Set(); // names of runs that were begun and do not train yet
 
 async function ask(path, method = "GET", given = {}) {
   const body = JSON.stringify(given);
@@ -42,7 +43,8 @@ async function list() {
     at("runs").replaceChildren(...runs.reverse().map(line));
     if (chosen === null && runs.length) choose(runs[0].name);
     const shown = runs.find((run) => run.name === chosen);
-    if (shown) buttons(shown.status, shown.waiting);
+    waiting = new Set(runs.filter((run) => run.waiting).map((run) => run.name));
+    if (shown) buttons(shown.status);
     const ended = source && source.readyState === EventSource.CLOSED;
     if (shown && shown.status === "running" && ended) choose(chosen); // it was begun again
     tell(null);
@@ -64,7 +66,8 @@ function line(run) {
   return row;
 }
 
-function buttons(status, waits = false) {
+function buttons(status) {
+  const waits = waiting.has(chosen) && status !== "running";
   at("stop").hidden = status !== "running" && !waits;
   at("stop").textContent = waits ? "Wait no longer" : "Stop after this batch";
   at("resume").hidden = waits || !["pending", "interrupted"].includes(status);
@@ -163,7 +166,9 @@ for (const action of ["stop", "resume", "retry"]) {
       await ask(path(chosen, `/${action}`), "POST", action === "stop" ? {} : again);
       tell(null);
       at(action).hidden = true;
-      if (action !== "stop") choose(chosen);
+      if (action === "stop") return;
+      waiting.add(chosen); // as the next list will say
+      choose(chosen);
     } catch (error) {
       tell(error);
     }

@@ -93,8 +93,8 @@ class PreviewCallback(pl.Callback):
     """Calls a preview after the first batch and then as often as its share of the time allows.
 
     The network is in eval mode and has its averaged weights; weights, mode and random state are as before
-    afterwards. A preview that fails is reported, and given up after the third time: it never ends a
-    training.
+    afterwards. A preview that fails is reported, and given up after the third time. It never ends a training,
+    unless the GPU itself was lost.
 
     Parameters
     ----------

@@ -21,6 +21,7 @@ from ...config import (
 from ...config.validation import describe_errors
 from ...data.folder_facts import named
 from ...data.records import Record
+from ..forms import notify
 from ..forms.auxiliary_table import AuxiliaryTable
 from ..forms.choice_editors import Combo, DeviceEdit
 from ..forms.folding import fold
@@ -155,8 +156,14 @@ class TrainForm(QWidget):
             return DatasetConfig()
 
     def _add_image(self, name: str, opened: OpenedImage) -> None:
-        """Open an image of the folder where its predictions will lie, with its labels, and tick it."""
+        """Open an image of the folder where its predictions will lie, with its labels, and tick it.
+
+        Once: a second copy, with other names, would be painted on, and the first one trained on.
+        """
         record, viewer = opened.record, self._watch.viewer
+        if name in viewer.layers:
+            notify.info(f"{name!r} is open already")
+            return
         steps = dict(zip("zyx"[-record.ndim :], record.spacing, strict=True))
 
         def options(title: str, axes: str) -> dict[str, Any]:

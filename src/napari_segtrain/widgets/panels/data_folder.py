@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
+from qtpy.compat import isalive
 from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import (
     QAbstractItemView,
@@ -184,7 +185,7 @@ class DataFolder(QWidget):
         worker.start()
 
     def _on_looked(self, worker: Any, facts: FolderFacts | None, fault: str) -> None:
-        if worker is not self._worker or self._folder is None:
+        if not isalive(self) or worker is not self._worker or self._folder is None:
             return
         self.facts = facts
         self._show()
@@ -202,6 +203,8 @@ class DataFolder(QWidget):
         worker.start()
 
     def _on_opened(self, name: str, found: OpenedImage | None, fault: str) -> None:
+        if not isalive(self):
+            return
         self.look.setEnabled(True)
         if found is None:
             self.refused.emit(fault)

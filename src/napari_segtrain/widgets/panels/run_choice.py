@@ -33,7 +33,7 @@ class RunChoice(QWidget):
         self._project = DEFAULT_PROJECT
         self._browsed: list[Path] = []
         self._told: tuple[Path | None, ExperimentConfig | None] = (None, None)
-        self._waiting: Callable[[], None] | None = None
+        self._waiting: tuple[Path | None, Callable[[], None]] | None = None
         self.watch = TrainedWatch(lambda: self._project, self)
         self.choice = Combo("run")
         self.choice.setAccessibleName("Run")
@@ -95,8 +95,9 @@ class RunChoice(QWidget):
             self._told = chosen, config
             self.configured.emit()
         if self.known and self._waiting is not None:
-            action, self._waiting = self._waiting, None
-            action()
+            (wanted, action), self._waiting = self._waiting, None
+            if wanted == self.value():  # another run is not what was asked for
+                action()
 
     def when_known(self, action: Callable[[], None]) -> bool:
         """Call a function as soon as the chosen run was read, now where it was; return whether it was.
@@ -106,7 +107,7 @@ class RunChoice(QWidget):
         if self.value() is None or self.known:
             action()
             return True
-        self._waiting = action
+        self._waiting = self.value(), action
         self.watch.choose(self.value())
         return False
 

@@ -181,9 +181,11 @@ class TargetsTable(CardList):
         worker = perform(lambda: looks_scribbled(data))
 
         def on_read(ended: tuple[bool | None, str]) -> None:
+            if not isalive(self):
+                return
             unlabelled = card.form.editors["unlabelled"]
             untouched = card in self.cards and card.labels.layer() is layer and unlabelled.value() is None
-            if isalive(self) and ended[0] and untouched:
+            if ended[0] and untouched:
                 unlabelled.set_value(0)
 
         worker.returned.connect(on_read)

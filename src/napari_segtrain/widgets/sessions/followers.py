@@ -7,6 +7,7 @@ about those that wait as long as a dock is open. What a closing really ends is s
 from __future__ import annotations
 
 import atexit
+import logging
 import warnings
 from collections.abc import Callable, Generator, Sequence
 from typing import Any
@@ -38,6 +39,8 @@ from ..layers.colours import heads_of
 from ..layers.data_spec import TrainingData
 from ..layers.results import open_lazily, parts_of, read_all
 from ..layers.shared_copy import Update
+
+logger = logging.getLogger(__name__)
 
 _TICK = 0.25
 """Seconds after which a follower looks whether the dock is still there."""
@@ -115,12 +118,18 @@ def follow_folder(run: RunFolder) -> Generator[Event | None, None, str]:
 
 @thread_worker(worker_class=Worker)
 def perform(action: Callable[[], Any]) -> Generator[None, None, tuple[Any, str]]:
-    """Call a function away from the main thread; return what it returns, and what went wrong in words."""
+    """Call a function away from the main thread; return what it returns, and what went wrong in words.
+
+    Whatever goes wrong: of an exception napari would tell the user, and nobody the dock that waits.
+    """
     yield
     try:
         return action(), ""
     except (SegtrainError, OSError, ValueError, KeyError) as error:
         return None, str(error)
+    except Exception as error:
+        logger.exception("a worker failed")
+        return None, f"{type(error).__name__}: {error}"
 
 
 @thread_worker(worker_class=Worker)
