@@ -43,7 +43,7 @@ def test_the_button_shows_what_would_be_learned(
     click(qtbot, dock)
     assert dock.previews.busy
     assert not dock.panel.buttons["start"].isEnabled()
-    assert not dock.panel.buttons["stop"].isEnabled()
+    assert dock.panel.buttons["stop"].isEnabled(), "it ends the preview"
     until(lambda: not dock.previews.busy)
     assert dock.panel.buttons["start"].isEnabled()
     assert "normals" in dock.panel.text
