@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -17,9 +18,11 @@ from napari_segtrain.runs import (
     RunFolder,
     RunState,
     Warned,
+    all_waiting,
     create_run,
     read_events,
 )
+from napari_segtrain.runs.queue import reserve
 
 
 @pytest.fixture(autouse=True)
@@ -89,3 +92,19 @@ def test_a_process_that_cannot_be_started_is_said(pending: RunFolder, monkeypatc
     monkeypatch.setattr(subprocess, "Popen", refuse)
     with pytest.raises(RunError, match=r"base: cannot be started \(Permission denied\)"):
         background.begin(pending)
+
+
+def test_who_is_begun_lines_up_at_once_and_gives_the_place_up(pending: RunFolder, capsys) -> None:
+    later = create_run(pending.project, "later", ExperimentConfig(), "/nowhere")
+    processes = [background.begin(pending), background.begin(later, wait=True)]
+    try:
+        places = [(holder.run, holder.process.pid) for holder in all_waiting(pending.project)]
+        assert places == [("base", processes[0].pid), ("later", processes[1].pid)]
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+    assert all_waiting(pending.project) == []
+    reserve(pending, os.getpid())
+    assert background.main([str(pending.path)]) == 2, "it fails before its turn"
+    assert all_waiting(pending.project) == []

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -25,7 +26,7 @@ from napari_segtrain.runs import (
     waiting_for,
 )
 from napari_segtrain.runs.process import ProcessId
-from napari_segtrain.runs.queue import Place
+from napari_segtrain.runs.queue import Place, give_up, reserve
 
 PATIENCE = 90.0
 """Seconds that only a fault takes."""
@@ -196,3 +197,34 @@ def test_nobody_goes_past_those_who_wait(tmp_path: Path, monkeypatch: pytest.Mon
         lock_project(ProjectLock(tmp_path), "pushy")
     with lock_project(ProjectLock(tmp_path), "pushy") as lock:
         assert lock.held
+
+
+@pytest.mark.parametrize("wait", [False, True])
+def test_who_was_begun_first_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wait: bool) -> None:
+    """The place was reserved by somebody else, before one that was quicker; it is taken over and left."""
+    monkeypatch.setattr(queue, "_SILENCE", 1e6)
+    run = RunFolder.create(tmp_path, "slow")
+    reserve(run, os.getpid())
+    holder = waiting_for(run)
+    assert holder is not None and holder.process.pid == os.getpid()
+    with Place(tmp_path, "quick") as quick:
+        assert [holder.run for holder in quick.ahead()] == ["slow"]
+        with lock_project(ProjectLock(tmp_path), "slow", made=True, wait=wait) as lock:
+            assert lock.held
+            assert [holder.run for holder in all_waiting(tmp_path)] == ["quick"]
+
+
+def test_a_place_that_was_reserved_holds_others_up_until_its_process_is_gone(tmp_path: Path) -> None:
+    run = RunFolder.create(tmp_path, "slow")
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        reserve(run, process.pid)
+        give_up(tmp_path, run.name)  # it is not this process' own
+        with pytest.raises(ActiveRunError, match="or about to be: 'slow'"):
+            lock_project(ProjectLock(tmp_path), "pushy")
+        with pytest.raises(ActiveRunError, match="or about to be: 'slow'"):
+            lock_project(ProjectLock(tmp_path), "slow")  # of the same name, but another process
+        process.kill()
+        process.wait()
+        reserve(run, process.pid)
+        with lock_project(ProjectLock(tmp_path), "pushy") as lock:
+            assert lock.held

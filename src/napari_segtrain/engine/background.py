@@ -16,6 +16,7 @@ from napari_segtrain.runs.atomic import explain_os_error
 from napari_segtrain.runs.control import Control
 from napari_segtrain.runs.events import Warned
 from napari_segtrain.runs.folder import RunFolder
+from napari_segtrain.runs.queue import give_up, reserve
 from napari_segtrain.runs.states import FinishReason, RunState
 
 _CODES = {RunState.COMPLETED: 0, RunState.FAILED: 2, RunState.INTERRUPTED: 130}
@@ -32,7 +33,8 @@ def begin(
     """Train a pending run, or go on with one that can, in a new process; returns at once.
 
     The process belongs to nobody: it goes on when this one ends, or its terminal is closed. `stop_run`
-    stops it. What it prints is in the run's ``logs/process.log``.
+    stops it. Those who are begun one after the other come in that order. What it prints is in the run's
+    ``logs/process.log``.
 
     Parameters
     ----------
@@ -57,7 +59,7 @@ def begin(
     try:
         run.logs.mkdir(exist_ok=True)
         with (run.logs / "process.log").open("ab") as log:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "napari_segtrain.engine.background", *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -67,6 +69,9 @@ def begin(
             )
     except OSError as error:
         raise RunError(f"{run.path}: cannot be started ({explain_os_error(error)})") from error
+    with suppress(RunError):  # the process says so itself
+        reserve(run, process.pid)
+    return process
 
 
 def _detached() -> dict[str, Any]:
@@ -106,6 +111,8 @@ def main(arguments: Sequence[str]) -> int:
             raise
         sys.stderr.write(f"Error: {error}\n")
         return _CODES[RunState.FAILED]
+    finally:
+        give_up(run.project, run.name)
 
 
 def _tell(run: RunFolder, why: str) -> None:

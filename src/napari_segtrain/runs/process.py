@@ -27,6 +27,20 @@ class ProcessId(Config):
 
         return cls(host=platform.node(), pid=os.getpid(), started=psutil.Process().create_time())
 
+    @classmethod
+    def of(cls, pid: int) -> Self | None:
+        """Return the process of this machine that has a number; None when there is none."""
+        import psutil
+
+        try:
+            return cls(host=platform.node(), pid=pid, started=psutil.Process(pid).create_time())
+        except psutil.Error:
+            return None
+
+    def is_here(self) -> bool:
+        """Return whether it is this very process."""
+        return self.pid == os.getpid() and self.host == platform.node() and self.is_alive() is True
+
     def is_alive(self) -> bool | None:
         """Return whether the process still exists, or None when it is on another machine."""
         import psutil

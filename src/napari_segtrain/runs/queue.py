@@ -27,7 +27,7 @@ class Place:
     Files are named after a growing number, so that their order is that of arrival for every process. One
     of a process that was killed is passed over: on the same machine at once, on another one when it has
     given no sign of life for half a minute. The queue only decides who tries next; that two never train at
-    once is the lock's business.
+    once is the lock's business. Whoever begins a process can `reserve` a place for it, which it takes over.
 
     Parameters
     ----------
@@ -37,16 +37,31 @@ class Place:
         Name of the run that waits.
     made
         Whether that run has its folder already.
+    process
+        Which process waits; this one when None.
     """
 
-    def __init__(self, project: str | Path, run: str, *, made: bool = False) -> None:
+    def __init__(
+        self, project: str | Path, run: str, *, made: bool = False, process: ProcessId | None = None
+    ) -> None:
         self.folder = _folder(project)
-        self.holder = Holder(process=ProcessId.here(), run=run, made=made)
+        self.holder = Holder(process=process or ProcessId.here(), run=run, made=made)
         self.path = self.folder / ""
         self._seen: dict[str, tuple[int, float]] = {}
 
     def __enter__(self) -> Self:
-        """Line up; raises `RunError` when the project cannot be written to."""
+        """Line up; errors as `take`."""
+        self.take()
+        return self
+
+    def take(self) -> None:
+        """Line up behind all others, or take over what was reserved for this process and this run.
+
+        Raises
+        ------
+        RunError
+            When the project cannot be written to.
+        """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -54,11 +69,13 @@ class Place:
                 f"{self.folder}: cannot be made ({explain_os_error(error)}); choose a project folder that "
                 "you may write to"
             ) from error
+        if (reserved := _reserved(self.folder, self.holder.run)) is not None:
+            self.path = reserved
+            return
         last = max((_number(path) for path in _files(self.folder)), default=0)
         # The rest of the name tells two apart who came at the same instant.
         self.path = self.folder / f"{last + 1:08d}-{uuid.uuid4().hex[:8]}.json"
         self._write()
-        return self
 
     def __exit__(self, *exc: object) -> None:
         """Make room for the next one."""
@@ -103,6 +120,37 @@ class Place:
         return now - since > _SILENCE
 
 
+def reserve(run: RunFolder, pid: int) -> None:
+    """Line up for a process that was just begun and still needs seconds until it can.
+
+    Those who are begun one after the other so come in that order, and one that does not want to wait is not
+    refused for the sake of one that was begun later.
+
+    Parameters
+    ----------
+    run
+        The run that it is going to train.
+    pid
+        The process, on this machine.
+
+    Raises
+    ------
+    RunError
+        When the project cannot be written to.
+    """
+    process = ProcessId.of(pid)
+    if process is not None:
+        Place(run.project, run.name, made=True, process=process).take()
+
+
+def give_up(project: str | Path, run: str) -> None:
+    """Make room for the next one in the place that was reserved for this process and a run, if any was."""
+    reserved = _reserved(_folder(project), run)
+    if reserved is not None:
+        with suppress(OSError):
+            reserved.unlink(missing_ok=True)
+
+
 def all_waiting(project: str | Path) -> list[Holder]:
     """Return who of the processes on this machine waits in a project, the next one first."""
     found = []
@@ -128,6 +176,15 @@ def _folder(project: str | Path) -> Path:
 
 def _files(folder: Path) -> list[Path]:
     return sorted(folder.glob("[0-9]*.json"))
+
+
+def _reserved(folder: Path, run: str) -> Path | None:
+    """Return the place of this process for a run; it has none unless somebody lined up for it."""
+    for path in _files(folder):
+        holder = read_holder(path)
+        if holder is not None and holder.run == run and holder.process.is_here():
+            return path
+    return None
 
 
 def _number(path: Path) -> int:

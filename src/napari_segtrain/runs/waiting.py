@@ -9,7 +9,7 @@ from napari_segtrain.config import CancelledError
 from .control import Control
 from .events import Emit, Waiting, ignore
 from .lock import ActiveRunError, ProjectLock
-from .queue import Place, all_waiting
+from .queue import Place, all_waiting, give_up
 
 _LOOK_EVERY = 0.2
 """Seconds between two tries."""
@@ -55,16 +55,24 @@ def lock_project(
         When the lock file cannot be written.
     """
     if not wait:
-        check_turn(lock)
-        return lock.acquire(run)
+        try:
+            check_turn(lock, run)
+            return lock.acquire(run)
+        finally:
+            give_up(lock.project, run)
     with Place(lock.project, run, made=made) as place:
         return _take_turn(lock, place, control, emit)
 
 
-def check_turn(lock: ProjectLock) -> None:
-    """Refuse a start that would go past those who wait; raises `ActiveRunError`."""
+def check_turn(lock: ProjectLock, run: str | None = None) -> None:
+    """Refuse a start that would go past those who wait; raises `ActiveRunError`.
+
+    The place that was reserved for this process and this run is nobody else's.
+    """
     first = next(iter(all_waiting(lock.project)), None)
-    if first is not None and lock.active() is None:
+    if first is None or (first.run == run and first.process.is_here()):
+        return
+    if lock.active() is None:
         raise ActiveRunError(
             f"A training run is already active in {lock.project}, or about to be: {first} is next; wait for "
             "its end",
