@@ -102,7 +102,7 @@ def test_predictions(
     if to_store:
         dock.destination.set_value("store")
         dock.store.set_value(tmp_path / "project" / "new.zarr")
-    dock.predict()  # also before the run was read
+    dock.begin()  # also before the run was read
     until(lambda: dock.panel.text.startswith("Predicted"))
 
 
@@ -112,7 +112,7 @@ def test_regions(
     dock = make_dock(LabelDock)
     dock.run.refresh()
     until(lambda: dock.run.value() is not None)
-    dock.find_regions()
+    dock.begin()
     until(lambda: "best first" in dock.panel.text)
 
 

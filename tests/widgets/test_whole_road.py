@@ -181,7 +181,7 @@ def test_open_paint_train_watch_stop_predict(
     assert RunFolder.open(run.path).read_info().epoch >= epochs
 
     predict = make_dock(PredictDock, viewer)
-    wait(qapp, lambda: predict.run.value() == run.path)
+    wait(qapp, lambda: predict.run.value() == run.path and predict.run.known)
     assert predict.scope.currentText() == "whole layer"
     press(qtbot, predict, "predict")
     wait(qapp, lambda: not predict.session.busy)

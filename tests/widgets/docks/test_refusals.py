@@ -190,6 +190,7 @@ def predictions(
         return "".join(errors)
 
     dock.run.set_value(run.path)
+    wait(qapp, lambda: dock.run.known)
     nan = np.where(noise() > 200, np.nan, noise()).astype(np.float32)
     assert "image cells holds values that are not numbers (NaN" in attempt(nan)
     colour = attempt(noise((48, 64, 3)), rgb=True)

@@ -8,8 +8,7 @@ from typing import Any
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
 
 from ...config import ConfigError, ExperimentConfig, SegtrainError
-from ..forms import notify
-from ..forms.choice_editors import Combo, DeviceEdit
+from ..forms.choice_editors import Combo
 from ..forms.folding import sections
 from ..forms.form_rows import FormRows
 from ..forms.number_editors import IntEdit
@@ -18,10 +17,9 @@ from ..layers.data_spec import TrainingData, image_data, training_data
 from ..layers.label_points import go, mark_done, region_layer
 from ..layers.layer_choice import LayerCombo, is_image, is_labels
 from ..panels.heading import Heading
-from ..panels.network_rows import NetworkRows
 from ..panels.run_panel import RunPanel
 from ..sessions.label_session import LabelSession
-from .dock import EngineDock
+from .job_dock import JobDock
 from .label_keys import offer_keys
 
 _NUMBER = Key("number", Shape.INT, False, "Regions", "", "", "common", lower=1, upper=1000)
@@ -32,7 +30,7 @@ _STEPS = {
 }
 
 
-class LabelDock(EngineDock):
+class LabelDock(JobDock):
     """Choose a network and an image; find the regions that it doubts; go through them.
 
     Parameters
@@ -42,6 +40,8 @@ class LabelDock(EngineDock):
     engine_arguments
         Arguments of the engine process, for tests.
     """
+
+    action = "find_regions"
 
     def __init__(self, napari_viewer: Any, engine_arguments: Sequence[str] = ()) -> None:
         super().__init__(napari_viewer, engine_arguments)
@@ -60,9 +60,6 @@ class LabelDock(EngineDock):
     # -------------------------------------------------------------------------------- layout
 
     def _make_controls(self) -> None:
-        self.device = DeviceEdit()
-        self.network = NetworkRows(self.device)
-        self.project, self.run = self.network.project, self.network.run
         self.image = LayerCombo("image", self.watch, is_image)
         self.target = Combo("target")
         self.labels = LayerCombo("labels", self.watch, is_labels, empty="none")
@@ -103,41 +100,25 @@ class LabelDock(EngineDock):
         self._stack(Heading("Where to label next", "Label next"), body, self.panel)
 
     def _connect(self) -> None:
-        self.panel.buttons["find_regions"].clicked.connect(self.find_regions)
-        self.panel.buttons["cancel"].clicked.connect(self.session.cancel)
+        self._connect_job()
         self.run.configured.connect(self._on_run)
         self.target.changed.connect(self._choose_labels)
         self.image.changed.connect(self._choose_labels)
         self.watch.changed.connect(self._on_layers)
         self.session.said.connect(self.panel.wait)
-        self.session.warned.connect(notify.warning)
-        self.session.progressed.connect(self.panel.show_progress)
-        self.session.ended.connect(self._on_end)
         self.steps["previous_region"].clicked.connect(lambda: self._step(lambda: go(self.viewer, -1)))
         self.steps["next_region"].clicked.connect(lambda: self._step(lambda: go(self.viewer, 1)))
         self.steps["region_done"].clicked.connect(lambda: self._step(lambda: mark_done(self.viewer)))
 
     # ------------------------------------------------------------------------------- actions
 
-    def find_regions(self) -> None:
-        """Rank the regions of what the dock shows; says why not when it cannot."""
-        if not self.run.when_known(self._start):
-            self.panel.say("Reading the run …")
-
-    def _start(self) -> None:
-        try:
-            self._find()
-        except SegtrainError as error:
-            self._refuse(str(error))
-
-    def _find(self) -> None:
+    def _begin(self) -> None:
         model, target, number = self.run.checked(), self.target.value(), self.number.value()
         config = self.run.config() or ExperimentConfig()
         data, labels = self._data(config, target), self.labels.layer()
         targets = () if target is None else (target,)
         folder, device = self.network.folder, self.device.value()
         self.session.start(model, data, labels, targets, number or 1, device, folder)
-        self.panel.enable(find_regions=False, cancel=True)
 
     def _data(self, config: ExperimentConfig, target: str | None) -> TrainingData:
         image, labels = self.image.layer(), self.labels.layer()
@@ -187,24 +168,5 @@ class LabelDock(EngineDock):
                 self._choose_labels()
 
     def _on_idle(self) -> None:
-        self.panel.reset()
-        self.panel.enable(find_regions=True, cancel=False)
+        super()._on_idle()
         self._on_layers()
-
-    def _on_end(self, well: bool, message: str) -> None:
-        self._on_idle()
-        self.panel.say(message)
-        if not well:
-            notify.error(message)
-        elif self.window().isVisible() and not self.isVisible():
-            notify.info(message)  # the dock is behind another one
-
-    def shut_down(self) -> None:
-        """Let go of viewer and engine; a search under way is cancelled."""
-        self.session.close()
-        super().shut_down()
-
-    def showEvent(self, event: Any) -> None:
-        """Look for runs that were trained meanwhile."""
-        super().showEvent(event)
-        self.run.refresh()

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ...config import ConfigError, ExperimentConfig, InferenceConfig, SegtrainError
+from ...config import ConfigError, ExperimentConfig, InferenceConfig
 from ...runs.stores import StoreState
-from ..forms import notify
-from ..forms.choice_editors import Combo, DeviceEdit
+from ..forms.choice_editors import Combo
 from ..forms.folding import sections
 from ..forms.form import Form
 from ..forms.form_rows import FormRows
@@ -18,14 +17,13 @@ from ..layers.layer_choice import LayerCombo, is_image
 from ..layers.prediction_data import SCOPES, Scope, prediction_data
 from ..panels.heading import Heading
 from ..panels.instance_panel import InstancePanel
-from ..panels.network_rows import NetworkRows
 from ..panels.run_panel import RunPanel
 from ..panels.store_note import StoreNote
 from ..sessions.prediction_session import PredictionSession
-from .dock import EngineDock
+from .job_dock import JobDock
 
 
-class PredictDock(EngineDock):
+class PredictDock(JobDock):
     """Choose a network and a layer, predict, get layers.
 
     Parameters
@@ -36,6 +34,8 @@ class PredictDock(EngineDock):
         Arguments of the engine process, for tests.
     """
 
+    action = "predict"
+
     def __init__(self, napari_viewer: Any, engine_arguments: Sequence[str] = ()) -> None:
         super().__init__(napari_viewer, engine_arguments)
         self.setObjectName("predict_dock")
@@ -45,7 +45,6 @@ class PredictDock(EngineDock):
         self._connect()
         self._shown: InferenceConfig = self.form.value()
         self.network.begin()
-        self._on_destination()
         self._on_idle()
         self._warm()
 
@@ -61,9 +60,6 @@ class PredictDock(EngineDock):
     # -------------------------------------------------------------------------------- layout
 
     def _make_controls(self) -> None:
-        self.device = DeviceEdit()
-        self.network = NetworkRows(self.device)
-        self.project, self.run = self.network.project, self.network.run
         self.image = LayerCombo("image", self.watch, is_image)
         self.scope = Combo("scope")
         self.scope.set_items([(text, scope) for scope, text in SCOPES.items()])
@@ -112,34 +108,19 @@ class PredictDock(EngineDock):
         self._stack(Heading("Predict with a trained network", "Predict"), body, self.panel)
 
     def _connect(self) -> None:
-        self.panel.buttons["predict"].clicked.connect(self.predict)
-        self.panel.buttons["cancel"].clicked.connect(self.session.cancel)
+        self._connect_job()
         self.run.configured.connect(self._on_run)
         self.outputs.changed.connect(self._on_outputs)
         self.destination.changed.connect(self._on_destination)
         self.store.changed.connect(self._on_destination)
         self.store_note.changed.connect(self._on_store)
         self.session.said.connect(self.panel.say)
-        self.session.warned.connect(notify.warning)
-        self.session.progressed.connect(self.panel.show_progress)
-        self.session.ended.connect(self._on_end)
         self.session.shown.connect(self._on_shown)
         self.instances.used.connect(self._on_used)
 
     # ------------------------------------------------------------------------------- actions
 
-    def predict(self) -> None:
-        """Predict with what the dock shows; says why not when it cannot."""
-        if not self.run.when_known(self._start):
-            self.panel.say("Reading the run …")
-
-    def _start(self) -> None:
-        try:
-            self._predict()
-        except SegtrainError as error:
-            self._refuse(str(error))
-
-    def _predict(self) -> None:
+    def _begin(self) -> None:
         model, layer, inference = self.run.checked(), self.image.layer(), self.value()
         if layer is None:
             raise ConfigError("no image layer is chosen; open an image and choose it under Image")
@@ -153,7 +134,6 @@ class PredictDock(EngineDock):
         folder, device = self.network.folder, self.device.value()
         self.session.start(model, data, inference, device, folder, store, overwrite=overwrite)
         self.panel.wait("Preparing …")
-        self.panel.enable(predict=False, cancel=True)
 
     # --------------------------------------------------------------------------- what happens
 
@@ -188,17 +168,8 @@ class PredictDock(EngineDock):
         self.panel.buttons["predict"].setText("Go on" if self.store_note.goes_on else "Predict")
 
     def _on_idle(self) -> None:
-        self.panel.reset()
-        self.panel.enable(predict=True, cancel=False)
-
-    def _on_end(self, well: bool, message: str) -> None:
-        self._on_idle()
-        self._on_destination()
-        self.panel.say(message)
-        if not well:
-            notify.error(message)
-        elif self.window().isVisible() and not self.isVisible():
-            notify.info(message)  # the dock is behind another one
+        super()._on_idle()
+        self._on_destination()  # a store may be there now
 
     def _on_shown(self, layers: list[Any]) -> None:
         """Bring the sliders into view where there are objects that they can change."""
@@ -214,10 +185,4 @@ class PredictDock(EngineDock):
     def shut_down(self) -> None:
         """Let go of viewer and engine; a running prediction is cancelled."""
         self.instances.close_down()
-        self.session.close()
         super().shut_down()
-
-    def showEvent(self, event: Any) -> None:
-        """Look for runs that were trained meanwhile."""
-        super().showEvent(event)
-        self.run.refresh()

@@ -91,8 +91,12 @@ class PredictionSession(EngineJob):
             keep_parts=inference.instances,
         )
         worker = self._prepare(command, data, scratch)
-        worker.yielded.connect(lambda _: self.said.emit("Sharing the layer with the prediction process"))
+        worker.yielded.connect(self._on_sharing)
         worker.start()
+
+    def _on_sharing(self, _: object) -> None:
+        # A method, which Qt forgets with this object: a worker may speak once more when its dock is gone.
+        self.said.emit("Sharing the layer with the prediction process")
 
     def _on_news(self, event: Event) -> None:
         if isinstance(event, PredictDone):

@@ -175,7 +175,7 @@ class TrainingSession(QObject):
         self._job, self.run, self._scoring = command.job, resume, False
         self._go(State.PREPARING)
         worker = write_copies(data.copies, self._scratch)
-        worker.yielded.connect(lambda name: self.said.emit("Sharing the layers with the training process"))
+        worker.yielded.connect(self._on_sharing)
         worker.returned.connect(
             lambda fault: self._on_written(fault, command.replace(data=data.spec, config=command.config))
         )
@@ -231,6 +231,10 @@ class TrainingSession(QObject):
             self._engine.send(command)
         except SegtrainError as error:
             self._end(False, str(error))
+
+    def _on_sharing(self, _: object) -> None:
+        # A method, which Qt forgets with this object: a worker may speak once more when its dock is gone.
+        self.said.emit("Sharing the layers with the training process")
 
     def _on_written(self, fault: str | None, command: Train) -> None:
         if self._state is not State.PREPARING or command.job != self._job:
