@@ -90,6 +90,10 @@ def test_planes_and_epochs_are_gone_through(qtbot: Any, dock: Any, until: Any, t
     dock.session.happened.emit(newest)
     until(lambda: epoch.maximum() == 2)
     assert (window.windowTitle(), epoch.value()) == ("a_debug_3.gif", 0), "what the user looks at stays"
+    epoch.setValue(1)  # and a validation ends before it is read
+    dock.session.happened.emit(newest)
+    until(lambda: window.windowTitle() == "a_debug_12.gif")
+    assert epoch.value() == 1
     epoch.setValue(2)
     until(lambda: plane.maximum() == 1)
     draw(tmp_path / "a_debug_21.gif", 220)

@@ -391,6 +391,35 @@ def test_what_is_painted_in_the_moment_of_closing_is_passed_on(
     assert boxes == ([((1, 1), (3, 9)), ((19, 2), (22, 5))] if at_once > 10 else [((0, 0), (24, 32))])
 
 
+def test_a_worker_writes_nothing_old_over_the_last_stroke(
+    follow: Any, until: Until, monkeypatch: Any
+) -> None:
+    """It stands between reading and writing while the user paints and closes the window."""
+    monkeypatch.setattr(strokes, "_AT_ONCE", 10)
+    has_read, may_write = threading.Event(), threading.Event()
+
+    def around(differs: Any, place: Any, real: Any = shared_copy.around) -> Any:
+        if threading.current_thread() is not threading.main_thread():
+            has_read.set()
+            assert may_write.wait(90)
+        return real(differs, place)
+
+    monkeypatch.setattr(shared_copy, "around", around)
+    followed = follow(squares(24, 32))
+    new = squares(24, 32).astype(np.int64)  # of another type, so that the worker holds a copy of what it read
+    new[10:20, 5:7] = 9
+    followed.layer.data = new
+    followed.forwarder._flush()
+    worker = followed.forwarder._worker
+    assert has_read.wait(90)
+    followed.layer.data[:] = 7
+    threading.Timer(0.2, may_write.set).start()
+    followed.forwarder.finish()
+    followed.forwarder.close()
+    until(lambda: not worker.is_running)
+    np.testing.assert_array_equal(followed.copy, 7)
+
+
 # ------------------------------------------------------------------------- what cannot be followed
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,7 +19,7 @@ _AT_ONCE = 2**22
 
 @dataclass
 class Update:
-    """Brings boxes of a shared copy up to date; on any thread, but only one writes at a time.
+    """Brings boxes of a shared copy up to date, on any thread; `end` lets another one do so instead.
 
     Attributes
     ----------
@@ -42,6 +43,8 @@ class Update:
     boxes: list[Box]
     changed: list[Box] = field(default_factory=list)
     fault: SegtrainError | None = None
+    _ended: bool = False
+    _guard: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def voxels(self) -> int:
@@ -54,13 +57,26 @@ class Update:
         try:
             for box in self.boxes:
                 for place in _slabs(box):
-                    changed = self._write(place)
+                    with self._guard:
+                        if self._ended:
+                            return
+                        changed = self._write(place)
                     if changed is not None:
                         found.append(changed)
                     yield
         except SegtrainError as error:
             self.fault = error
         self.changed = joined(found)
+
+    def end(self) -> None:
+        """Have nothing more written, on whatever thread that is; waits for the step that is under way."""
+        self._ended = True
+        with self._guard:
+            return
+
+    def afresh(self) -> Update:
+        """Return the same update, from the begin."""
+        return Update(self.mirror, self.array, self.copy, self.boxes)
 
     def _write(self, place: Box) -> Box | None:
         """Write one block where it differs; return the box around the differences."""

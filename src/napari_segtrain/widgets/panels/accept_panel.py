@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from qtpy.compat import isalive
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QWheelEvent
 from qtpy.QtWidgets import (
@@ -204,7 +205,7 @@ class AcceptPanel(QWidget):
         worker.start()
 
     def _on_guess(self, pair: tuple[Any, Any], found: Any) -> None:
-        if pair != self._guessed or found is None:
+        if not isalive(self) or pair != self._guessed or found is None:
             return
         prediction = pair[0]
         objects = has_parts(prediction) or prediction.dtype == np.int32

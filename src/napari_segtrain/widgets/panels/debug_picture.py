@@ -106,6 +106,7 @@ class DebugWindow(QDialog):
         self._worker: Any = None
         self._movie: QMovie | None = None
         self._newest: Path | None = None
+        self._shown: Path | None = None
         self._kept: list[tuple[int, Path]] = []
 
     def show_picture(self, path: Path, *, opening: bool = False) -> None:
@@ -121,8 +122,8 @@ class DebugWindow(QDialog):
             Show the window, too.
         """
         stays = path == self._newest and self.isVisible() and self.epoch.value() < len(self._kept) - 1
-        shown = self._kept[self.epoch.value()] if stays else None
-        self._ask(lambda: _look(path, shown), lambda found: self._on_look(path, found, opening))
+        wanted, shown = (self._kept[self.epoch.value()] if stays else None), self._shown
+        self._ask(lambda: _look(path, wanted, shown), lambda found: self._on_look(path, found, opening))
 
     def _ask(self, work: Callable[[], Any], show: Callable[[Any], None]) -> None:
         """Have a worker read something, and show it unless something else is asked for meanwhile."""
@@ -144,18 +145,20 @@ class DebugWindow(QDialog):
     def _on_look(self, newest: Path, found: _Found, opening: bool) -> None:
         self._newest, self._kept = newest, found.kept
         if found.data is not None:
-            self._show(found.shown[1].name if len(found.kept) > 1 else newest.name, newest.suffix, found.data)
+            title = found.shown[1].name if len(found.kept) > 1 else newest.name
+            self._show(found.shown[1], title, found.data)
         words = [str(epoch) for epoch, _ in found.kept]
         self.epoch.offer(len(words), found.kept.index(found.shown), words)
         if opening:
             self.show()
             self.raise_()
 
-    def _show(self, title: str, suffix: str, data: bytes) -> None:
+    def _show(self, path: Path, title: str, data: bytes) -> None:
         self._stop()
+        self._shown = path
         self.setWindowTitle(title)
         self.label.setAccessibleDescription(title)
-        size = self._show_planes(data) if suffix == ".gif" else self._show_plane(data)
+        size = self._show_planes(data) if path.suffix == ".gif" else self._show_plane(data)
         if not self.isVisible():
             room = self.screen().availableSize() * 0.9
             below = self.layout().sizeHint().height() - self._area.sizeHint().height()
@@ -192,7 +195,7 @@ class DebugWindow(QDialog):
 
     def _on_epoch(self, place: int) -> None:
         _, path = self._kept[place]
-        self._ask(path.read_bytes, lambda data: self._show(path.name, path.suffix, data))
+        self._ask(path.read_bytes, lambda data: self._show(path, path.name, data))
 
     def _on_plane(self, place: int) -> None:
         self.play.setChecked(False)
@@ -261,12 +264,12 @@ class _Slider(QWidget):
         self.word.setText(self._words[place] if place < len(self._words) else "")
 
 
-def _look(newest: Path, shown: tuple[int, Path] | None) -> _Found:
-    """Look for the pictures of a run, and read the newest unless the one that is shown is still there."""
+def _look(newest: Path, wanted: tuple[int, Path] | None, shown: Path | None) -> _Found:
+    """Look for the pictures of a run; read the one that is wanted, or else the newest, unless it is shown."""
     kept = _kept(newest)
-    if shown is not None and shown in kept:
-        return _Found(kept, shown, None)
-    return _Found(kept, kept[-1], newest.read_bytes())
+    if wanted is None or wanted not in kept:
+        return _Found(kept, kept[-1], newest.read_bytes())
+    return _Found(kept, wanted, None if wanted[1] == shown else wanted[1].read_bytes())
 
 
 def _kept(newest: Path) -> list[tuple[int, Path]]:

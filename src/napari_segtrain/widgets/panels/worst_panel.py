@@ -101,7 +101,7 @@ class WorstPanel(QWidget):
         worker.start()
 
     def _on_read(self, model: Path, found: _Found | None, fault: str) -> None:
-        if model != self._asked:
+        if not isalive(self) or model != self._asked:
             return
         self._found = found
         self.list.blockSignals(True)

@@ -95,10 +95,13 @@ class StrokeForwarder:
             return
         self._look()
         self._worker, comparing = None, self._comparing
-        for update in comparing:  # the worker may be anywhere in them, or not have begun
-            for _ in update.run():
+        for update in comparing:
+            update.end()  # or what the worker has read before a stroke would be written over it
+            for _ in update.afresh().run():
                 pass
-        self._tell([change for update in comparing for change in _changes(update.mirror, update.boxes)])
+        self._send_changes(
+            [change for update in comparing for change in _changes(update.mirror, update.boxes)]
+        )
         self._flush(at_once=True)
 
     def close(self) -> None:
@@ -198,7 +201,7 @@ class StrokeForwarder:
             for _ in update.run():
                 pass
             changes += self._taken(update)
-        self._tell(changes)
+        self._send_changes(changes)
         # Telling may have found the engine gone, and then no layer is followed any more.
         large = [update for update in large if update.mirror in self._mirrors]
         if large:
@@ -214,7 +217,7 @@ class StrokeForwarder:
         if worker is not self._worker:
             return
         self._worker, self._comparing = None, []
-        self._tell([change for update in updates for change in self._taken(update)])
+        self._send_changes([change for update in updates for change in self._taken(update)])
         self._flush()
 
     def _taken(self, update: Update) -> list[LabelChange]:
@@ -227,7 +230,7 @@ class StrokeForwarder:
             )
         return list(_changes(mirror, update.changed))
 
-    def _tell(self, changes: list[LabelChange]) -> None:
+    def _send_changes(self, changes: list[LabelChange]) -> None:
         if changes:
             self._send(LabelsChanged(changes=tuple(changes)))
 
