@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,7 @@ def assemble(
     faults: Sequence[str] = (),
     notes: Sequence[str] = (),
     split_file: Mapping[str, Any] | None = None,
+    elsewhere: Collection[str] = (),
 ) -> Dataset:
     """Open everything lazily; what cannot be used is left out and listed as a fault.
 
@@ -69,6 +70,8 @@ def assemble(
         What is known to be wrong, or worth knowing, already.
     split_file
         Content of the data folder's ``split.json``.
+    elsewhere
+        Ids of images that are taken from elsewhere: that theirs cannot be opened is noted only.
     """
     found: list[str] = list(faults)
     remarks: list[str] = list(notes)
@@ -77,7 +80,12 @@ def assemble(
     broken: list[str] = []
     idle: list[str] = []
     for item in items:
-        opened = _records(item, targets, config, found, remarks, idle)
+        said: list[str] = []
+        opened = _records(item, targets, config, said, remarks, idle)
+        if opened or item.id not in elsewhere:
+            found += said
+        else:
+            remarks.append(f"{said[0]} The layers of {item.id} are used alone.")
         if not opened:
             broken.append(item.id)
         for record in opened:

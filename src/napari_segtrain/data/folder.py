@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,9 @@ from .sources.table import FILE_FORMATS, ZARR, file_format, stem
 SPLIT_FILE = "split.json"
 
 
-def open_folder(path: str | Path, config: DatasetConfig | None = None) -> Dataset:
+def open_folder(
+    path: str | Path, config: DatasetConfig | None = None, *, elsewhere: Collection[str] = ()
+) -> Dataset:
     """Open a data folder, lazily: headers are read, voxels are not.
 
     Parameters
@@ -30,6 +32,8 @@ def open_folder(path: str | Path, config: DatasetConfig | None = None) -> Datase
         image name that fits is taken, configured target names first. A ``split.json`` may lie beside.
     config
         Format, targets, dimension, channel axis, level and spacing; the defaults detect all of them.
+    elsewhere
+        Ids of images that are taken from elsewhere: that their own file cannot be opened is noted only.
 
     Returns
     -------
@@ -55,7 +59,15 @@ def open_folder(path: str | Path, config: DatasetConfig | None = None) -> Datase
             f"{root / 'labels'} as <image>_<target>; files end in {_endings()}."
         )
     split_file = _read_split_file(root / SPLIT_FILE, faults)
-    return assemble(items, config, origin=str(root), faults=faults, notes=notes, split_file=split_file)
+    return assemble(
+        items,
+        config,
+        origin=str(root),
+        faults=faults,
+        notes=notes,
+        split_file=split_file,
+        elsewhere=elsewhere,
+    )
 
 
 def find_images(

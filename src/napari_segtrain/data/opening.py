@@ -39,14 +39,19 @@ def open_dataset(spec: str | Path | Mapping[str, Any], config: DatasetConfig | N
             f"{str(spec)[:80]!r}."
         )
     layers = open_layers(spec["layers"], config)
-    return _joined(open_folder(spec["folder"], config), layers) if "folder" in spec else layers
+    if "folder" not in spec:
+        return layers
+    names = {record.group for record in layers.records.values()}
+    return _joined(open_folder(spec["folder"], config, elsewhere=names), layers)
 
 
 def _joined(folder: Dataset, layers: Dataset) -> Dataset:
     """Return the images of both; those of the folder keep their places, which decide the split."""
     opened: dict[str, dict[str, Record]] = {}
+    notes: list[str] = []
     for record in layers.records.values():
-        opened.setdefault(record.group, {})[record.id] = _completed(record, folder.records.get(record.id))
+        completed = _completed(record, folder.records.get(record.id), notes)
+        opened.setdefault(record.group, {})[record.id] = completed
     records: dict[str, Record] = {}
     for record in folder.records.values():
         records |= opened.get(record.group, {record.id: record})
@@ -61,7 +66,7 @@ def _joined(folder: Dataset, layers: Dataset) -> Dataset:
         folder,
         records=records,
         faults=(*folder.faults, *layers.faults),
-        notes=(*folder.notes, *layers.notes),
+        notes=(*folder.notes, *layers.notes, *notes),
         split_file=split,
         label_names=tuple(sorted({*folder.label_names, *layers.label_names})),
         mask_names=tuple(sorted({*folder.mask_names, *layers.mask_names})),
@@ -69,8 +74,17 @@ def _joined(folder: Dataset, layers: Dataset) -> Dataset:
     )
 
 
-def _completed(layer: Record, file: Record | None) -> Record:
+def _completed(layer: Record, file: Record | None, notes: list[str]) -> Record:
     """Return an image with those of its labels and masks from files that are not open as layers."""
-    if file is None or file.shape != layer.shape:
+    if file is None:
+        return layer
+    more = (file.labels.keys() | file.masks.keys()) - (layer.labels.keys() | layer.masks.keys())
+    if file.shape != layer.shape:
+        if more:
+            notes.append(
+                f"{layer.id}: the layer has the shape {layer.shape}, its file in the folder {file.shape}: "
+                f"what only the folder holds is not used ({', '.join(sorted(more))}). Open it as a layer to "
+                "use it."
+            )
         return layer
     return replace(layer, labels={**file.labels, **layer.labels}, masks={**file.masks, **layer.masks})

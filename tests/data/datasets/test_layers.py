@@ -109,3 +109,25 @@ def test_layers_beside_a_folder_and_in_the_place_of_its_files(noise, blobs, tmp_
     assert [region.record for region in split.val] == ["b", "c"]
     with pytest.raises(DataError, match=r"a data set is a folder, .* or \{\"folder\""):
         open_dataset({"folder": str(tmp_path)})
+
+
+def test_a_layer_in_the_place_of_a_file_that_cannot_be_used(noise, blobs, tmp_path) -> None:
+    for kind in ("images", "labels"):
+        (tmp_path / kind).mkdir()
+    for name in ("damaged", "larger"):
+        tifffile.imwrite(tmp_path / "images" / f"{name}.tif", noise(16, 24))
+        tifffile.imwrite(tmp_path / "labels" / f"{name}_walls.tif", blobs(16, 24))
+    (tmp_path / "images" / "damaged.tif").write_bytes(b"II*")
+    layers = [
+        {"id": name, "image": noise(16, 20), "labels": {"cells": blobs(16, 20)}}
+        for name in ("damaged", "larger")
+    ]
+    dataset = open_dataset({"folder": str(tmp_path), "layers": layers})
+    assert dataset.faults == ()
+    assert [set(record.labels) for record in dataset.records.values()] == [{"cells"}, {"cells"}]
+    first, second = dataset.notes
+    assert "damaged.tif" in first and first.endswith("The layers of damaged are used alone.")
+    assert "larger: the layer has the shape (16, 20), its file in the folder (16, 24)" in second
+    assert "not used (walls). Open it as a layer" in second
+    alone = open_dataset({"folder": str(tmp_path), "layers": layers[1:]})
+    assert len(alone.faults) == 1, "of an image that is not open as a layer it is a fault"
