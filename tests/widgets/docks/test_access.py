@@ -16,6 +16,7 @@ from qtpy.QtWidgets import (
     QLabel,
     QLineEdit,
     QProgressBar,
+    QPushButton,
     QSlider,
     QWidget,
 )
@@ -192,3 +193,15 @@ def test_training_and_validation_are_told_apart_without_colours(
     assert len(looks) == 2
     names = {label.text for _, label in dock.curves._plot.getPlotItem().legend.items}
     assert names == {"training", "validation"}
+
+
+def test_curves_fold_and_leave_their_room_to_the_form(full_dock: Callable[[type], Any], until: Any) -> None:
+    dock = full_dock(TrainDock)
+    form = dock.findChild(QAbstractScrollArea, "scroll")
+    assert form.minimumHeight() >= 160, "a part of it stays in view in a low window"
+    dock.session.happened.emit(RunStarted(run_id="a", name="a", path="/none", num_epochs=2))
+    until(lambda: dock.curves.isVisible() and dock.curves._plot is not None)
+    until(lambda: dock.curves._plot.height() >= 100)
+    height = form.height()
+    dock.findChild(QPushButton, "fold_curves").click()
+    until(lambda: not dock.curves.isVisible() and form.height() > height)

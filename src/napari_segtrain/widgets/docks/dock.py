@@ -25,6 +25,9 @@ _REST = 300
 _NARROWEST, _WIDEST = 384, 480
 """Pixels between which a form takes what it needs; a screen of 1200 has room for the canvas then."""
 
+_LOWEST = 160
+"""Pixels of a form that stay in view, whatever stands below it."""
+
 
 class Dock(QWidget):
     """A form that scrolls over a foot that does not.
@@ -68,6 +71,7 @@ class Dock(QWidget):
         scroll.setWidget(body)
         scroll.setWidgetResizable(True)
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        scroll.setMinimumHeight(_LOWEST)
         scroll.setFrameShape(QScrollArea.Shape.NoFrame)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 6, 6, 6)

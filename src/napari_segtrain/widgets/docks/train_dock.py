@@ -29,6 +29,7 @@ from ...runs import (
     read_data,
 )
 from ..forms import notify
+from ..forms.folding import fold
 from ..forms.form_rows import FormRows
 from ..forms.path_edit import PathEdit
 from ..forms.style import DEFAULT_PROJECT
@@ -102,7 +103,8 @@ class TrainDock(EngineDock):
         self.findings = FindingsRow()
         self.projects = ProjectWatch(self._project, self)
         self.curves = Curves(self.beat)
-        self.curves.hide()
+        self.progress = fold("Curves", self.curves, opened=True, tip="Show or hide the curves of the run")
+        self.progress.hide()
         self.debug = DebugPictureButton()
         self._result = ""
         self._opening = False
@@ -129,7 +131,7 @@ class TrainDock(EngineDock):
         self._place.add_row("Stopped run", self.resumable)
         self._place.add_row("Completed run", self.completed)
         self._place.setContentsMargins(6, 0, 0, 0)  # as far in as the form
-        foot = (self._place, self.findings, self.fitting, self.panel, self.curves, self.debug)
+        foot = (self._place, self.findings, self.fitting, self.panel, self.progress, self.debug)
         self._stack(self._header(), self.form, *foot)
 
     def _header(self) -> Heading:
@@ -401,7 +403,7 @@ class TrainDock(EngineDock):
         if isinstance(event, RunStarted):
             self.curves.begin(event)
             self._ask(lambda: earlier_rows(event), lambda rows: self.curves.put_before(event, rows))
-            self.curves.show()
+            self.progress.show()
             self.debug.begin()
             size = "" if event.parameters is None else f", {event.parameters / 1e6:.2g} million parameters"
             self.panel.say(f"Run {event.name} on {event.device}{size}")

@@ -12,6 +12,9 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 from ..forms.choice_editors import Combo
 from ..sessions.beat import Beat
 
+_LOWEST, _HIGHEST = 100, 160
+"""Pixels between which a plot gives way to what stands beside it."""
+
 
 class Plot(QWidget):
     """A combo box and a plot below it, which is made when it is first seen, in the colours of the theme.
@@ -86,7 +89,8 @@ class Plot(QWidget):
         plot.setObjectName("plot")
         plot.setAccessibleName("Curves over epochs")
         plot.setToolTip("What is drawn is chosen above; the legend says which curve is which")
-        plot.setFixedHeight(160)
+        plot.setMinimumHeight(_LOWEST)
+        plot.setMaximumHeight(_HIGHEST)
         plot.getPlotItem().setContentsMargins(0, 0, 0, 6)  # the axis' label hangs below the axis
         plot.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         plot.setMouseEnabled(x=False, y=False)
