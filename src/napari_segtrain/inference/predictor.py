@@ -44,7 +44,8 @@ from .moving import (
 from .objects import write_instances
 from .outputs import Output, OutputPlan, plan_outputs, raw_outputs
 from .provenance import Made, weights_digest
-from .resampling import Resampled, covering, on_grid_of, resample
+from .regridding import Regridded
+from .resampling import Resampled, covering, on_grid_of
 from .sinks import Job, MemorySink, SharedZarrSink, Sink, ZarrSink
 from .stream import BlockStream, CancelCheck, Outcome, ProgressCallback, StreamResult
 from .tile_model import Least, NetworkTiles
@@ -475,23 +476,10 @@ class Predictor:
         if result.outcome is not Outcome.COMPLETED:
             return result
 
-        def read(where: Slices) -> npt.NDArray[Any]:
-            inside = (slice(w.start - p.start, w.stop - p.start) for w, p in zip(where, part, strict=True))
-            return between.read("stacked", tuple(inside))
-
         report = scaled(progress, _PREDICTING_SHARE - 1.0)
-        for number, index in enumerate(layout):
-            if cancel is not None and cancel():
-                return result.cancelled()
-            if pending[index]:
-                core = layout.core(index)
-                where = tuple(
-                    slice(b.start + c.start, b.start + c.stop) for b, c in zip(bounds, core, strict=True)
-                )
-                write_block(sink, plan, core, resample(read, channels, other.shape, size, where))()
-            if report is not None:
-                report((number + 1) / len(layout), None)
-        return result
+        values = Regridded(between, "stacked", channels, other.shape, part)
+        done = values.write_to(sink, plan, layout, pending, report, cancel)
+        return result if done else result.cancelled()
 
     def _job(self, source: Source, grid: TileGrid, plan: OutputPlan) -> Job:
         return Made(
