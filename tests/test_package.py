@@ -25,6 +25,11 @@ def test_importing_the_package_loads_neither_torch_nor_napari():
     assert not loaded & (GUI | {"torch", "numpy", "lightning", "zarr", "numba", "pydantic"})
 
 
+def test_graphs_are_declared_without_torch_and_napari():
+    loaded = modules_after("from napari_segtrain.workflow.graph import NODE_TYPES, Graph")
+    assert not loaded & (GUI | {"torch", "numpy", "lightning", "zarr", "numba"})
+
+
 def test_help_needs_no_heavy_library():
     loaded = modules_after(
         "import contextlib\n"

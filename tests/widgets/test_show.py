@@ -9,7 +9,7 @@ from napari_segtrain.config import RunError
 from napari_segtrain.data.samples import coins
 from napari_segtrain.runs import RunFolder
 from napari_segtrain.widgets.show import add_run_layers
-from napari_segtrain.workflow.demo import write_images, write_sample
+from napari_segtrain.workflow.demonstration import write_images, write_sample
 
 pytestmark = pytest.mark.gui
 

@@ -16,7 +16,7 @@ from .terminal import make_console, print_lines
 
 if TYPE_CHECKING:
     from napari_segtrain.inference import Doubtful
-    from napari_segtrain.workflow.label_next import By
+    from napari_segtrain.workflow.suggestions import By
 
 
 def label_next(

@@ -24,7 +24,14 @@ _WARM = (
     "napari_segtrain.data",
     "napari_segtrain.training",
     "napari_segtrain.inference",
-    "napari_segtrain.workflow",
+    "napari_segtrain.workflow.augmentation_preview",
+    "napari_segtrain.workflow.doctor",
+    "napari_segtrain.workflow.prediction",
+    "napari_segtrain.workflow.run",
+    "napari_segtrain.workflow.scoring",
+    "napari_segtrain.workflow.split_preview",
+    "napari_segtrain.workflow.suggestions",
+    "napari_segtrain.workflow.target_preview",
 )
 
 

@@ -1,29 +1,67 @@
-"""Puts the rooms together: training from data to run, prediction, scores, the demo."""
+"""Puts the rooms together: training from data to run, prediction, scores, the demo.
 
-from napari_segtrain.training import resolve
+Names load with their first use: `workflow.graph`, which the viewer's process uses, loads no torch.
+"""
 
-from .augmentation_preview import (
-    AugmentationPreview,
-    AugmentedPatch,
-    preview_augmentation,
-    share_augmentation_preview,
-    write_augmentation_preview,
-)
-from .demo import DemoResult, demo
-from .doctor import diagnose
-from .label_next import Suggested, label_next, rank_layers
-from .prediction import Written, load_predictor, predict, predict_files, predict_layer
-from .review import Review, complete_targets, review
-from .run import RunFailedError, RunResult, resume, retry, train
-from .scoring import Evaluation, evaluate, write_report
-from .split_preview import preview_split
-from .target_preview import (
-    DerivedTarget,
-    TargetPreview,
-    preview_targets,
-    share_target_preview,
-    write_target_preview,
-)
+from typing import TYPE_CHECKING
+
+from ..lazy_names import lazy
+
+if TYPE_CHECKING:
+    from napari_segtrain.training import resolve
+
+    from .augmentation_preview import (
+        AugmentationPreview,
+        AugmentedPatch,
+        preview_augmentation,
+        share_augmentation_preview,
+        write_augmentation_preview,
+    )
+    from .demonstration import DemoResult, demo
+    from .doctor import diagnose
+    from .prediction import Written, load_predictor, predict, predict_files, predict_layer
+    from .reviewing import Review, complete_targets, review
+    from .run import RunFailedError, RunResult, resume, retry, train
+    from .scoring import Evaluation, evaluate, write_report
+    from .split_preview import preview_split
+    from .suggestions import Suggested, label_next, rank_layers
+    from .target_preview import (
+        DerivedTarget,
+        TargetPreview,
+        preview_targets,
+        share_target_preview,
+        write_target_preview,
+    )
+
+_FILES = {
+    "augmentation_preview": (
+        "AugmentationPreview",
+        "AugmentedPatch",
+        "preview_augmentation",
+        "share_augmentation_preview",
+        "write_augmentation_preview",
+    ),
+    "demonstration": ("DemoResult", "demo"),
+    "doctor": ("diagnose",),
+    "prediction": ("Written", "load_predictor", "predict", "predict_files", "predict_layer"),
+    "reviewing": ("Review", "complete_targets", "review"),
+    "run": ("RunFailedError", "RunResult", "resume", "retry", "train"),
+    "scoring": ("Evaluation", "evaluate", "write_report"),
+    "split_preview": ("preview_split",),
+    "suggestions": ("Suggested", "label_next", "rank_layers"),
+    "target_preview": (
+        "DerivedTarget",
+        "TargetPreview",
+        "preview_targets",
+        "share_target_preview",
+        "write_target_preview",
+    ),
+    ".training": ("resolve",),
+}
+"""Module, relative to this room, and the public names that it has; none is called as its module."""
+
+__getattr__ = lazy(__name__, {name: file for file, names in _FILES.items() for name in names})
+
 
 __all__ = [
     "AugmentationPreview",

@@ -8,7 +8,7 @@ from napari_segtrain.runs import Diagnosed, Finding
 from napari_segtrain.training import OutOfMemoryError
 from napari_segtrain.training.doctor import case_of, examine
 
-from .review import Review, review
+from .reviewing import Review, review
 from .run_data import DataSpec, open_data
 
 _ORDER = ("fault", "warning", "note")

@@ -54,7 +54,7 @@ from .data_change import change_of_data, note_data
 from .doctor import findings_of
 from .follower import follow
 from .preview import LivePreview
-from .review import Review, review
+from .reviewing import Review, review
 from .run_data import DataSpec, OpenData, open_data, where_it_is
 
 logger = logging.getLogger(__name__)

@@ -28,7 +28,7 @@ from napari_segtrain.training import ResolvedExperiment
 
 from .extremes import Extremes
 from .prediction import load_predictor
-from .review import complete_targets
+from .reviewing import complete_targets
 from .run_data import DataSpec, open_data
 from .score_files import may_write, write_scores
 from .scorer import Scorer

@@ -19,7 +19,7 @@ from napari_segtrain.targets import Head
 from napari_segtrain.training import ResolvedExperiment, resolve
 
 from .preview import image_layers
-from .review import complete_targets
+from .reviewing import complete_targets
 from .run_data import DataSpec, open_data
 from .truth import read_labels, region_deriver
 

@@ -5,7 +5,7 @@ from skimage.io import imread
 
 from napari_segtrain import workflow
 from napari_segtrain.data.samples import coins
-from napari_segtrain.workflow.demo import write_sample
+from napari_segtrain.workflow.demonstration import write_sample
 
 
 def test_the_sample_is_written_as_a_data_folder(tmp_path):
