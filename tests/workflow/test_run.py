@@ -505,7 +505,7 @@ def test_a_run_with_damaged_metrics_that_was_moved_goes_on(disc_folder, tiny_exp
 
 def test_a_failure_before_training_can_be_retried(disc_folder, tiny_experiment, tmp_path):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(workflow.run.Experiment, "prepare", lambda *a, **k: 1 / 0)
+        patch.setattr("napari_segtrain.workflow.run.Experiment.prepare", lambda *a, **k: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             workflow.train(tiny_experiment(), disc_folder(count=2), tmp_path / "P", run_name="r")
     assert RunFolder.open(tmp_path / "P" / "runs" / "r").state is RunState.FAILED

@@ -56,7 +56,7 @@ def test_there_are_no_other_types():
 
 PORT_REFERENCE = {
     "data_loader.train_loader": "training",
-    "data_loader.val_loader": "both",
+    "data_loader.val_loader": "inference",
     "data_loader.test_loader": "inference",
     "unet_model.input": "inference",
     "unet_model.output": "inference",

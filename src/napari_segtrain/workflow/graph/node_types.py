@@ -70,7 +70,7 @@ _DATA = (
         "data:load_data",
         outputs=(
             _port("train_loader", _B, "Augmented patches of the part that is trained on.", "training"),
-            _port("val_loader", _B, "Patches of the part that validates."),
+            _port("val_loader", _B, "Patches of the part that validates.", "inference"),
             _port("test_loader", _B, "Patches of the part that is held out.", "inference"),
         ),
     ),
@@ -231,7 +231,7 @@ _STEPS = (
             _needs("model", _M, "The network.", "training"),
             _needs("batch", _B, "The batch.", "training"),
         ),
-        (_port("prediction", _T, "Raw outputs of the network.", "training"),),
+        (_port("prediction", _T, "Raw outputs of the network."),),
     ),
     _node(
         "calculate_loss",
@@ -273,7 +273,7 @@ _STEPS = (
             _port(
                 "step_info", _SCORES, "Learning rate, norm of the gradient, number of the step.", "training"
             ),
-            _port("model", _M, "The network after the step.", "training"),
+            _port("model", _M, "The network after the step."),
         ),
     ),
 )
