@@ -18,6 +18,7 @@ ND = {
 }
 NONLINEARITY = {
     "leaky_relu": nn.LeakyReLU,
+    "prelu": nn.PReLU,
     "relu": nn.ReLU,
     "gelu": nn.GELU,
     "silu": nn.SiLU,
@@ -59,6 +60,8 @@ def output(network, mode):
 
 
 DIFFERENT = {
+    "architecture": "vnet",
+    "weights": None,  # of a run: tests/training/test_pretrained.py
     "in_channels": None,  # of the data, not of the plan alone: see below
     "features": (16, 24, 40),
     "base_features": 8,
@@ -187,11 +190,11 @@ def test_features_are_normalised_as_chosen(build, ndim, norm):
         assert all(layer.num_groups == 8 for layer in groups)
 
 
+@pytest.mark.parametrize("architecture", ["unet", "vnet"])
 @pytest.mark.parametrize("name", NONLINEARITY)
-def test_there_is_one_nonlinearity_and_it_is_the_chosen_one(build, name):
-    found = Counter(
-        type(module) for module in build(nonlinearity=name).modules() if type(module) in NONLINEARITY.values()
-    )
+def test_there_is_one_nonlinearity_and_it_is_the_chosen_one(build, name, architecture):
+    network = build(nonlinearity=name, architecture=architecture)
+    found = Counter(type(module) for module in network.modules() if type(module) in NONLINEARITY.values())
     assert set(found) == {NONLINEARITY[name]}
 
 

@@ -25,6 +25,12 @@ OVERRIDES = [
     {"decoder_blocks": 2},
     {"max_poolings": 0},
     {"deep_supervision": True},
+    {"architecture": "vnet"},
+    {"architecture": "vnet", "norm": "none", "nonlinearity": "relu", "decoder_blocks": 1},
+    {"architecture": "vnet", "norm": "batch", "pooling": "max", "upsampling": "interpolate"},
+    {"architecture": "vnet", "squeeze_excitation": True, "stochastic_depth": 0.3, "dropout": 0.2},
+    {"architecture": "vnet", "max_poolings": 0},
+    {"architecture": "vnet", "deep_supervision": True},
 ]
 
 
@@ -51,9 +57,14 @@ def test_every_override_trains_in_both_dimensions(small_plan, ndim, overrides):
     assert all(g > 0 for g in heads)
 
 
+@pytest.fixture(params=["unet", "vnet"])
+def architecture(request):
+    return request.param
+
+
 @pytest.mark.parametrize("ndim", [2, 3])
-def test_deep_supervision_gives_each_resolution_while_training_only(small_plan, ndim):
-    plan = small_plan(ndim, patch=32, deep_supervision=True)
+def test_deep_supervision_gives_each_resolution_while_training_only(small_plan, ndim, architecture):
+    plan = small_plan(ndim, patch=32, deep_supervision=True, architecture=architecture)
     network = build_network(plan)
     x = torch.randn(1, 1, *plan.patch_size)
     sizes = [tuple(o.shape[2:]) for o in network.train()(x)["cells"]]
@@ -116,8 +127,9 @@ def test_a_heads_loss_does_not_touch_another_decoder(small_plan):
 
 
 @pytest.mark.parametrize("ndim", [2, 3])
-def test_the_network_is_rebuilt_from_its_plan_alone(small_plan, ndim):
-    network = build_network(small_plan(ndim, squeeze_excitation=True, upsampling="interpolate")).eval()
+def test_the_network_is_rebuilt_from_its_plan_alone(small_plan, ndim, architecture):
+    overrides = {"squeeze_excitation": True, "upsampling": "interpolate", "architecture": architecture}
+    network = build_network(small_plan(ndim, **overrides)).eval()
     plan = NetworkPlan.model_validate(json.loads(json.dumps(network.plan.to_dict())))
     rebuilt = build_network(plan).eval()
     rebuilt.load_state_dict(network.state_dict())
@@ -134,8 +146,8 @@ def test_targets_may_have_any_name(small_plan, head, name):
         assert list(network(torch.randn(1, 1, 16, 16))) == [name]
 
 
-def test_an_unfit_size_is_refused_with_the_size_to_pad_to(small_plan):
-    network = build_network(small_plan(2))
+def test_an_unfit_size_is_refused_with_the_size_to_pad_to(small_plan, architecture):
+    network = build_network(small_plan(2, architecture=architecture))
     with pytest.raises(ConfigError, match=r"pad to \(16, 24\)"):
         network(torch.randn(1, 1, 15, 21))
     with pytest.raises(ConfigError, match="1, 2 axes"):
@@ -162,9 +174,9 @@ def test_anisotropic_kernels_do_not_mix_slices(head):
     assert [bool(d > 0) for d in difference] == [z == 3 for z in range(8)]
 
 
-def test_channels_last_changes_nothing_but_the_layout(small_plan):
+def test_channels_last_changes_nothing_but_the_layout(small_plan, architecture):
     for ndim in (2, 3):
-        network = build_network(small_plan(ndim)).eval()
+        network = build_network(small_plan(ndim, architecture=architecture)).eval()
         x = torch.randn(1, 1, *network.plan.patch_size)
         with torch.no_grad():
             before = network(x)
@@ -186,8 +198,8 @@ def test_stochastic_depth_keeps_the_expectation_and_rests_in_evaluation():
 
 @pytest.mark.parametrize("norm", ["instance", "batch"])
 @pytest.mark.parametrize("ndim", [2, 3])
-def test_features_that_are_computed_again_give_the_same_gradients(small_plan, ndim, norm):
-    plan = small_plan(ndim, norm=norm, dropout=0.2, deep_supervision=True)
+def test_features_that_are_computed_again_give_the_same_gradients(small_plan, ndim, norm, architecture):
+    plan = small_plan(ndim, norm=norm, dropout=0.2, deep_supervision=True, architecture=architecture)
     found = []
     for again in (False, True):
         torch.manual_seed(0)

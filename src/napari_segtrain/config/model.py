@@ -9,13 +9,29 @@ from pydantic import Field, PositiveInt
 from .base import Config
 from .fields import key
 
+Architecture = Literal["unet", "vnet"]
+Nonlinearity = Literal["leaky_relu", "prelu", "relu", "gelu", "silu", "mish"]
+
 
 class NetworkConfig(Config):
-    """Overrides of the automatically configured residual-encoder U-Net.
+    """Overrides of the automatically configured network.
 
     Attribute `network` of `ExperimentConfig`; the YAML section is called ``model_config``.
     """
 
+    architecture: Architecture = key(
+        "unet",
+        "Architecture",
+        "unet: a U-Net with a residual encoder. vnet: a V-Net (Milletari et al. 2016), whose stages are "
+        "residual on both sides, with kernels of 5 and PReLU.",
+        level="common",
+    )
+    weights: str | None = key(
+        None,
+        "Begin with",
+        "Run folder or checkpoint whose weights the network begins with (fine-tuning): its encoder has to be "
+        "the same, outputs that it does not have are new. Empty: random weights, which follow from the seed.",
+    )
     in_channels: int | None = key(
         None, "Input channels", "Channels of the image. Empty: as the data has.", unit="channels", ge=1
     )
@@ -47,11 +63,17 @@ class NetworkConfig(Config):
     blocks_per_stage: tuple[PositiveInt, ...] | None = key(
         None,
         "Encoder blocks",
-        "Residual blocks of each encoder stage. Empty: 1, 3, 4, and 6 from there on.",
+        "Residual blocks of each encoder stage, in a V-Net convolutions. Empty: 1, 3, 4, and 6 from there "
+        "on; in a V-Net 1, 2, and 3 from there on.",
         unit="blocks",
     )
-    decoder_blocks: int = key(
-        1, "Decoder blocks", "Convolutions of each decoder stage.", unit="blocks", ge=1, le=8
+    decoder_blocks: int | None = key(
+        None,
+        "Decoder blocks",
+        "Convolutions of each decoder stage. Empty: 1, in a V-Net as many as the encoder's stage has.",
+        unit="blocks",
+        ge=1,
+        le=8,
     )
     kernel_sizes: tuple[tuple[PositiveInt, ...], ...] | None = key(
         None, "Kernels", "Kernel size of each stage, an odd number an axis. Empty: planned.", unit="px"
@@ -65,8 +87,10 @@ class NetworkConfig(Config):
     norm: Literal["instance", "batch", "group", "none"] = key(
         "instance", "Norm layer", "What normalises the features after a convolution."
     )
-    nonlinearity: Literal["leaky_relu", "relu", "gelu", "silu", "mish"] = key(
-        "leaky_relu", "Nonlinearity", "The activation between convolutions."
+    nonlinearity: Nonlinearity | None = key(
+        None,
+        "Nonlinearity",
+        "The activation between convolutions. Empty: leaky_relu, in a V-Net prelu, which learns its slopes.",
     )
     dropout: float = key(
         0.0, "Dropout", "Share of feature maps that is switched off while training.", ge=0.0, lt=1.0

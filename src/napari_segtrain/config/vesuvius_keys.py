@@ -16,6 +16,7 @@ SCHEDULES = {
 NORMS = {"instancenorm": "instance", "batchnorm": "batch", "groupnorm": "group", "none": "none"}
 NONLINEARITIES = {
     "leakyrelu": "leaky_relu",
+    "prelu": "prelu",
     "relu": "relu",
     "gelu": "gelu",
     "silu": "silu",

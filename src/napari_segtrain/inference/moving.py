@@ -14,7 +14,7 @@ from torch import nn
 from napari_segtrain.config import DataError
 from napari_segtrain.data.normalisation import Normalisation
 from napari_segtrain.data.sources import Source
-from napari_segtrain.network import MultiTaskUNet, is_out_of_memory, lost_device, maybe_compile
+from napari_segtrain.network import MultiTaskNetwork, is_out_of_memory, lost_device, maybe_compile
 from napari_segtrain.runs import DeviceLostError
 
 from .activation import channel_ranges, is_direction, renormalise, stacked_channels
@@ -119,7 +119,7 @@ def compile_if_worth(
     tile, passes, batch_size
         Size of a tile, how many there are, and how many are predicted at once (None: not known yet).
     """
-    if not isinstance(network, MultiTaskUNet):
+    if not isinstance(network, MultiTaskNetwork):
         return False
     steps = int(passes * np.prod(tile) / np.prod(patch_size) * _FORWARD_SHARE)
     batch = batch_size or 1

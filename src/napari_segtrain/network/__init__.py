@@ -1,5 +1,6 @@
 """The network: an automatic plan, one encoder, a decoder a target, named heads."""
 
+from .build import build_network
 from .compilation import cannot_compile, maybe_compile
 from .cost import count_flops, count_parameters, estimate_memory, step_seconds
 from .hardware import (
@@ -10,16 +11,20 @@ from .hardware import (
     lost_device,
     resolve_hardware,
 )
+from .multitask import MultiTaskNetwork
 from .plan import DecoderPlan, HeadPlan, NetworkPlan, make_plan, round_up
 from .topology import Topology, default_patch_size, plan_topology
-from .unet import MultiTaskUNet, build_network
+from .unet import MultiTaskUNet
+from .vnet import MultiTaskVNet
 
 __all__ = [
     "DecoderPlan",
     "Hardware",
     "HeadPlan",
     "Inventory",
+    "MultiTaskNetwork",
     "MultiTaskUNet",
+    "MultiTaskVNet",
     "NetworkPlan",
     "Topology",
     "build_network",

@@ -17,11 +17,12 @@ _DROPOUT: dict[int, Any] = {2: nn.Dropout2d, 3: nn.Dropout3d}
 _AVERAGE: dict[int, Any] = {2: nn.AvgPool2d, 3: nn.AvgPool3d}
 _MAXIMUM: dict[int, Any] = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
 _NONLINEARITY: dict[str, Any] = {
-    "leaky_relu": lambda: nn.LeakyReLU(0.01, inplace=True),
-    "relu": lambda: nn.ReLU(inplace=True),
-    "gelu": nn.GELU,
-    "silu": lambda: nn.SiLU(inplace=True),
-    "mish": lambda: nn.Mish(inplace=True),
+    "leaky_relu": lambda channels: nn.LeakyReLU(0.01, inplace=True),
+    "prelu": nn.PReLU,
+    "relu": lambda channels: nn.ReLU(inplace=True),
+    "gelu": lambda channels: nn.GELU(),
+    "silu": lambda channels: nn.SiLU(inplace=True),
+    "mish": lambda channels: nn.Mish(inplace=True),
 }
 
 
@@ -62,9 +63,9 @@ def _groups(channels: int) -> int:
     return next(groups for groups in (8, 4, 2, 1) if channels % groups == 0)
 
 
-def nonlinearity(plan: NetworkPlan) -> nn.Module:
-    """Return the plan's activation between convolutions."""
-    module: nn.Module = _NONLINEARITY[plan.nonlinearity]()
+def nonlinearity(plan: NetworkPlan, channels: int) -> nn.Module:
+    """Return the plan's activation between convolutions; a PReLU learns a slope for each channel."""
+    module: nn.Module = _NONLINEARITY[plan.nonlinearity](channels)
     return module
 
 
@@ -97,7 +98,7 @@ class ConvBlock(nn.Sequential):
             layers.append(_DROPOUT[plan.ndim](plan.dropout))
         layers.append(normalisation(plan, outputs))
         if activate:
-            layers.append(nonlinearity(plan))
+            layers.append(nonlinearity(plan, outputs))
         super().__init__(*layers)
 
 
@@ -158,7 +159,7 @@ class ResidualBlock(nn.Module):
             one = (1,) * plan.ndim
             skip += [convolution(plan, inputs, outputs, one, one, bias=False), normalisation(plan, outputs)]
         self.skip = nn.Sequential(*skip)
-        self.activation = nonlinearity(plan)
+        self.activation = nonlinearity(plan, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return features of shape ``(B, outputs, *(spatial / stride))``."""

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from typing import Literal
 
 from .cost import step_seconds
-from .unet import MultiTaskUNet
+from .multitask import MultiTaskNetwork
 
 logger = logging.getLogger(__name__)
 
@@ -50,14 +50,14 @@ def _runs(compiler: str) -> bool:
         return False
 
 
-def worth_compiling(network: MultiTaskUNet, batch_size: int, device: str, expected_steps: int) -> bool:
+def worth_compiling(network: MultiTaskNetwork, batch_size: int, device: str, expected_steps: int) -> bool:
     """Return whether the time saved over `expected_steps` is twice the wait for the compiler."""
     seconds = expected_steps * step_seconds(network.plan, batch_size, device)
     return seconds * GAIN > 2 * WAIT_SECONDS
 
 
 def maybe_compile(
-    network: MultiTaskUNet,
+    network: MultiTaskNetwork,
     device: str,
     *,
     batch_size: int,

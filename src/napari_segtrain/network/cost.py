@@ -9,21 +9,22 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from .build import build_network
+from .multitask import MultiTaskNetwork
 from .plan import NetworkPlan
-from .unet import MultiTaskUNet, build_network
 
 _OPTIMIZER_COPIES = 3
 """Gradient and the two moments of Adam, each as large as the weights."""
 
 
-def _outputs(network: MultiTaskUNet, x: Tensor) -> list[Tensor]:
+def _outputs(network: MultiTaskNetwork, x: Tensor) -> list[Tensor]:
     values: list[Tensor] = []
     for value in network(x).values():
         values += value if isinstance(value, list) else [value]
     return values
 
 
-def _meta(plan: NetworkPlan, batch_size: int) -> tuple[MultiTaskUNet, Tensor]:
+def _meta(plan: NetworkPlan, batch_size: int) -> tuple[MultiTaskNetwork, Tensor]:
     with torch.device("meta"):
         network = build_network(plan)
         return network, torch.empty(batch_size, plan.in_channels, *plan.patch_size)
@@ -68,7 +69,7 @@ def estimate_memory(
     return int(weights * (1 + _OPTIMIZER_COPIES) + activations + 2 * outputs + 2 * largest)
 
 
-def _kept(network: MultiTaskUNet, x: Tensor) -> tuple[int, int, int]:
+def _kept(network: MultiTaskNetwork, x: Tensor) -> tuple[int, int, int]:
     """Return the bytes that autograd keeps beside the weights, of the largest map, and of the outputs."""
     weights = {p.untyped_storage()._cdata for p in network.parameters()}
     kept: dict[int, int] = {}

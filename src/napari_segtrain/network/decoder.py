@@ -31,6 +31,12 @@ class Interpolate(nn.Module):
         )
 
 
+def upsampling(plan: NetworkPlan, inputs: int, outputs: int, stride: Sequence[int]) -> nn.Module:
+    """Return the plan's way to enlarge maps by `stride`."""
+    kind = transposed_convolution if plan.upsampling == "transposed" else Interpolate
+    return kind(plan, inputs, outputs, stride)
+
+
 class Decoder(nn.Module):
     """Upsampling, concatenation with the encoder's features, convolutions; a step for each pooling."""
 
@@ -39,19 +45,22 @@ class Decoder(nn.Module):
         self.upsample = nn.ModuleList()
         self.blocks = nn.ModuleList()
         for stage in range(plan.stages - 2, -1, -1):
-            below, here = plan.features[stage + 1], plan.features[stage]
-            stride, kernel = plan.strides[stage + 1], plan.kernel_sizes[stage]
-            self.upsample.append(
-                transposed_convolution(plan, below, here, stride)
-                if plan.upsampling == "transposed"
-                else Interpolate(plan, below, here, stride)
-            )
-            self.blocks.append(
-                nn.Sequential(
-                    ConvBlock(plan, 2 * here, here, kernel),
-                    *(ConvBlock(plan, here, here, kernel) for _ in range(plan.decoder_blocks - 1)),
-                )
-            )
+            self.upsample.append(self.make_upsampling(plan, stage))
+            self.blocks.append(self.make_block(plan, stage))
+
+    @staticmethod
+    def make_upsampling(plan: NetworkPlan, stage: int) -> nn.Module:
+        """Return what enlarges features to the resolution of a stage."""
+        return upsampling(plan, plan.features[stage + 1], plan.features[stage], plan.strides[stage + 1])
+
+    @staticmethod
+    def make_block(plan: NetworkPlan, stage: int) -> nn.Module:
+        """Return what makes the features of a stage, from those below and the encoder's."""
+        here, kernel = plan.features[stage], plan.kernel_sizes[stage]
+        return nn.Sequential(
+            ConvBlock(plan, 2 * here, here, kernel),
+            *(ConvBlock(plan, here, here, kernel) for _ in range((plan.decoder_blocks or 1) - 1)),
+        )
 
     def forward(self, features: list[Tensor], *, again: bool = False) -> list[Tensor]:
         """Return decoded features, finest first, for every stage but the coarsest.

@@ -14,23 +14,29 @@ class Encoder(nn.Module):
 
     def __init__(self, plan: NetworkPlan) -> None:
         super().__init__()
-        self.stem = ConvBlock(plan, plan.in_channels, plan.features[0], plan.kernel_sizes[0])
-        stages: list[nn.Module] = []
-        channels = plan.features[0]
-        for features, blocks, kernel, stride in zip(
-            plan.features, plan.blocks_per_stage, plan.kernel_sizes, plan.strides, strict=True
-        ):
-            layers: list[nn.Module] = []
-            one = (1,) * plan.ndim
-            first_stride = stride
-            if plan.pooling != "strided":
-                layers.append(pool(plan, stride, plan.pooling))
-                first_stride = one
-            layers.append(ResidualBlock(plan, channels, features, kernel, first_stride))
-            layers += [ResidualBlock(plan, features, features, kernel, one) for _ in range(blocks - 1)]
-            stages.append(nn.Sequential(*layers))
-            channels = features
-        self.stages = nn.ModuleList(stages)
+        self.stem = self.make_stem(plan)
+        self.stages = nn.ModuleList(self.make_stage(plan, stage) for stage in range(plan.stages))
+
+    @staticmethod
+    def make_stem(plan: NetworkPlan) -> nn.Module:
+        """Return what comes before the first stage."""
+        return ConvBlock(plan, plan.in_channels, plan.features[0], plan.kernel_sizes[0])
+
+    @staticmethod
+    def make_stage(plan: NetworkPlan, stage: int) -> nn.Module:
+        """Return what makes the features of a resolution, 0 is the finest, from those before it."""
+        features, kernel, stride = plan.features[stage], plan.kernel_sizes[stage], plan.strides[stage]
+        before = plan.features[max(0, stage - 1)]
+        layers: list[nn.Module] = []
+        one = (1,) * plan.ndim
+        first_stride = stride
+        if plan.pooling != "strided":
+            layers.append(pool(plan, stride, plan.pooling))
+            first_stride = one
+        layers.append(ResidualBlock(plan, before, features, kernel, first_stride))
+        blocks = plan.blocks_per_stage[stage]
+        layers += [ResidualBlock(plan, features, features, kernel, one) for _ in range(blocks - 1)]
+        return nn.Sequential(*layers)
 
     def forward(self, x: Tensor, *, again: bool = False) -> list[Tensor]:
         """Return the features of every stage, finest first.

@@ -10,12 +10,16 @@ from pydantic import model_validator
 
 from napari_segtrain.config import Config, ConfigError, NetworkConfig
 from napari_segtrain.config.fields import key
+from napari_segtrain.config.model import Architecture, Nonlinearity
 
 from .topology import Topology, default_patch_size, plan_topology
 from .topology import round_up as _round_up
 
-BLOCKS = (1, 3, 4, 6, 6)
-"""Residual blocks of the encoder's stages, finest first; the last number repeats."""
+BLOCKS: dict[str, tuple[int, ...]] = {"unet": (1, 3, 4, 6, 6), "vnet": (1, 2, 3, 3)}
+"""Blocks of the encoder's stages, finest first, of each kind of network; the last number repeats."""
+KERNEL = {"unet": 3, "vnet": 5}
+"""Size of a kernel along an axis on which it looks at neighbours."""
+NONLINEARITY: dict[str, Nonlinearity] = {"unet": "leaky_relu", "vnet": "prelu"}
 
 
 class HeadLike(Protocol):
@@ -54,19 +58,20 @@ class NetworkPlan(Config):
     Sizes, kernels and strides are in array order ``(z,) y, x``; stages go from fine to coarse.
     """
 
+    architecture: Architecture = key("unet", "Architecture", "Kind of network.")
     ndim: Literal[2, 3] = key(..., "Dimension", "Number of spatial axes.")
     in_channels: int = key(..., "Input channels", "Channels of the image.", ge=1)
     patch_size: tuple[int, ...] = key(..., "Patch size", "Training patch; every pooling divides it.")
     spacing: tuple[float, ...] = key(..., "Spacing", "Size of a voxel that the plan was made for.")
     features: tuple[int, ...] = key(..., "Features", "Channels of each stage.")
-    blocks_per_stage: tuple[int, ...] = key(..., "Blocks", "Residual blocks of each encoder stage.")
-    decoder_blocks: int = key(1, "Decoder blocks", "Convolutions of each decoder stage.")
+    blocks_per_stage: tuple[int, ...] = key(..., "Blocks", "Blocks of each encoder stage.")
+    decoder_blocks: int | None = key(
+        1, "Decoder blocks", "Convolutions of each decoder stage; None: as many as the encoder's."
+    )
     kernel_sizes: tuple[tuple[int, ...], ...] = key(..., "Kernels", "Kernel of each stage.")
     strides: tuple[tuple[int, ...], ...] = key(..., "Strides", "Pooling before each stage.")
     norm: Literal["instance", "batch", "group", "none"] = key("instance", "Norm", "Feature norm.")
-    nonlinearity: Literal["leaky_relu", "relu", "gelu", "silu", "mish"] = key(
-        "leaky_relu", "Nonlinearity", "Activation between convolutions."
-    )
+    nonlinearity: Nonlinearity = key("leaky_relu", "Nonlinearity", "Activation between convolutions.")
     dropout: float = key(0.0, "Dropout", "Share of feature maps switched off.")
     squeeze_excitation: bool = key(False, "Squeeze and excitation", "Channel gates in the blocks.")
     stochastic_depth: float = key(0.0, "Stochastic depth", "Chance to skip a block.")
@@ -165,20 +170,23 @@ def make_plan(
     features = config.features or tuple(
         min(config.base_features * 2**stage, config.max_features) for stage in range(stages)
     )
-    blocks = config.blocks_per_stage or tuple(BLOCKS[min(s, len(BLOCKS) - 1)] for s in range(stages))
+    usual = BLOCKS[config.architecture]
+    blocks = config.blocks_per_stage or tuple(usual[min(s, len(usual) - 1)] for s in range(stages))
+    decoder_blocks = 1 if config.architecture == "unet" else None
     try:
         return NetworkPlan(
+            architecture=config.architecture,
             ndim=ndim,
             in_channels=in_channels,
             patch_size=_round_up(wanted, topology.divisor),
             spacing=tuple(float(s) for s in spacing),
             features=features,
             blocks_per_stage=blocks,
-            decoder_blocks=config.decoder_blocks,
+            decoder_blocks=config.decoder_blocks or decoder_blocks,
             kernel_sizes=topology.kernel_sizes,
             strides=topology.strides,
             norm=config.norm,
-            nonlinearity=config.nonlinearity,
+            nonlinearity=config.nonlinearity or NONLINEARITY[config.architecture],
             dropout=config.dropout,
             squeeze_excitation=config.squeeze_excitation,
             stochastic_depth=config.stochastic_depth,
@@ -209,7 +217,8 @@ def _topology(config: NetworkConfig, patch_size: Sequence[int], spacing: Sequenc
     if kernels is None:
         deepest = planned.kernel_sizes[-1]
         kernels = tuple(
-            planned.kernel_sizes[s] if s < len(planned.kernel_sizes) else deepest for s in range(len(strides))
+            tuple(1 if size == 1 else KERNEL[config.architecture] for size in kernel)
+            for kernel in (planned.kernel_sizes + (deepest,) * len(strides))[: len(strides)]
         )
     return Topology(kernels, strides)
 

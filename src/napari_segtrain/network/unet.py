@@ -1,118 +1,27 @@
-"""The multi-task U-Net: one encoder, decoders, named heads."""
+"""The residual-encoder U-Net."""
 
 from __future__ import annotations
 
-from typing import Any
+from torch import nn
 
-import torch
-from torch import Tensor, nn
-
-from napari_segtrain.config import ConfigError
-
-from .blocks import ResidualBlock, convolution
+from .blocks import ResidualBlock
 from .decoder import Decoder
 from .encoder import Encoder
-from .plan import NetworkPlan, round_up
+from .multitask import MultiTaskNetwork
 
 
-class MultiTaskUNet(nn.Module):
-    """One pass of the encoder serves all targets; each decoder feeds its heads.
+class MultiTaskUNet(MultiTaskNetwork):
+    """A U-Net whose encoder is made of residual blocks (Isensee et al. 2024)."""
 
-    Parameters
-    ----------
-    plan
-        Every size of the network.
+    encoder_type = Encoder
+    decoder_type = Decoder
 
-    Attributes
-    ----------
-    checkpointing
-        Compute the features of each stage again in the backward pass, instead of keeping them.
-    """
-
-    def __init__(self, plan: NetworkPlan) -> None:
-        super().__init__()
-        self.plan = plan
-        self.memory_format: torch.memory_format | None = None
-        self.checkpointing = False
-        self.encoder = Encoder(plan)
-        self.decoders = nn.ModuleDict({_module_key(decoder.name): Decoder(plan) for decoder in plan.decoders})
-        supervised = plan.stages - 1 if plan.deep_supervision else 1
-        widths = plan.features[: max(1, supervised)]
-        one = (1,) * plan.ndim
-        self.heads = nn.ModuleDict(
-            {
-                _module_key(head.name): nn.ModuleList(
-                    convolution(plan, width, head.out_channels, one, one, bias=True) for width in widths
-                )
-                for decoder in plan.decoders
-                for head in decoder.heads
-            }
-        )
-        self.apply(_initialise)
-
-    def use_channels_last(self) -> None:
-        """Keep weights and features channels-last, which compiled convolutions are faster with."""
-        self.memory_format = torch.channels_last if self.plan.ndim == 2 else torch.channels_last_3d
-        self.to(memory_format=self.memory_format)  # type: ignore[call-overload]
-
-    def forward(self, x: Tensor) -> dict[str, Any]:
-        """Return the raw output (no activation) of every head.
-
-        Parameters
-        ----------
-        x
-            Images, shape ``(B, C, *spatial)``; the plan's `divisor` divides the spatial size.
-
-        Returns
-        -------
-        dict
-            Name to a tensor ``(B, out_channels, *spatial)``. While training with deep supervision, name
-            to a list of tensors, finest first, each coarser one divided by its stage's strides.
-        """
-        self._check_size(x)
-        if self.memory_format is not None:
-            x = x.to(memory_format=self.memory_format)
-        again = self.checkpointing and torch.is_grad_enabled()
-        features = self.encoder(x, again=again)
-        outputs: dict[str, Any] = {}
-        coarse_too = self.plan.deep_supervision and self.training
-        for decoder in self.plan.decoders:
-            decoded = self.decoders[_module_key(decoder.name)](features, again=again)
-            for head in decoder.heads:
-                layers = list(self.heads[_module_key(head.name)].children())
-                maps = [layer(f) for layer, f in zip(layers, decoded, strict=False)]
-                outputs[head.name] = maps if coarse_too else maps[0]
-        return outputs
-
-    def _check_size(self, x: Tensor) -> None:
-        size = tuple(int(s) for s in x.shape[2:])
-        fitting = round_up(size, self.plan) if len(size) == self.plan.ndim else ()
-        if x.shape[1] != self.plan.in_channels or size != fitting:
-            raise ConfigError(
-                f"the network cannot take an input of shape {tuple(x.shape)}: it wants (batch, "
-                f"{self.plan.in_channels}, {self.plan.ndim} axes divisible by {self.plan.divisor})"
-                + (f"; pad to {fitting}" if fitting and size != fitting else "")
-            )
-
-
-def _module_key(name: str) -> str:
-    """Return a name that torch accepts for a submodule: no dots, none of its own attributes."""
-    return "_" + name.replace(".", "·")
-
-
-def _initialise(module: nn.Module) -> None:
-    """Initialise as He et al. 2015; residual branches start at zero, so blocks start as identity."""
-    if isinstance(module, nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d | nn.ConvTranspose3d):
-        nn.init.kaiming_normal_(module.weight, a=0.01)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
-    elif isinstance(module, ResidualBlock):
-        last = module.branch[1]
-        norm = last[-1] if isinstance(last, nn.Sequential) else None
-        if isinstance(norm, nn.GroupNorm | nn.BatchNorm2d | nn.BatchNorm3d):
-            nn.init.zeros_(norm.weight)
-
-
-def build_network(plan: NetworkPlan) -> MultiTaskUNet:
-    """Build the network of a plan, with weights from torch's current random state."""
-    return MultiTaskUNet(plan)
+    @staticmethod
+    def initialise(module: nn.Module) -> None:
+        """Initialise as He et al. 2015; residual branches start at zero, so blocks start as identity."""
+        MultiTaskNetwork.initialise(module)
+        if isinstance(module, ResidualBlock):
+            last = module.branch[1]
+            norm = last[-1] if isinstance(last, nn.Sequential) else None
+            if isinstance(norm, nn.GroupNorm | nn.BatchNorm2d | nn.BatchNorm3d):
+                nn.init.zeros_(norm.weight)

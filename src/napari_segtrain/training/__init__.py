@@ -8,6 +8,7 @@ from .ema import AveragedWeights
 from .errors import NonFiniteLossError, OutOfMemoryError, StopRequested
 from .experiment import NEEDED, Experiment
 from .fit import FitResult, refuse_too_large
+from .given import NOTHING, Given
 from .metrics import build_metrics, metric_names
 from .module import SegmentationModule
 from .monitor import Monitor
@@ -40,11 +41,13 @@ from .values import (
 __all__ = [
     "ALONE",
     "NEEDED",
+    "NOTHING",
     "AveragedWeights",
     "Batch",
     "DebugPatch",
     "Experiment",
     "FitResult",
+    "Given",
     "Gradients",
     "Journey",
     "LossValue",

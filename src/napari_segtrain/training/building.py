@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 
 from napari_segtrain.config import ExperimentConfig, RunError
 from napari_segtrain.data.folder import SPLIT_FILE
@@ -16,14 +17,16 @@ from napari_segtrain.data.normalisation import Normalisation
 from napari_segtrain.data.records import Split
 from napari_segtrain.data.split import make_split
 from napari_segtrain.losses import MultiTaskLoss
-from napari_segtrain.network import MultiTaskUNet, build_network, maybe_compile
+from napari_segtrain.network import MultiTaskNetwork, build_network, maybe_compile
 from napari_segtrain.runs import RunFolder
 from napari_segtrain.targets import TargetDeriver
 
 from .checkpoint import check_same_network
 from .data import SegtrainDataModule
+from .given import NOTHING, Given
 from .module import SegmentationModule
 from .monitor import Monitor
+from .pretrained import begin_with
 from .resolve import ResolvedExperiment, resolve
 from .schedules import Journey
 from .team import ALONE, Team
@@ -90,11 +93,11 @@ def data_of(
 
 
 def choose_splits(
-    config: ExperimentConfig, dataset: Dataset, run: RunFolder, resolved: ResolvedExperiment, *, resumed: bool
+    config: ExperimentConfig, dataset: Dataset, resolved: ResolvedExperiment, resumed: RunFolder | None = None
 ) -> tuple[tuple[Split, ...], int]:
-    """Return the run's own split when it is resumed, else new ones, and which of them is trained with."""
-    if resumed and (run.path / SPLIT_FILE).is_file():
-        return (run.read_as(SPLIT_FILE, Split.from_dict),), 0
+    """Return the split of a run that is resumed, else new ones, and which of them is trained with."""
+    if resumed is not None and (resumed.path / SPLIT_FILE).is_file():
+        return (resumed.read_as(SPLIT_FILE, Split.from_dict),), 0
     if config.tr_setup.folds is not None:
         return make_folds(dataset, config.tr_setup.folds, config.tr_setup.seed), config.tr_setup.fold
     return (planned_split(config, dataset, resolved),), 0
@@ -109,12 +112,18 @@ def planned_split(config: ExperimentConfig, dataset: Dataset, resolved: Resolved
 
 
 def network_of(
-    config: ExperimentConfig, resolved: ResolvedExperiment, team: Team = ALONE
-) -> tuple[MultiTaskUNet, ResolvedExperiment]:
-    """Build the network on its device, compiled where that pays or where it was before."""
+    config: ExperimentConfig, resolved: ResolvedExperiment, team: Team = ALONE, *, resumed: bool = False
+) -> tuple[MultiTaskNetwork, ResolvedExperiment]:
+    """Build the network on its device, compiled where that pays or where it was before.
+
+    It begins with the weights that the experiment names, unless it is `resumed` and gets others.
+    """
     # Whatever the data used of the random state, the weights follow from the seed alone.
     torch.manual_seed(config.tr_setup.seed)
     network = build_network(resolved.plan).to(resolved.hardware.device_of(team.local_rank))
+    if config.network.weights and not resumed:
+        said = begin_with(network, config.network.weights)
+        resolved = resolved.replace(messages=(*resolved.messages, *said))
     switch = config.tr_setup.compile
     if resolved.compiled is not None and switch == "auto":
         switch = "on" if resolved.compiled else "off"
@@ -125,27 +134,39 @@ def network_of(
     return network, resolved.replace(compiled=compiled)
 
 
-def module_of(
-    config: ExperimentConfig,
-    resolved: ResolvedExperiment,
-    network: MultiTaskUNet,
-    *,
-    validates: bool,
-    team: Team = ALONE,
-) -> SegmentationModule:
-    """Build the module with losses and optimizer, on the network's device."""
+def loss_of(resolved: ResolvedExperiment, team: Team = ALONE) -> MultiTaskLoss:
+    """Return the experiment's loss, on the network's device."""
+    loss = MultiTaskLoss(resolved.heads, resolved.facts.spacing)
+    return loss.to(resolved.hardware.device_of(team.local_rank))
+
+
+def journey_of(config: ExperimentConfig, resolved: ResolvedExperiment) -> Journey:
+    """Return how long the training is, which its learning rate follows."""
     tr = config.tr_config
     steps = resolved.steps_per_epoch or 1
     limit = None if tr.max_time is None else 60.0 * tr.max_time
+    return Journey(tr.num_epochs * steps, steps, limit)
+
+
+def module_of(
+    config: ExperimentConfig,
+    resolved: ResolvedExperiment,
+    network: nn.Module,
+    *,
+    validates: bool,
+    team: Team = ALONE,
+    given: Given = NOTHING,
+) -> SegmentationModule:
+    """Build the module with losses and optimizer, given ones or new ones on the network's device."""
+    tr = config.tr_config
     monitor = tr.monitor if validates else tr.monitor.replace("val_", "train_", 1)
-    loss = MultiTaskLoss(resolved.heads, resolved.facts.spacing)
     return SegmentationModule(
         network,
-        loss.to(resolved.hardware.device_of(team.local_rank)),
+        loss_of(resolved, team) if given.loss is None else given.loss,
         resolved.heads,
-        tr.optimizer,
+        tr.optimizer if given.optimization is None else given.optimization,
         tr.scheduler,
-        Journey(tr.num_epochs * steps, steps, limit),
+        journey_of(config, resolved),
         precision=resolved.precision,
         accumulate=resolved.accumulate,
         gradient_clip=tr.gradient_clip,

@@ -36,6 +36,7 @@ from .callbacks import Ending, Preview
 from .checkpoint import restore_training_state
 from .data import SegtrainDataModule
 from .fit import FitResult, device_explained, result_of, run_loop, smaller_size
+from .given import NOTHING, Given
 from .load import Load
 from .memory import backed_off_message, free_memory
 from .module import SegmentationModule
@@ -102,6 +103,7 @@ class Experiment:
         splits: Split | Sequence[Split] | None = None,
         split_index: int = 0,
         team: Team = ALONE,
+        given: Given = NOTHING,
     ) -> Self:
         """Build everything in its order: seed, data, loaders, network, optimizer, losses, resume.
 
@@ -123,6 +125,8 @@ class Experiment:
             One split or several, and which of them; by default the run's own, else a new one.
         team
             The processes that train it together, of which this one leads; the others `join` it.
+        given
+            Parts that are made already, for a new run.
 
         Raises
         ------
@@ -134,18 +138,23 @@ class Experiment:
             where = resume if isinstance(resume, Path) else run.checkpoints / LAST
             checkpoint = load_checkpoint(where, required=NEEDED)
         seed_everything(config.tr_setup.seed)
-        if checkpoint is None:
-            resolved = fitted(config, resolve(config, dataset))
-        else:
-            resolved = resolve_again(config, checkpoint)
-        if splits is None:
-            splits, split_index = choose_splits(
-                config, dataset, run, resolved, resumed=checkpoint is not None
-            )
-        data = data_of(config, dataset, resolved, splits, split_index, run.project / "cache", team)
+        data = given.data
+        if data is None:
+            if checkpoint is None:
+                resolved = fitted(config, resolve(config, dataset))
+            else:
+                resolved = resolve_again(config, checkpoint)
+            if splits is None:
+                resumed = run if checkpoint is not None else None
+                splits, split_index = choose_splits(config, dataset, resolved, resumed)
+            data = data_of(config, dataset, resolved, splits, split_index, run.project / "cache", team)
+        data.config = config
         with device_explained(config, data.resolved):
-            network, resolved = network_of(config, data.resolved)
-            module = module_of(config, resolved, network, validates=data.validates, team=team)
+            if given.network is not None and given.resolved is not None:
+                network, resolved = given.network, given.resolved
+            else:
+                network, resolved = network_of(config, data.resolved, resumed=checkpoint is not None)
+            module = module_of(config, resolved, network, validates=data.validates, team=team, given=given)
         config = settle(config, resolved)
         module.description = describe(config, resolved)
         data.position = lambda: (module.epochs_done, module.batches_done)
@@ -197,7 +206,8 @@ class Experiment:
         splits = Split.from_dict(shared["split"])
         data = data_of(config, dataset, resolved, splits, 0, cache if cache.is_dir() else None, team)
         with device_explained(config, resolved):
-            network, resolved = network_of(config, resolved, team)
+            resumed = shared["checkpoint"] is not None
+            network, resolved = network_of(config, resolved, team, resumed=resumed)
             module = module_of(config, resolved, network, validates=data.validates, team=team)
         data.position = lambda: (module.epochs_done, module.batches_done)
         data.device = lambda: next(network.parameters()).device

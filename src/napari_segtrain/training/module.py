@@ -13,7 +13,7 @@ from torchmetrics import MetricCollection
 
 from napari_segtrain.config import Optimizer, Schedule
 from napari_segtrain.losses import joint_batches
-from napari_segtrain.network import MultiTaskUNet
+from napari_segtrain.network import MultiTaskNetwork
 from napari_segtrain.network.hardware import Number, is_out_of_memory
 
 from .checkpoint import restore_training_state, training_state
@@ -35,7 +35,7 @@ from .steps import (
 )
 from .tally import TOTAL, LossTally
 from .team import ALONE, OthersOutOfMemoryError, Team, check_processes
-from .values import Batch, Gradients, LossValue, StepInfo, joined_outputs, mean_of
+from .values import Batch, Gradients, LossValue, Optimization, StepInfo, joined_outputs, mean_of
 
 Row = dict[str, float | int | None]
 """What is known of an epoch: ``epoch``, ``train_loss``, ``val_loss``, ``val_<head>_dice``, …"""
@@ -53,7 +53,8 @@ class SegmentationModule(pl.LightningModule):
     heads
         The outputs of the network, for the scores.
     optimizer, schedule, journey
-        What changes the weights, how the learning rate changes, and over how many steps.
+        What changes the weights, how the learning rate changes, and over how many steps. Or, in place of all
+        three, what `initialize_optimizer` made of them.
     precision
         Number format of the network's arithmetic.
     accumulate
@@ -106,7 +107,7 @@ class SegmentationModule(pl.LightningModule):
         network: nn.Module,
         loss: nn.Module,
         heads: Sequence[HeadLike],
-        optimizer: Optimizer,
+        optimizer: Optimizer | Optimization,
         schedule: Schedule,
         journey: Journey,
         *,
@@ -125,13 +126,15 @@ class SegmentationModule(pl.LightningModule):
         self.network = network
         self.loss = loss
         self.heads = tuple(heads)
-        self.journey = journey
         self.precision = precision
         self.accumulate = accumulate
         self.gradient_clip = gradient_clip
         self.score_every = score_every
         self.monitor = monitor if monitor is not None else Monitor()
-        self.optimization = initialize_optimizer(network, optimizer, schedule, journey, precision)
+        if not isinstance(optimizer, Optimization):
+            optimizer = initialize_optimizer(network, optimizer, schedule, journey, precision)
+        self.optimization = optimizer
+        self.journey = optimizer.journey
         self.ema = AveragedWeights(network, ema_decay) if ema_decay > 0 else None
         self.train_metrics = build_metrics(heads, "train_")
         self.val_metrics = build_metrics(heads, "val_")
@@ -282,13 +285,13 @@ class SegmentationModule(pl.LightningModule):
         size = max((int(batch["image"].shape[0]) for batch in self._waiting), default=1)
         size = self.team.meet(size)
         # Only a backward pass has to keep features.
-        can_recompute = isinstance(self.network, MultiTaskUNet) and torch.is_grad_enabled()
+        can_recompute = isinstance(self.network, MultiTaskNetwork) and torch.is_grad_enabled()
         return self.load.lighter(size, can_recompute=can_recompute)
 
     def set_load(self, load: Load) -> None:
         """Compute batches in another way from now on."""
         self.load = load
-        if isinstance(self.network, MultiTaskUNet):
+        if isinstance(self.network, MultiTaskNetwork):
             self.network.checkpointing = load.recompute
 
     def _group_size(self, first: int) -> int:

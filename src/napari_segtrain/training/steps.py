@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_segtrain.config import AdamW, Constant, Optimizer, Schedule, TrainingError
-from napari_segtrain.network import MultiTaskUNet, NetworkPlan, build_network
+from napari_segtrain.network import MultiTaskNetwork, NetworkPlan, build_network
 from napari_segtrain.network.hardware import Number
 
 from .frugal import step_weights
@@ -48,7 +48,7 @@ LossFunction = Callable[[dict[str, Any], dict[str, Tensor], int], "LossResultLik
 """From outputs, targets and the epoch (counted from 0) to a `LossResult`, or to one scalar tensor."""
 
 
-def define_model(plan: NetworkPlan, device: torch.device | str = "cpu") -> MultiTaskUNet:
+def define_model(plan: NetworkPlan, device: torch.device | str = "cpu") -> MultiTaskNetwork:
     """Build the network that the steps train, with weights from torch's random state."""
     return build_network(plan).to(device)
 
@@ -91,7 +91,8 @@ def initialize_optimizer(
     built = build_optimizer(optimizer if optimizer is not None else AdamW(), network.parameters())
     device = next(network.parameters()).device
     scaler = torch.amp.GradScaler(device.type) if precision == "fp16" else None
-    return Optimization(network, built, build_scheduler(built, schedule, journey), scaler)
+    scheduler = build_scheduler(built, schedule, journey)
+    return Optimization(network, built, scheduler, scaler, journey=journey)
 
 
 def prepare_batch(

@@ -25,6 +25,8 @@ from napari_segtrain.config import TrainingError
 from napari_segtrain.data.loader import STAND_IN
 from napari_segtrain.network import is_out_of_memory
 
+from .schedules import Journey
+
 if TYPE_CHECKING:
     from torch.optim import Optimizer
     from torch.optim.lr_scheduler import LambdaLR
@@ -79,6 +81,8 @@ class Optimization:
         Scales the loss for fp16, or None.
     step
         Steps of the optimizer so far.
+    journey
+        The length of the training, which the scheduler follows.
     """
 
     network: nn.Module
@@ -87,6 +91,7 @@ class Optimization:
     scaler: torch.amp.GradScaler | None = None
     step: int = 0
     ledger: Ledger = field(default_factory=Ledger, repr=False)
+    journey: Journey = field(default_factory=lambda: Journey(1, 1), repr=False)
 
     @property
     def learning_rate(self) -> float:

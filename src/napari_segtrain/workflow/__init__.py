@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from .doctor import diagnose
     from .prediction import Written, load_predictor, predict, predict_files, predict_layer
     from .reviewing import Review, complete_targets, review
-    from .run import RunFailedError, RunResult, resume, retry, train
+    from .run import RunResult, resume, retry, train
+    from .run_end import RunFailedError
     from .scoring import Evaluation, evaluate, write_report
     from .split_preview import preview_split
     from .suggestions import Suggested, label_next, rank_layers
@@ -45,7 +46,8 @@ _FILES = {
     "doctor": ("diagnose",),
     "prediction": ("Written", "load_predictor", "predict", "predict_files", "predict_layer"),
     "reviewing": ("Review", "complete_targets", "review"),
-    "run": ("RunFailedError", "RunResult", "resume", "retry", "train"),
+    "run": ("RunResult", "resume", "retry", "train"),
+    "run_end": ("RunFailedError",),
     "scoring": ("Evaluation", "evaluate", "write_report"),
     "split_preview": ("preview_split",),
     "suggestions": ("Suggested", "label_next", "rank_layers"),

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,6 @@ from napari_segtrain.config import (
     ExperimentConfig,
     ExperimentLike,
     RunError,
-    SegtrainError,
-    TrainingError,
     as_experiment,
     list_sentences,
 )
@@ -25,9 +22,7 @@ from napari_segtrain.runs import (
     Control,
     Emit,
     Event,
-    Finished,
     FinishReason,
-    FittingSize,
     ProjectLock,
     RunFolder,
     RunState,
@@ -45,9 +40,9 @@ from napari_segtrain.runs import (
     write_data,
 )
 from napari_segtrain.runs import run_name as name_of
-from napari_segtrain.training import NEEDED, Experiment, FitResult, resolve_again
+from napari_segtrain.training import NEEDED, NOTHING, Experiment, FitResult, Given, resolve_again
 
-from .after_training import score_run, write_report
+from .after_training import score_run
 from .chronicle import log_event, log_start, warnings_to_log
 from .crew import Crew
 from .data_change import change_of_data, note_data
@@ -56,25 +51,9 @@ from .follower import follow
 from .preview import LivePreview
 from .reviewing import Review, review
 from .run_data import DataSpec, OpenData, open_data, where_it_is
+from .run_end import end_run, failures_told, last_words, note_warning
 
 logger = logging.getLogger(__name__)
-
-
-class RunFailedError(TrainingError):
-    """A run failed after it had begun; its folder says why and keeps what was learned.
-
-    Attributes
-    ----------
-    path
-        The run folder.
-    fitting
-        What to train with instead when memory ran out; None when it was not that, or nothing fits.
-    """
-
-    def __init__(self, message: str, path: Path, fitting: FittingSize | None = None) -> None:
-        super().__init__(message)
-        self.path = path
-        self.fitting = fitting
 
 
 @dataclass(frozen=True)
@@ -191,15 +170,45 @@ def train(
         dataset = open_data(data, config)
         reviewed = review(config, dataset, origin)
         reviewed.checked()
-        check_writable(project, reviewed.disk_space)
-        name = run_name or config.tr_setup.run_name or name_of(overrides or {})
-        with wishes.lock(project, name) as lock:
-            run = RunFolder.create(project, name)
-            lock.rename(run.name)
-            run.update_info(changed=dict(overrides or {}))
-            run.write_config(reviewed.config)
-            opened = OpenData(dataset, where_it_is(data, dataset))
-            return _execute(crew, run, reviewed, opened, False, wishes)
+        opened = OpenData(dataset, where_it_is(data, dataset))
+        return _begin(crew, reviewed, opened, project, run_name, overrides or {}, wishes)
+
+
+def train_given(
+    given: Given,
+    reviewed: Review,
+    opened: OpenData,
+    project: str | Path,
+    *,
+    run_name: str | None = None,
+    stop_after: int | None = None,
+    preview: bool = False,
+    wait: bool = False,
+    emit: Emit = ignore,
+    control: Control | None = None,
+) -> RunResult:
+    """Train what somebody else has put together; see `train`, which does the same with parts of its own.
+
+    Parameters
+    ----------
+    given
+        Batches, network, loss and optimizer.
+    reviewed, opened
+        The experiment that they were made for, and its data.
+    project, run_name, stop_after, preview, wait, emit, control
+        See `train`.
+
+    Raises
+    ------
+    RunError
+        When the project cannot be used.
+    RunFailedError
+        When the run failed after it had begun.
+    """
+    control = control if control is not None else Control()
+    wishes = _Wishes(stop_after, preview, wait, emit, control, given=given)
+    with Crew.of(reviewed.config) as crew:
+        return _begin(crew, reviewed, opened, project, run_name, {}, wishes)
 
 
 def resume(
@@ -295,11 +304,32 @@ class _Wishes:
     emit: Emit
     control: Control
     changed_data: bool = False
+    given: Given = NOTHING
 
     def lock(self, project: str | Path, name: str, *, made: bool = False) -> ProjectLock:
         """Return the lock of a project, taken for a run of this name, which may be made already."""
         lock = ProjectLock(project)
         return lock_project(lock, name, made=made, wait=self.wait, control=self.control, emit=self.emit)
+
+
+def _begin(
+    crew: Crew,
+    reviewed: Review,
+    opened: OpenData,
+    project: str | Path,
+    run_name: str | None,
+    overrides: Mapping[str, Any],
+    wishes: _Wishes,
+) -> RunResult:
+    """Make a new run and train it."""
+    check_writable(project, reviewed.disk_space)
+    name = run_name or reviewed.config.tr_setup.run_name or name_of(overrides)
+    with wishes.lock(project, name) as lock:
+        run = RunFolder.create(project, name)
+        lock.rename(run.name)
+        run.update_info(changed=dict(overrides))
+        run.write_config(reviewed.config)
+        return _execute(crew, run, reviewed, opened, False, wishes)
 
 
 def _go_on(
@@ -359,7 +389,7 @@ def _execute(
         def tell(event: Event) -> None:
             log_event(run, event)
             if isinstance(event, Warned):
-                _note(run, event.message)
+                note_warning(run, event.message)
             write(event)
             wishes.emit(event)
 
@@ -375,12 +405,12 @@ def _execute(
             tell(Warned(message=list_sentences(reviewed.report.warnings, "notes on the data")))
         if not resumed:
             _tell_doctor(reviewed, data.dataset, tell)
-        with _failures_told(run, tell), crew.failures_explained():
+        with failures_told(run, tell), crew.failures_explained():
             result, device = _train(crew, run, config, data, resumed, wishes, tell)
         crew.dismiss()
         if result.status is RunState.COMPLETED:
             score_run(run, data.dataset, device, tell, control)
-        _end(run, tell, result.status, result.reason, _last_words(run, result), result)
+        end_run(run, tell, result.status, result.reason, last_words(run, result), result)
     return _result(run, result)
 
 
@@ -410,10 +440,12 @@ def _train(
         crew.need_data()
     crew.start()
     control = wishes.control
-    experiment = Experiment.prepare(config, data.dataset, run, tell, control, resume=resumed, team=crew.team)
+    experiment = Experiment.prepare(
+        config, data.dataset, run, tell, control, resume=resumed, team=crew.team, given=wishes.given
+    )
     if not crew.team.alone:
         ticket = {"shared": experiment.shared(), "data": data.where, "stop_after": wishes.stop_after}
-        crew.share(ticket, lambda message: _end(run, tell, RunState.FAILED, FinishReason.CRASHED, message))
+        crew.share(ticket, lambda message: end_run(run, tell, RunState.FAILED, FinishReason.CRASHED, message))
     shown = LivePreview(experiment, data.dataset, tell, control) if wishes.preview else None
     result = experiment.fit(control, preview=shown, stop_after=wishes.stop_after)
     return result, experiment.resolved.device
@@ -427,70 +459,6 @@ def _result(run: RunFolder, result: FitResult, *, leads: bool = True) -> RunResu
         epochs=result.epochs,
         best=result.best,
         metrics=result.rows[-1] if result.rows else {},
-        message=_last_words(run, result),
+        message=last_words(run, result),
         leads=leads,
     )
-
-
-@contextmanager
-def _failures_told(run: RunFolder, tell: Emit) -> Iterator[None]:
-    """End the run as failed, or interrupted, when the block raises; the exception goes on."""
-    try:
-        yield
-    except SegtrainError as error:
-        logger.exception("the run failed")
-        reason = str(getattr(error, "reason", FinishReason.ERROR))
-        fitting = getattr(error, "fitting", None)
-        _end(run, tell, RunState.FAILED, reason, str(error), fitting=fitting)
-        raise RunFailedError(str(error), run.path, fitting) from error
-    except KeyboardInterrupt:
-        message = f"go on with: segtrain train --resume {run.path}"
-        _end(run, tell, RunState.INTERRUPTED, FinishReason.STOPPED, message)
-        raise
-    except Exception as error:
-        logger.exception("the run failed")
-        _end(run, tell, RunState.FAILED, FinishReason.ERROR, f"{type(error).__name__}: {error}")
-        raise
-
-
-def _note(run: RunFolder, warning: str) -> None:
-    """Write a warning into the run's summary."""
-    try:
-        run.add_warning(warning)
-    except RunError as error:
-        # An announcement never fails; what cannot be written will end the run where it matters.
-        logger.error("the warning cannot be written down: %s", error)
-
-
-def _last_words(run: RunFolder, result: FitResult) -> str:
-    if result.status is RunState.INTERRUPTED:
-        return f"go on with: segtrain train --resume {run.path}"
-    if result.reason == FinishReason.MAX_TIME:
-        return "the time limit was reached"
-    if result.reason == FinishReason.EARLY_STOPPING:
-        return "stopped early: the monitored value no longer improved"
-    return ""
-
-
-def _end(
-    run: RunFolder,
-    tell: Emit,
-    state: RunState,
-    reason: str,
-    message: str,
-    result: FitResult | None = None,
-    fitting: FittingSize | None = None,
-) -> None:
-    if result is not None:
-        final = dict(result.rows[-1]) if result.rows else {}
-        run.update_info(epoch=result.epochs, best=result.best, final_metrics=final)
-    try:
-        tell(run.set_state(state, reason=reason, message=message))
-    except RunError as error:
-        # On a full disk the failure cannot be written down either; it is the failure that has to be told.
-        if state is not RunState.FAILED:
-            raise
-        logger.error("the end of the run cannot be written down: %s", error)
-    write_report(run)
-    ended = {"status": state, "reason": reason, "message": message, "path": str(run.path), "fitting": fitting}
-    tell(Finished.model_validate(ended))
