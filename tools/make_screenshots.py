@@ -165,6 +165,7 @@ def coins(studio: Studio) -> None:
     label_next(studio)
     correct(studio)
     doctor(studio)
+    steps(studio)
     runs(studio)
 
 
@@ -232,6 +233,28 @@ def doctor(studio: Studio) -> None:
     studio.press(train, "diagnose")
     studio.wait(lambda: train.findings.value() and idle(train), "the training doctor finds nothing")
     studio.only("training_doctor", train)
+
+
+def steps(studio: Studio) -> None:
+    """Photograph a batch and what the loss says of it, after some batches that were stepped through."""
+    viewer = studio.viewer
+    use(studio.dock("Train"), SETTINGS)
+    dock = studio.dock("Step by step")
+    for layer in viewer.layers:
+        layer.visible = layer.name == "coins"
+    before = set(viewer.layers)
+    taken = lambda: not dock.session.waits  # noqa: E731
+    dock.checks.batches.set_value(40)
+    for action in ("define_model", "initialize_optimizer", "run_batches", "prepare_batch", "zero_gradients",
+                   "forward_pass", "calculate_loss", "backward_pass"):  # fmt: skip
+        studio.press(dock, action)
+        studio.wait(taken, f"{action} is not answered")
+    viewer.dims.set_current_step(0, 1)  # the second patch
+    studio.whole("step_dock")
+    studio.press(dock, "end")
+    studio.wait(lambda: not dock.session.busy, "the session does not end")
+    for layer in set(viewer.layers) - before:
+        viewer.layers.remove(layer)
 
 
 def runs(studio: Studio) -> None:

@@ -1,6 +1,7 @@
 """The blocks of tutorials and how-to, executed one after the other as a reader would."""
 
 import re
+import runpy
 import shlex
 from pathlib import Path
 
@@ -61,6 +62,21 @@ def test_the_tutorial_of_a_volume_works_as_written(tmp_path, monkeypatch, capsys
     namespace = run_page("tutorials/membranes.md")
     assert namespace["score"] > 0.4
     assert (tmp_path / "tubes.zarr").is_dir()
+
+
+def test_the_tutorial_of_the_seven_steps_ends_with_the_weights_of_train(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path(str(DOCS / "tutorials" / "step_by_step.py"), run_name="__main__")
+    *steps, last = [line for line in capsys.readouterr().out.splitlines() if line]
+    assert len([line for line in steps if line.startswith("epoch ")]) == 10
+    assert last == "train() took 10 such steps: the same weights"
+
+
+def test_the_page_of_the_seven_steps_works_as_written(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    run_page("tutorials/step_by_step.md")
+    printed = [text for language, text in blocks("tutorials/step_by_step.md") if language == "text"]
+    assert capsys.readouterr().out == "".join(printed)
 
 
 @pytest.mark.slow

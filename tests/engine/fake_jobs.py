@@ -18,6 +18,7 @@ from napari_segtrain.engine import (
     PreviewAugmentation,
     PreviewSplit,
     PreviewTargets,
+    StepThrough,
     Train,
 )
 from napari_segtrain.runs import (
@@ -148,6 +149,13 @@ def label_next(command: LabelNext, emit: Emit, control: Control) -> None:
     emit(Warned(message=f"{command.number} regions of {command.model}"))
 
 
+def step_through(command: StepThrough, emit: Emit, control: Control) -> None:
+    while (request := control.next_request()) is not None:
+        emit(Warned(message=f"{request.action} of {command.data}"))
+        while request.action == "overfit" and not control.halted:
+            time.sleep(0.005)
+
+
 JOBS = JobTable(
     train=train,
     predict=predict,
@@ -156,6 +164,7 @@ JOBS = JobTable(
     preview_split=preview_split,
     diagnose=diagnose,
     label_next=label_next,
+    step_through=step_through,
     warm_up=warm_up,
     usable=lambda: not spent,
 )

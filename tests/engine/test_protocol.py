@@ -12,6 +12,7 @@ from napari_segtrain.engine import (
     Command,
     CommandError,
     Diagnose,
+    Halt,
     LabelNext,
     LabelsChanged,
     Pause,
@@ -22,12 +23,14 @@ from napari_segtrain.engine import (
     PreviewTargets,
     Resume,
     Shutdown,
+    StepThrough,
     Stop,
+    TakeStep,
     Train,
     parse_command,
     protocol,
 )
-from napari_segtrain.runs import LabelChange, PreviewHint
+from napari_segtrain.runs import LabelChange, PreviewHint, StepRequest
 
 EXAMPLES: list[Command] = [
     Train(config=ExperimentConfig().to_dict(), data={"layers": [{"id": "a"}]}, project="p", run_name="base"),
@@ -57,6 +60,9 @@ EXAMPLES: list[Command] = [
     PreviewSplit(config=ExperimentConfig().to_dict(), data={"layers": []}),
     Diagnose(config=ExperimentConfig().to_dict(), data={"layers": []}),
     LabelNext(model="run", data={"layers": []}, number=5),
+    StepThrough(config=ExperimentConfig().to_dict(), data={"layers": []}, output="o"),
+    TakeStep(job="j", request=StepRequest(action="forward_pass", stage="encoder 1")),
+    Halt(job="j"),
     Pause(),
     Resume(),
     Stop(job="a"),

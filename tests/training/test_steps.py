@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import FrozenInstanceError, replace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from napari_segtrain.config import SGD, AdamW, Cosine, TrainingError
+from napari_segtrain.config import SGD, AdamW, ConfigError, Cosine, TrainingError
+from napari_segtrain.losses import LOSSES
 from napari_segtrain.training import (
     Batch,
     Journey,
     LossValue,
+    NamedLoss,
     Optimization,
     StepOrderError,
     backward_pass,
@@ -129,73 +131,199 @@ def test_a_users_operation_between_two_steps_takes_effect() -> None:
 # ------------------------------------------------------------------------------------- the order
 
 
-def test_a_step_before_backward_is_refused() -> None:
+def without_backward() -> None:
     step = zero_gradients(initialize_optimizer(Line(), PLAIN))
-    loss = forwarded(step)
-    with pytest.raises(StepOrderError, match="backward_pass must come before optimizer_step"):
-        optimizer_step(step, loss)  # type: ignore[arg-type]
+    optimizer_step(step, forwarded(step))  # type: ignore[arg-type]
 
 
-def test_the_same_gradients_are_used_once() -> None:
+def gradients_used_twice() -> None:
     step = zero_gradients(initialize_optimizer(Line(), PLAIN))
     gradients = backward_pass(step, forwarded(step))
     after, _ = optimizer_step(step, gradients)
-    for state in (step, after):
-        with pytest.raises(StepOrderError, match="backward_pass must come before optimizer_step"):
-            optimizer_step(state, gradients)
+    optimizer_step(after, gradients)
 
 
-def test_gradients_that_were_zeroed_are_refused() -> None:
+def gradients_used_twice_in_the_state_before() -> None:
     step = zero_gradients(initialize_optimizer(Line(), PLAIN))
     gradients = backward_pass(step, forwarded(step))
-    step = zero_gradients(step)
-    with pytest.raises(StepOrderError, match="zeroed"):
-        optimizer_step(step, gradients)
+    optimizer_step(step, gradients)
+    optimizer_step(step, gradients)
 
 
-def test_a_loss_of_another_batch_is_refused() -> None:
+def gradients_that_were_zeroed() -> None:
+    step = zero_gradients(initialize_optimizer(Line(), PLAIN))
+    gradients = backward_pass(step, forwarded(step))
+    optimizer_step(zero_gradients(step), gradients)
+
+
+def gradients_that_others_were_added_to() -> None:
+    step = zero_gradients(initialize_optimizer(Line(), PLAIN))
+    first = backward_pass(step, forwarded(step))
+    backward_pass(step, forwarded(step), accumulate=True)
+    optimizer_step(step, first)
+
+
+def loss_of_another_batch() -> None:
     step = initialize_optimizer(Line(), PLAIN)
-    prediction = forward_pass(step.network, batch_of([1.0], 4))
-    with pytest.raises(StepOrderError, match="batch 4, the targets are of batch 5"):
-        calculate_loss(prediction, batch_of([1.0], 5), mean_square)
+    calculate_loss(forward_pass(step.network, batch_of([1.0], 4)), batch_of([1.0], 5), mean_square)
 
 
-@pytest.mark.parametrize("after_a_step", [False, True])
-def test_gradients_that_are_not_zeroed_are_refused(after_a_step: bool) -> None:
+def gradients_not_zeroed() -> None:
+    step = zero_gradients(initialize_optimizer(Line(), PLAIN))
+    backward_pass(step, forwarded(step))
+    backward_pass(step, forwarded(step))
+
+
+def gradients_not_zeroed_after_a_step(accumulate: bool = False) -> None:
+    step = zero_gradients(initialize_optimizer(Line(), PLAIN))
+    step, _ = optimizer_step(step, backward_pass(step, forwarded(step)))
+    backward_pass(step, forwarded(step), accumulate=accumulate)
+
+
+def gradients_added_to_used_ones() -> None:
+    gradients_not_zeroed_after_a_step(accumulate=True)
+
+
+def loss_of_another_network() -> None:
+    step, other = (zero_gradients(initialize_optimizer(Line(), PLAIN)) for _ in range(2))
+    backward_pass(step, forwarded(other))
+
+
+def gradients_of_another_network() -> None:
+    step, other = (zero_gradients(initialize_optimizer(Line(), PLAIN)) for _ in range(2))
+    optimizer_step(step, backward_pass(other, forwarded(other)))
+
+
+def other_network_under_the_same_optimizer() -> None:
     step = zero_gradients(initialize_optimizer(Line(), PLAIN))
     gradients = backward_pass(step, forwarded(step))
-    if after_a_step:
-        step, _ = optimizer_step(step, gradients)
-    with pytest.raises(StepOrderError, match="zero_gradients must come before backward_pass"):
-        backward_pass(step, forwarded(step))
-    if after_a_step:
-        with pytest.raises(StepOrderError, match="already been used for a step"):
-            backward_pass(step, forwarded(step), accumulate=True)
-    else:
-        assert backward_pass(step, forwarded(step), accumulate=True).micro_batches == 2
+    optimizer_step(replace(step, network=Line()), gradients)
 
 
-def test_another_network_than_the_one_forwarded_is_refused() -> None:
-    step = zero_gradients(initialize_optimizer(Line(), PLAIN))
-    other = zero_gradients(initialize_optimizer(Line(), PLAIN))
-    with pytest.raises(StepOrderError, match="another network was forwarded"):
-        backward_pass(step, forwarded(other))
-
-
-def test_gradients_of_another_network_are_refused() -> None:
-    step = zero_gradients(initialize_optimizer(Line(), PLAIN))
-    other = zero_gradients(initialize_optimizer(Line(), PLAIN))
-    gradients = backward_pass(other, forwarded(other))
-    with pytest.raises(StepOrderError):
-        optimizer_step(step, gradients)
-
-
-def test_a_loss_has_one_backward_pass() -> None:
+def loss_used_twice() -> None:
     step = zero_gradients(initialize_optimizer(Line(), PLAIN))
     loss = forwarded(step)
     backward_pass(step, loss)
-    with pytest.raises(StepOrderError, match="had it"):
-        backward_pass(step, loss, accumulate=True)
+    backward_pass(step, loss, accumulate=True)
+
+
+NOT_THERE = (
+    "backward_pass must come before optimizer_step: these gradients are not in the network (they were used "
+    "for a step, zeroed, or replaced by later ones)"
+)
+USED = (
+    "zero_gradients must come before backward_pass: the gradients that are there have already been used for "
+    "a step"
+)
+ORDER = {
+    without_backward: NOT_THERE,
+    gradients_used_twice: NOT_THERE,
+    gradients_used_twice_in_the_state_before: NOT_THERE,
+    gradients_that_were_zeroed: NOT_THERE,
+    gradients_that_others_were_added_to: NOT_THERE,
+    gradients_of_another_network: NOT_THERE,
+    loss_of_another_batch: (
+        "calculate_loss must get the batch that forward_pass was given: this prediction is of batch 4, the "
+        "targets are of batch 5; run forward_pass on it first"
+    ),
+    gradients_not_zeroed: (
+        "zero_gradients must come before backward_pass: the gradients of an earlier batch are still there; "
+        "set accumulate=True to add to them"
+    ),
+    gradients_not_zeroed_after_a_step: USED,
+    gradients_added_to_used_ones: USED,
+    loss_of_another_network: (
+        "backward_pass must get a loss of the network that the optimizer trains: another network was "
+        "forwarded; run forward_pass with the optimizer's network"
+    ),
+    other_network_under_the_same_optimizer: (
+        "optimizer_step must get gradients of the network that the optimizer trains"
+    ),
+    loss_used_twice: (
+        "each loss has one backward_pass, and this one had it: run forward_pass and calculate_loss again"
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("disorder", "message"), ORDER.items(), ids=lambda case: getattr(case, "__name__", "")
+)
+def test_every_rule_of_the_order_is_named(disorder: Callable[[], None], message: str) -> None:
+    with pytest.raises(StepOrderError) as refused:
+        disorder()
+    assert str(refused.value) == message
+
+
+def test_gradients_may_be_added_up_when_that_is_said() -> None:
+    step = zero_gradients(initialize_optimizer(Line(), PLAIN))
+    backward_pass(step, forwarded(step))
+    assert backward_pass(step, forwarded(step), accumulate=True).micro_batches == 2
+
+
+def test_a_refused_step_changes_nothing() -> None:
+    step = zero_gradients(initialize_optimizer(Line(), PLAIN))
+    gradients = backward_pass(step, forwarded(step))
+    before = step.network.weight.grad.clone()
+    with pytest.raises(StepOrderError):
+        backward_pass(step, forwarded(step))
+    assert torch.equal(step.network.weight.grad, before)
+    after, _ = optimizer_step(step, gradients)
+    assert (step.step, after.step) == (0, 1)
+
+
+def test_the_values_that_flow_are_frozen() -> None:
+    step = zero_gradients(initialize_optimizer(Line(), PLAIN))
+    batch = batch_of([1.0])
+    prediction = forward_pass(step.network, batch)
+    loss = calculate_loss(prediction, batch, mean_square)
+    gradients = backward_pass(step, loss)
+    after, info = optimizer_step(step, gradients)
+    for value in (step, batch, prediction, loss, gradients, after, info):
+        for name in vars(value):
+            with pytest.raises(FrozenInstanceError):
+                setattr(value, name, None)
+
+
+# ------------------------------------------------------------------------------------- the loss
+
+
+def test_a_loss_can_be_named() -> None:
+    step = initialize_optimizer(Line(), PLAIN)
+    batch = batch_of([1.0, 3.0])  # predicted as 2 and 6, wanted is 0
+    for name, value in {"mse": 20.0, "mae": 4.0, "huber": 3.5, "L1Loss": 4.0}.items():
+        loss = calculate_loss(forward_pass(step.network, batch), batch, name)
+        assert loss.value == pytest.approx(value), name
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_every_named_loss_gives_a_gradient_for_what_it_compares(name: str) -> None:
+    spec, fields = LOSSES[name], torch.Generator().manual_seed(0)
+    channels = max(2, spec.channels(2)[0]) if spec.channels(2)[1] > 1 else 1
+    size = (2, channels, 8, 8)
+    target = torch.rand(size, generator=fields) - (0.5 if spec.activations == {"none"} else 0.0)
+    if not spec.compares & {"masks", "values", "fractions", "directions", "unsigned directions", "distances",
+                            "inner directions", "tensors"}:  # fmt: skip
+        target = torch.randint(channels, (2, 1, 8, 8), generator=fields)
+    output = torch.rand(size, generator=fields).requires_grad_()
+    value = NamedLoss(name)({"a": output}, {"a": target, "a_mask": torch.ones(2, 1, 8, 8).bool()}, 0)
+    value.backward()
+    assert torch.isfinite(value)
+    assert output.grad is not None and torch.isfinite(output.grad).all() and (output.grad != 0).any()
+
+
+def test_a_loss_that_cannot_be_is_refused_in_words() -> None:
+    step, batch = initialize_optimizer(Line(), PLAIN), batch_of([1.0])
+    prediction = forward_pass(step.network, batch)
+    with pytest.raises(ConfigError, match=r"loss 'hubr' is unknown\. .*huber"):
+        calculate_loss(prediction, batch, "hubr")
+    with pytest.raises(TrainingError, match=r"one number, and has the shape \(1, 1\): return its mean"):
+        calculate_loss(prediction, batch, lambda outputs, batch, epoch: outputs["a"])
+    classes = prepare_batch({"image": batch.image, "a": torch.zeros(1, 1, dtype=torch.int64)})
+    with pytest.raises(TrainingError, match="MSELoss compares numbers, and the target 'a' has class numbers"):
+        calculate_loss(forward_pass(step.network, classes), classes, "mse")
+    nothing = prepare_batch({"image": batch.image})
+    with pytest.raises(TrainingError, match=r"no target for the output 'a'; it has \['image'\]"):
+        calculate_loss(forward_pass(step.network, nothing), nothing, "mse")
 
 
 # ------------------------------------------------------------------------------------- batches

@@ -27,6 +27,7 @@ from napari_segtrain.engine import (
     PreviewAugmentation,
     PreviewSplit,
     PreviewTargets,
+    StepThrough,
     Train,
 )
 from napari_segtrain.inference.instances import separate_instances
@@ -44,6 +45,7 @@ from napari_segtrain.runs import (
     Finished,
     FittingSize,
     LabelsApplied,
+    PatchPlace,
     PredictDone,
     PredictProgress,
     PreviewReady,
@@ -54,6 +56,9 @@ from napari_segtrain.runs import (
     RunStarted,
     RunState,
     SplitReady,
+    StepPicture,
+    StepRequest,
+    StepTaken,
     TargetsReady,
     Warned,
     lock_project,
@@ -313,6 +318,97 @@ def label_next(command: LabelNext, emit: Emit, control: Control) -> None:
     emit(RegionsRanked(regions=tuple(found[: command.number]), epoch=3, words=words))
 
 
+ORDER = (
+    "initialize_optimizer",
+    "prepare_batch",
+    "zero_gradients",
+    "forward_pass",
+    "calculate_loss",
+    "backward_pass",
+    "optimizer_step",
+)
+
+
+class _Stepping:
+    """A training of two patches of the image's corner, in which nothing is computed."""
+
+    def __init__(self, command: StepThrough, emit: Emit, control: Control) -> None:
+        dataset = open_dataset(command.data, ExperimentConfig.parse(command.config).dataset_config)
+        self.record = next(iter(dataset.records.values()))
+        self.scratch = Scratch(Path(command.output))
+        self.emit, self.control = emit, control
+        self.expected = self.batch = 0
+
+    def answer(self, request: StepRequest) -> StepTaken:
+        action = request.action
+        if action == "what_if":
+            return self.taken(action, f"with {request.learning_rate}" if self.expected == 6 else "no", ())
+        if action == "overfit":
+            while not self.control.halted:
+                time.sleep(0.005)
+            return self.taken(action, "Stopped", ())
+        if action == "run_batches":
+            for number in range(request.number):
+                self.batch += 1
+                self.emit(PredictProgress(fraction=(number + 1) / request.number))
+                self.emit(self.taken(action, "", (), loss=1 / self.batch, norm=2.0))
+            return self.taken(action, f"{request.number} batches done", ("batch", "prediction"))
+        if action == "show_activations":
+            return self.taken(action, request.stage, ("activations",))
+        if action == "prepare_batch":
+            self.batch += 1
+        if action == "calculate_loss" and self.batch == 3:
+            return self.taken(action, "the loss is no number", (), refused=True)
+        self.expected = self.expected % 6 + 1
+        seen = {"prepare_batch": "batch", "forward_pass": "prediction", "backward_pass": "gradient"}
+        loss = 1 / self.batch if action == "calculate_loss" else None
+        return self.taken(action, f"{action} is done", (seen[action],) if action in seen else (), loss=loss)
+
+    def taken(self, action: str, words: str, groups: tuple[str, ...], **values: Any) -> StepTaken:
+        begun, out = self.expected > 0, "show_activations" if self.expected > 3 else "overfit"
+        starts = ((8, 0), (8, 4))
+        places = [PatchPlace(record=self.record.id, start=a, stop=(a[0] + 16, a[1] + 16)) for a in starts]
+        return StepTaken(
+            action=action,
+            words=words,
+            next=(ORDER[self.expected], *(("run_batches", "overfit", "what_if", out) if begun else ())),
+            batch=max(0, self.batch - 1),
+            batches=100,
+            stages=("encoder 1", "encoder 2"),
+            patches=tuple(places) if self.batch else (),
+            spacing=self.record.spacing,
+            unit=self.record.image.unit,
+            pictures=tuple(self.picture(group) for group in groups),
+            **values,
+        )
+
+    def picture(self, group: Any) -> StepPicture:
+        size = (3, 2, 8, 8) if group == "activations" else (2, 16, 16)
+        values = np.full(size, self.batch, np.float32)
+        return StepPicture(
+            group=group,
+            name="image" if group == "batch" else "nuclei",
+            kind="image",
+            array=self.scratch.add(group, values),
+            channels=len(size) == 4,
+            factors=(2.0, 2.0) if len(size) == 4 else (1.0, 1.0),
+            limits=(0.0, 9.0),
+        )
+
+
+def step_through(command: StepThrough, emit: Emit, control: Control) -> None:
+    # As the real one in what it answers. The run's name says what happens.
+    what = ExperimentConfig.parse(command.config).tr_setup.run_name
+    if what == "refuse":
+        raise DataError("labels 'x': no voxel is labelled; paint some")
+    session = _Stepping(command, emit, control)
+    emit(session.taken("define_model", "A network", ()))
+    while (request := control.next_request()) is not None:
+        if what == "dies":
+            os.kill(os.getpid(), signal.SIGKILL)
+        emit(session.answer(request))
+
+
 JOBS = JobTable(
     train=train,
     predict=predict,
@@ -321,5 +417,6 @@ JOBS = JobTable(
     preview_split=preview_split,
     diagnose=diagnose,
     label_next=label_next,
+    step_through=step_through,
     warm_up=warm_up,
 )

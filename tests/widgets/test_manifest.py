@@ -65,13 +65,15 @@ def test_docks_open_from_the_menu(plugins: Any, viewer: Any) -> None:
     _, runs = viewer.window.add_plugin_dock_widget(PLUGIN, "Runs")
     _, correct = viewer.window.add_plugin_dock_widget(PLUGIN, "Correct")
     _, label = viewer.window.add_plugin_dock_widget(PLUGIN, "Label next")
-    docks = (train, predict, runs, correct, label)
+    _, step = viewer.window.add_plugin_dock_widget(PLUGIN, "Step by step")
+    docks = (train, predict, runs, correct, label, step)
     assert [dock.objectName() for dock in docks] == [
         "train_dock",
         "predict_dock",
         "runs_dock",
         "correct_dock",
         "label_dock",
+        "step_dock",
     ]
     for dock in docks:
         viewer.window.remove_dock_widget(dock)

@@ -10,6 +10,7 @@ import pytest
 import napari_segtrain
 from napari_segtrain import ExperimentConfig, evaluate, predict, train
 from napari_segtrain.config import DataError
+from napari_segtrain.training.steps import take_apart
 
 TINY = {
     "tr_setup": {"device": "cpu", "num_workers": 0},
@@ -128,14 +129,14 @@ def test_the_examples_of_the_documentation_run(disc_folder, tmp_path, monkeypatc
     disc_folder(count=2, shape=(20, 40, 48))
     monkeypatch.chdir(tmp_path)
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
-    for function in (train, evaluate, predict):
+    for function in (train, evaluate, predict, take_apart):
         example = doctest.DocTestParser().get_doctest(
             inspect.getdoc(function), {}, function.__name__, None, None
         )
         assert example.examples, function.__name__
         runner.run(example, out=sys.stderr.write)
     assert runner.failures == 0
-    assert runner.tries > 8
+    assert runner.tries > 14
 
 
 def test_every_public_name_explains_itself():

@@ -196,11 +196,11 @@ class PatchLoader:
         return self._finish(self._make(self.epoch if epoch is None else epoch, step))
 
     def specs(self, step: int) -> tuple[PatchSpec, ...]:
-        """Return which patches batch `step` of a grid has now, where labels do not change meanwhile."""
+        """Return which patches batch `step` of the chosen epoch has, where labels do not change meanwhile."""
         first = step * self.batch_size
         mine = range(first, min(first + self.batch_size, self._samples))
         numbers = [number for number in map(self._number, mine) if number < self._of]
-        return tuple(self.dataset.spec(0, number) for number in numbers)
+        return tuple(self.dataset.spec(self.epoch, number) for number in numbers)
 
     def __iter__(self) -> Iterator[Batch]:
         """Go through the chosen epoch; with workers, preparation starts at once."""

@@ -13,7 +13,8 @@ from contextlib import suppress
 from typing import IO, Any
 
 from napari_segtrain.config import RunError
-from napari_segtrain.runs.events import EngineDied, Event, Finished, FittingSize, Ready, Refused, RunStarted
+from napari_segtrain.runs.event_values import FittingSize
+from napari_segtrain.runs.events import EngineDied, Event, Finished, Ready, Refused, RunStarted
 from napari_segtrain.runs.states import FinishReason, RunState
 
 from .death import explain, settle_run, split_code

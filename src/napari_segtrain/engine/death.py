@@ -8,7 +8,7 @@ import signal
 from pathlib import Path
 
 from napari_segtrain.config import RunError
-from napari_segtrain.runs.events import FittingSize
+from napari_segtrain.runs.event_values import FittingSize
 from napari_segtrain.runs.find import list_runs
 from napari_segtrain.runs.folder import RunFolder
 from napari_segtrain.runs.states import ENDED, FinishReason, RunState

@@ -13,7 +13,16 @@ from napari_segtrain.config import ConfigError, ExperimentConfig
 from napari_segtrain.runs.control import Control
 from napari_segtrain.runs.events import Emit
 
-from .protocol import Diagnose, LabelNext, Predict, PreviewAugmentation, PreviewSplit, PreviewTargets, Train
+from .protocol import (
+    Diagnose,
+    LabelNext,
+    Predict,
+    PreviewAugmentation,
+    PreviewSplit,
+    PreviewTargets,
+    StepThrough,
+    Train,
+)
 
 WORKFLOW = "napari_segtrain.engine.jobs:WORKFLOW_JOBS"
 """The jobs of the program, as `load_jobs` finds them."""
@@ -37,7 +46,7 @@ _WARM = (
 
 @dataclass(frozen=True)
 class JobTable:
-    """The functions behind the commands.
+    """The functions behind the commands, each called as its command is.
 
     A job takes its command, a function to announce events with, and the requests that may reach it while
     it works. It returns at its end, and raises a `SegtrainError` for what the user can change.
@@ -50,6 +59,7 @@ class JobTable:
     preview_split: Callable[[PreviewSplit, Emit, Control], None]
     diagnose: Callable[[Diagnose, Emit, Control], None]
     label_next: Callable[[LabelNext, Emit, Control], None]
+    step_through: Callable[[StepThrough, Emit, Control], None]
     warm_up: Callable[[], None]
     """Imports what the jobs need; the engine is ready when it returns."""
     usable: Callable[[], bool] = lambda: True
@@ -163,6 +173,15 @@ def _label_next(command: LabelNext, emit: Emit, control: Control) -> None:
         _free_memory()
 
 
+def _step_through(command: StepThrough, emit: Emit, control: Control) -> None:
+    workflow = import_module("napari_segtrain.workflow")
+    try:
+        config = ExperimentConfig.parse(command.config)
+        workflow.step_through(config, command.data, command.output, emit=emit, control=control)
+    finally:
+        _free_memory()
+
+
 def _free_memory() -> None:
     # The engine lives on after a job: what the job held on the GPU should be there for others.
     gc.collect()
@@ -192,6 +211,7 @@ WORKFLOW_JOBS = JobTable(
     preview_split=_preview_split,
     diagnose=_diagnose,
     label_next=_label_next,
+    step_through=_step_through,
     warm_up=_warm_up,
     usable=_usable,
 )

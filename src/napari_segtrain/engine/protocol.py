@@ -14,8 +14,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, TypeAdapter, ValidationError
 
 from napari_segtrain.config import Config, RunError
-from napari_segtrain.runs.control import LabelChange, PreviewHint
-from napari_segtrain.runs.events import Bounds
+from napari_segtrain.runs.control import LabelChange, PreviewHint, StepRequest
+from napari_segtrain.runs.event_values import Bounds
 
 DataSpec = str | dict[str, Any]
 """A data folder, a file, or ``{"layers": [{"id": …, "image": spec, "labels": {target: spec}, …}]}``, to which
@@ -166,6 +166,38 @@ class LabelNext(Command):
     """Where to compute, as in ``tr_setup.device``."""
 
 
+class StepThrough(Command):
+    """Define a network and wait for `TakeStep`, until `Stop`. Refused while another job is active."""
+
+    command: Literal["step_through"] = "step_through"
+    job: str = Field(default_factory=_new_id)
+    """Id that all events of this job carry."""
+    config: dict[str, Any]
+    """The experiment, as `ExperimentConfig.to_dict` gives it."""
+    data: DataSpec
+    """Images and labels."""
+    output: str
+    """Folder for arrays to look at, which both processes can open."""
+
+
+class TakeStep(Command):
+    """Ask something of the training that is stepped through; its answer is a `StepTaken`."""
+
+    command: Literal["take_step"] = "take_step"
+    job: str
+    """The job that is meant: without effect when it has ended."""
+    request: StepRequest
+    """What is asked for."""
+
+
+class Halt(Command):
+    """Let what was asked of the training that is stepped through end early; the job goes on."""
+
+    command: Literal["halt"] = "halt"
+    job: str
+    """The job that is meant."""
+
+
 class Pause(Command):
     """Let the job wait after the batch it is in."""
 
@@ -207,10 +239,12 @@ class Shutdown(Command):
     command: Literal["shutdown"] = "shutdown"
 
 
-Job = Train | Predict | PreviewTargets | PreviewAugmentation | PreviewSplit | Diagnose | LabelNext
+Job = (
+    Train | Predict | PreviewTargets | PreviewAugmentation | PreviewSplit | Diagnose | LabelNext | StepThrough
+)
 """A command that takes its time: one at a time, with an id that its events carry, and an end."""
 
-AnyCommand = Job | Pause | Resume | Stop | LabelsChanged | Preview | Shutdown
+AnyCommand = Job | TakeStep | Halt | Pause | Resume | Stop | LabelsChanged | Preview | Shutdown
 
 _ADAPTER: TypeAdapter[AnyCommand] = TypeAdapter(Annotated[AnyCommand, Discriminator("command")])
 

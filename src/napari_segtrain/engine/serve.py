@@ -23,19 +23,15 @@ from .jobs import WORKFLOW, JobTable, load_jobs
 from .protocol import (
     AnyCommand,
     CommandError,
-    Diagnose,
+    Halt,
     Job,
-    LabelNext,
     LabelsChanged,
     Pause,
-    Predict,
     Preview,
-    PreviewAugmentation,
-    PreviewTargets,
     Resume,
     Shutdown,
     Stop,
-    Train,
+    TakeStep,
     parse_command,
 )
 from .streams import Channel, lower_priority, silence_standard_error, take_standard_streams, watch_parent
@@ -194,6 +190,7 @@ class Server:
             "preview_split": "The data is being split; wait a moment",
             "diagnose": "The training doctor looks at the data; wait a moment",
             "label_next": "Regions are being ranked; cancel it or wait for its end",
+            "step_through": "A training is being stepped through; end it first",
         }[what]
         self.send(Refused(command=command.command, message=message, job=command.job))
 
@@ -211,20 +208,7 @@ class Server:
                 self.send(stamped)
 
         try:
-            if isinstance(command, Train):
-                self._jobs.train(command, emit, control)
-            elif isinstance(command, Predict):
-                self._jobs.predict(command, emit, control)
-            elif isinstance(command, PreviewTargets):
-                self._jobs.preview_targets(command, emit, control)
-            elif isinstance(command, PreviewAugmentation):
-                self._jobs.preview_augmentation(command, emit, control)
-            elif isinstance(command, Diagnose):
-                self._jobs.diagnose(command, emit, control)
-            elif isinstance(command, LabelNext):
-                self._jobs.label_next(command, emit, control)
-            else:
-                self._jobs.preview_split(command, emit, control)
+            getattr(self._jobs, command.command)(command, emit, control)
         except CancelledError as error:
             return _ended(command.job, control).replace(message=str(error))
         except SegtrainError as error:
@@ -250,6 +234,13 @@ def _pass_on(command: AnyCommand, job: _Job) -> None:
     elif isinstance(command, LabelsChanged):
         for change in command.changes:
             job.control.change_labels(change)
+    elif isinstance(command, TakeStep | Halt):
+        if command.job != job.command.job:
+            return
+        if isinstance(command, TakeStep):
+            job.control.ask(command.request)
+        else:
+            job.control.halt()
     elif isinstance(command, Preview):
         job.control.look_at(command.hint)
 

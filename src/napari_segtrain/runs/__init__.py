@@ -22,9 +22,10 @@ from .checkpoints import (
     save_checkpoint,
 )
 from .compare import Comparison, compare_runs
-from .control import Block, Control, LabelChange, PreviewHint
+from .control import Block, Control, LabelChange, PreviewHint, StepAction, StepRequest
 from .data_file import known_data, noted_data, read_data, write_data
 from .event_file import EventTail, EventWriter, read_events, read_events_from
+from .event_values import DoubtfulRegion, FittingSize, PatchPlace, StepPicture
 from .events import (
     AnyEvent,
     AugmentationReady,
@@ -32,14 +33,12 @@ from .events import (
     Checkpoint,
     DebugPicture,
     Diagnosed,
-    DoubtfulRegion,
     Emit,
     EngineDied,
     EpochDone,
     EpochStarted,
     Event,
     Finished,
-    FittingSize,
     LabelsApplied,
     Paused,
     PredictDone,
@@ -54,6 +53,7 @@ from .events import (
     Scored,
     SplitReady,
     StatusChanged,
+    StepTaken,
     TargetsReady,
     Waiting,
     Warned,
@@ -110,6 +110,7 @@ __all__ = [
     "LabelChange",
     "LabelsApplied",
     "MetricsLog",
+    "PatchPlace",
     "Paused",
     "PredictDone",
     "PredictProgress",
@@ -131,6 +132,10 @@ __all__ = [
     "Scored",
     "SplitReady",
     "StatusChanged",
+    "StepAction",
+    "StepPicture",
+    "StepRequest",
+    "StepTaken",
     "TableReader",
     "TargetsReady",
     "TensorBoardFile",

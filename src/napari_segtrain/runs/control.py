@@ -1,15 +1,18 @@
-"""What somebody else asks of a job while it works: stop, pause, take new labels, look at a region."""
+"""What somebody else asks of a job while it works: stop, pause, take new labels, look here, take a step."""
 
 from __future__ import annotations
 
 import threading
 import time
+from collections import deque
+from typing import Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from napari_segtrain.config import Config
 
-from .events import Bounds, Emit, Paused, Resumed, ignore
+from .event_values import Bounds
+from .events import Emit, Paused, Resumed, ignore
 from .states import FinishReason
 
 _LOOK_EVERY = 0.05
@@ -48,6 +51,37 @@ class PreviewHint(Block):
     """The heads that are shown; all when empty."""
 
 
+StepAction = Literal[
+    "initialize_optimizer",
+    "prepare_batch",
+    "zero_gradients",
+    "forward_pass",
+    "calculate_loss",
+    "backward_pass",
+    "optimizer_step",
+    "run_batches",
+    "show_activations",
+    "what_if",
+    "overfit",
+]
+"""What can be asked of a training that is stepped through: the seven steps, and what looks at their state."""
+
+
+class StepRequest(Config):
+    """Something that is asked of a training that is stepped through."""
+
+    action: StepAction
+    """What to do."""
+    number: int = Field(default=1, ge=1)
+    """Batches for ``run_batches``, most steps for ``overfit``."""
+    patch: int = Field(default=0, ge=0)
+    """Patch of the batch for ``overfit``, from 0."""
+    stage: str = ""
+    """Stage of the network for ``forward_pass`` and ``show_activations``; empty for none."""
+    learning_rate: float = Field(default=0.0, ge=0.0)
+    """For ``what_if``."""
+
+
 class Control:
     """Requests to a running job, from any thread; the job looks at them between two batches."""
 
@@ -59,6 +93,8 @@ class Control:
         self._lock = threading.Condition()
         self._labels: list[LabelChange] = []
         self._hint: PreviewHint | None = None
+        self._steps: deque[StepRequest] = deque()
+        self._halted = False
 
     def stop(self, reason: str = FinishReason.STOPPED) -> None:
         """Ask the job to end after the batch it is in, with a checkpoint; also ends a pause.
@@ -134,6 +170,28 @@ class Control:
         with self._lock:
             taken, self._labels = self._labels, []
         return taken
+
+    def ask(self, request: StepRequest) -> None:
+        """Ask for something of a training that is stepped through, once what was asked for before is done."""
+        self._halted = False
+        self._steps.append(request)
+
+    def next_request(self) -> StepRequest | None:
+        """Wait for what is asked for next; None after a stop."""
+        while not self.stopped:
+            if self._steps:
+                return self._steps.popleft()
+            time.sleep(_LOOK_EVERY)
+        return None
+
+    def halt(self) -> None:
+        """Ask what was asked for last to end early, also before it has begun: it is answered all the same."""
+        self._halted = True
+
+    @property
+    def halted(self) -> bool:
+        """Whether what was asked for should end early, or the whole job."""
+        return self._halted or self.stopped
 
     def look_at(self, hint: PreviewHint | None) -> None:
         """Tell the job which block the user looks at now; None for nothing in particular."""

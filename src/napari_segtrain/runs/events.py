@@ -6,40 +6,17 @@ An event is one line of JSON: on the engine's standard output, and in the run's 
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Discriminator, Field, TypeAdapter, ValidationError
+from pydantic import Discriminator, Field, TypeAdapter, ValidationError
 
 from napari_segtrain.config import Config, RunError
 
+from .event_values import Bounds, DoubtfulRegion, FittingSize, Number, PatchPlace, StepPicture
 from .finding import Finding
 from .states import RunState
-
-
-def _finite(value: Any) -> Any:
-    if value is None or isinstance(value, str | int):
-        return value
-    number = float(value)  # also a scalar of NumPy or torch
-    return number if math.isfinite(number) else None
-
-
-Number = Annotated[int | float | None, BeforeValidator(_finite)]
-"""A number; NaN and infinity, which a diverging network gives, become None."""
-
-Bounds = tuple[int, ...]
-"""One corner of a block of voxels, an index per spatial axis in array order (z,) y, x."""
-
-
-class FittingSize(Config):
-    """A patch and batch size that should fit into the memory there is."""
-
-    patch_size: tuple[int, ...]
-    """Edges of a patch in voxels, (z,) y, x."""
-    batch_size: int
-    """Patches in a batch."""
 
 
 class Event(Config):
@@ -422,23 +399,6 @@ class SplitReady(Event):
     """The same for the user, a line each."""
 
 
-class DoubtfulRegion(Config):
-    """A region whose labels would teach a network much."""
-
-    record: str
-    """Id of the image."""
-    target: str
-    """The target that is doubted most there."""
-    start: Bounds
-    """First voxel of the region, in the image."""
-    stop: Bounds
-    """One past its last voxel."""
-    score: float
-    """Mean doubt of its voxels, 0 … 1; those that have labels count as 0."""
-    reason: str
-    """Why: unsure, outputs (that disagree) or mirrors (mirrored answers differ)."""
-
-
 class RegionsRanked(Event):
     """It is known which regions should be labelled next."""
 
@@ -451,11 +411,52 @@ class RegionsRanked(Event):
     """Why there are fewer than were asked for; empty when there are not."""
 
 
+# ----------------------------------------------------------------------------- training by steps
+
+
+class StepTaken(Event):
+    """A training that is stepped through has answered a request; it waits for the next one."""
+
+    event: Literal["step_taken"] = "step_taken"
+    action: str
+    """What was asked for (see `StepRequest`), or ``"define_model"`` when there is something to ask for."""
+    next: tuple[str, ...] = ()
+    """What can be asked for now; the next step, where one is legal, is the first."""
+    words: str = ""
+    """What was done, or why not, for the user."""
+    refused: bool = False
+    """Whether it was not done; nothing has changed then."""
+    epoch: int = 0
+    """The epoch, from 0."""
+    batch: int = 0
+    """The batch in the epoch, from 0."""
+    batches: int = 0
+    """Batches of an epoch."""
+    step: int = 0
+    """Steps of the optimizer so far."""
+    loss: Number = None
+    """Loss of the batch, None while there is none."""
+    norm: Number = None
+    """Norm of the gradient before clipping, None while there is none."""
+    learning_rate: Number = None
+    """Learning rate of the next step, or of the step that was taken."""
+    stages: tuple[str, ...] = ()
+    """Stages of the network that can be looked at."""
+    patches: tuple[PatchPlace, ...] = ()
+    """Where the patches of the batch come from, before they were augmented."""
+    spacing: tuple[float, ...] = ()
+    """Size of a voxel in array order."""
+    unit: str = "pixel"
+    """Unit of `spacing`."""
+    pictures: tuple[StepPicture, ...] = ()
+    """What can be looked at; of a group that is named here nothing else is current any more."""
+
+
 AnyEvent = (
     Ready | Refused | EngineDied | StatusChanged | Waiting | RunStarted | EpochStarted | BatchDone | EpochDone
     | Progress | PreviewReady | DebugPicture | LabelsApplied | Checkpoint | Paused | Resumed | Warned
     | Diagnosed | Scored | Finished | PredictProgress | PredictDone | TargetsReady | AugmentationReady
-    | SplitReady | RegionsRanked
+    | SplitReady | RegionsRanked | StepTaken
 )  # fmt: skip
 
 _ADAPTER: TypeAdapter[AnyEvent] = TypeAdapter(Annotated[AnyEvent, Discriminator("event")])

@@ -13,7 +13,7 @@ from pydantic import AwareDatetime, Field
 
 from napari_segtrain.config import Config
 
-from .events import Number
+from .event_values import Number
 from .states import FinishReason, RunState
 
 _PACKAGES = ("napari-segtrain", "torch", "lightning", "numpy", "numba", "scikit-image", "zarr")

@@ -1,6 +1,6 @@
 """Training: the seven steps, the Lightning module, data, trainer, callbacks, and the experiment."""
 
-from .building import planned_split, resolve_again
+from .building import complete_targets, planned_split, resolve_again
 from .callbacks import Preview
 from .data import SegtrainDataModule
 from .debug_picture import DebugPatch, ShownHead, render
@@ -12,6 +12,7 @@ from .given import NOTHING, Given
 from .metrics import build_metrics, metric_names
 from .module import SegmentationModule
 from .monitor import Monitor
+from .named_loss import NamedLoss
 from .optimizers import build_optimizer
 from .randomness import seed_everything
 from .resolve import ResolvedExperiment, resolve
@@ -26,6 +27,7 @@ from .steps import (
     prepare_batch,
     zero_gradients,
 )
+from .taken_apart import Parts, take_apart
 from .team import ALONE, Team, connect
 from .trainer import build_callbacks, build_trainer
 from .values import (
@@ -52,9 +54,11 @@ __all__ = [
     "Journey",
     "LossValue",
     "Monitor",
+    "NamedLoss",
     "NonFiniteLossError",
     "Optimization",
     "OutOfMemoryError",
+    "Parts",
     "Prediction",
     "Preview",
     "ResolvedExperiment",
@@ -72,6 +76,7 @@ __all__ = [
     "build_optimizer",
     "build_trainer",
     "calculate_loss",
+    "complete_targets",
     "connect",
     "define_model",
     "forward_pass",
@@ -85,5 +90,6 @@ __all__ = [
     "resolve",
     "resolve_again",
     "seed_everything",
+    "take_apart",
     "zero_gradients",
 ]

@@ -60,6 +60,20 @@ def resolve_again(config: ExperimentConfig, checkpoint: Mapping[str, Any]) -> Re
     )
 
 
+def complete_targets(config: ExperimentConfig, dataset: Dataset) -> ExperimentConfig:
+    """Return the experiment with the targets that were found in the data, when it names none itself.
+
+    Raises
+    ------
+    ConfigError
+        When auxiliary tasks do not fit these targets.
+    """
+    if config.dataset_config.targets:
+        return config
+    found = {name: target.to_dict() for name, target in dataset.targets.items()}
+    return config.with_overrides({"dataset_config.targets": found}, dataset.origin)
+
+
 def data_of(
     config: ExperimentConfig,
     dataset: Dataset,

@@ -2,14 +2,15 @@
 
 The module's ``training_step`` calls these functions and nothing else, so that stepping by hand gives the
 same weights as a whole training. Each takes and returns frozen values (`values`); a step that is taken out
-of order raises a `StepOrderError` that names the rule.
+of order raises a `StepOrderError` that names the rule. `take_apart` returns what the steps work with: the
+network, the loss and the batches of an experiment.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -18,10 +19,38 @@ from napari_segtrain.config import AdamW, Constant, Optimizer, Schedule, Trainin
 from napari_segtrain.network import MultiTaskNetwork, NetworkPlan, build_network
 from napari_segtrain.network.hardware import Number
 
+from ..lazy_names import lazy
 from .frugal import step_weights
+from .named_loss import NamedLoss
 from .optimizers import build_optimizer
 from .schedules import Journey, build_scheduler
 from .values import Batch, Gradients, LossValue, Optimization, Prediction, StepInfo, StepOrderError
+
+if TYPE_CHECKING:
+    from .taken_apart import Parts, take_apart
+
+__all__ = [
+    "Batch",
+    "Gradients",
+    "LossValue",
+    "Optimization",
+    "Parts",
+    "Prediction",
+    "StepInfo",
+    "StepOrderError",
+    "backward_pass",
+    "calculate_loss",
+    "define_model",
+    "forward_pass",
+    "initialize_optimizer",
+    "optimizer_step",
+    "prepare_batch",
+    "take_apart",
+    "zero_gradients",
+]
+
+# An experiment is built with these steps, and so it cannot be imported before them.
+__getattr__ = lazy(__package__, {"Parts": "taken_apart", "take_apart": "taken_apart"})
 
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -176,7 +205,7 @@ def _to_float(value: Any) -> Any:
 
 
 def calculate_loss(
-    prediction: Prediction, batch: Batch, loss: LossFunction | nn.Module, epoch: int = 0
+    prediction: Prediction, batch: Batch, loss: LossFunction | nn.Module | str, epoch: int = 0
 ) -> LossValue:
     """Step 5: measure how wrong the prediction is.
 
@@ -187,7 +216,8 @@ def calculate_loss(
     batch
         The batch that was predicted.
     loss
-        A `MultiTaskLoss`, or any callable of outputs, targets and epoch.
+        A `MultiTaskLoss`; any callable of outputs, targets and epoch; or a name, ``mse``, ``mae``, ``huber``
+        or that of any loss, by which each raw output is compared with its target (`NamedLoss`).
     epoch
         Counted from 0; some losses begin later.
 
@@ -195,14 +225,23 @@ def calculate_loss(
     ------
     StepOrderError
         When `batch` is not the one that was predicted.
+    TrainingError
+        When the loss is not one number.
+    ConfigError
+        When there is no loss of this name.
     """
     if prediction.batch is not batch:
         raise StepOrderError(
             "calculate_loss must get the batch that forward_pass was given: this prediction is of batch "
             f"{prediction.batch.index}, the targets are of batch {batch.index}; run forward_pass on it first"
         )
-    result = loss(dict(prediction.outputs), dict(batch.tensors), epoch)
+    judge = NamedLoss(loss) if isinstance(loss, str) else loss
+    result = judge(dict(prediction.outputs), dict(batch.tensors), epoch)
     if isinstance(result, Tensor):
+        if result.dim():
+            raise TrainingError(
+                f"the loss must be one number, and has the shape {tuple(result.shape)}: return its mean"
+            )
         return LossValue(result, prediction)
     return LossValue(result.total, prediction, result.parts, result.valid)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ..lazy_names import lazy
 
 if TYPE_CHECKING:
-    from napari_segtrain.training import resolve
+    from napari_segtrain.training import complete_targets, resolve
 
     from .augmentation_preview import (
         AugmentationPreview,
@@ -20,11 +20,12 @@ if TYPE_CHECKING:
     from .demonstration import DemoResult, demo
     from .doctor import diagnose
     from .prediction import Written, load_predictor, predict, predict_files, predict_layer
-    from .reviewing import Review, complete_targets, review
+    from .reviewing import Review, review
     from .run import RunResult, resume, retry, train
     from .run_end import RunFailedError
     from .scoring import Evaluation, evaluate, write_report
     from .split_preview import preview_split
+    from .stepping import StepSession, step_through
     from .suggestions import Suggested, label_next, rank_layers
     from .target_preview import (
         DerivedTarget,
@@ -45,11 +46,12 @@ _FILES = {
     "demonstration": ("DemoResult", "demo"),
     "doctor": ("diagnose",),
     "prediction": ("Written", "load_predictor", "predict", "predict_files", "predict_layer"),
-    "reviewing": ("Review", "complete_targets", "review"),
+    "reviewing": ("Review", "review"),
     "run": ("RunResult", "resume", "retry", "train"),
     "run_end": ("RunFailedError",),
     "scoring": ("Evaluation", "evaluate", "write_report"),
     "split_preview": ("preview_split",),
+    "stepping": ("StepSession", "step_through"),
     "suggestions": ("Suggested", "label_next", "rank_layers"),
     "target_preview": (
         "DerivedTarget",
@@ -58,7 +60,7 @@ _FILES = {
         "share_target_preview",
         "write_target_preview",
     ),
-    ".training": ("resolve",),
+    ".training": ("complete_targets", "resolve"),
 }
 """Module, relative to this room, and the public names that it has; none is called as its module."""
 
@@ -74,6 +76,7 @@ __all__ = [
     "Review",
     "RunFailedError",
     "RunResult",
+    "StepSession",
     "Suggested",
     "TargetPreview",
     "Written",
@@ -96,6 +99,7 @@ __all__ = [
     "review",
     "share_augmentation_preview",
     "share_target_preview",
+    "step_through",
     "train",
     "write_augmentation_preview",
     "write_report",

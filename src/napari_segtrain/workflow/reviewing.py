@@ -7,7 +7,13 @@ from dataclasses import dataclass, replace
 from napari_segtrain.config import ConfigError, DataError, ExperimentConfig
 from napari_segtrain.data import CheckReport, Dataset, Split, check_dataset, find_leakage
 from napari_segtrain.runs import MEBIBYTE
-from napari_segtrain.training import ResolvedExperiment, planned_split, refuse_too_large, resolve
+from napari_segtrain.training import (
+    ResolvedExperiment,
+    complete_targets,
+    planned_split,
+    refuse_too_large,
+    resolve,
+)
 
 
 @dataclass(frozen=True)
@@ -108,17 +114,3 @@ def _leakage(
             return ()
         split = planned_split(config, dataset, resolved)
     return find_leakage(dataset, split)
-
-
-def complete_targets(config: ExperimentConfig, dataset: Dataset) -> ExperimentConfig:
-    """Return the experiment with the targets that were found in the data, when it names none itself.
-
-    Raises
-    ------
-    ConfigError
-        When auxiliary tasks do not fit these targets.
-    """
-    if config.dataset_config.targets:
-        return config
-    found = {name: target.to_dict() for name, target in dataset.targets.items()}
-    return config.with_overrides({"dataset_config.targets": found}, dataset.origin)

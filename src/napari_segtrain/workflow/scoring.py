@@ -24,11 +24,10 @@ from napari_segtrain.runs import (
     ignore,
     read_data,
 )
-from napari_segtrain.training import ResolvedExperiment
+from napari_segtrain.training import ResolvedExperiment, complete_targets
 
 from .extremes import Extremes
 from .prediction import load_predictor
-from .reviewing import complete_targets
 from .run_data import DataSpec, open_data
 from .score_files import may_write, write_scores
 from .scorer import Scorer

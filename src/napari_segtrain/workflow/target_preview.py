@@ -16,10 +16,9 @@ from napari_segtrain.data import Dataset, PatchIndex, Record, Region
 from napari_segtrain.runs import PreviewHint, TargetsReady
 from napari_segtrain.runs.scratch import Scratch
 from napari_segtrain.targets import Head
-from napari_segtrain.training import ResolvedExperiment, resolve
+from napari_segtrain.training import ResolvedExperiment, complete_targets, resolve
 
 from .preview import image_layers
-from .reviewing import complete_targets
 from .run_data import DataSpec, open_data
 from .truth import read_labels, region_deriver
 

@@ -33,10 +33,11 @@ from napari_segtrain.widgets.docks.correct_dock import CorrectDock
 from napari_segtrain.widgets.docks.label_dock import LabelDock
 from napari_segtrain.widgets.docks.predict_dock import PredictDock
 from napari_segtrain.widgets.docks.runs_dock import RunsDock
+from napari_segtrain.widgets.docks.step_dock import StepDock
 from napari_segtrain.widgets.docks.train_dock import TrainDock
 from napari_segtrain.widgets.layers.results import OURS
 
-DOCKS = [TrainDock, PredictDock, RunsDock, CorrectDock, LabelDock]
+DOCKS = [TrainDock, PredictDock, RunsDock, CorrectDock, LabelDock, StepDock]
 
 
 def _controls(dock: QWidget) -> Iterator[QWidget]:
@@ -131,12 +132,20 @@ def _fill_label(dock: Any, until: Callable[..., None]) -> None:
         button.setEnabled(True)  # as with a layer of regions
 
 
+def _fill_steps(dock: Any, until: Callable[..., None]) -> None:
+    dock.checks.offer(("encoder 1", "encoder 2"), 4)
+    for button in (*dock.panel.buttons.values(), *dock.checks.buttons.values()):
+        button.setEnabled(True)
+    dock.curves.add(1, loss=0.5, gradient_norm=2.0, learning_rate=0.001)
+
+
 _FILL = {
     TrainDock: _fill_train,
     PredictDock: _fill_predict,
     RunsDock: _fill_runs,
     CorrectDock: _fill_correct,
     LabelDock: _fill_label,
+    StepDock: _fill_steps,
 }
 
 

@@ -34,6 +34,7 @@ from napari_segtrain.widgets.docks.label_dock import LabelDock
 from napari_segtrain.widgets.docks.predict_dock import PredictDock
 from napari_segtrain.widgets.docks.run_actions import ACTIONS
 from napari_segtrain.widgets.docks.runs_dock import RunsDock
+from napari_segtrain.widgets.docks.step_dock import StepDock
 from napari_segtrain.widgets.docks.train_dock import TrainDock
 from napari_segtrain.widgets.forms.schema import Key, Shape, keys_of
 
@@ -266,7 +267,7 @@ def heard(widget: Any) -> bool:
     return any(widget.isSignalConnected(method) for method in own)
 
 
-@pytest.mark.parametrize("kind", [TrainDock, PredictDock, RunsDock, CorrectDock, LabelDock])
+@pytest.mark.parametrize("kind", [TrainDock, PredictDock, RunsDock, CorrectDock, LabelDock, StepDock])
 def test_every_control_has_a_name_a_tooltip_and_an_effect(
     make_dock: Callable[[type], Any], layers: None, kind: type, controls: Callable[[QWidget], Any]
 ) -> None:
@@ -275,7 +276,7 @@ def test_every_control_has_a_name_a_tooltip_and_an_effect(
         losses = (LossConfig(name="DiceLoss"),)
         dock.set_value(experiment(targets={"nuclei": TargetConfig(labels="painted", losses=losses)}))
     found = list(controls(dock))
-    assert len(found) > (12 if kind in (RunsDock, CorrectDock, LabelDock) else 30)
+    assert len(found) > (12 if kind in (RunsDock, CorrectDock, LabelDock, StepDock) else 30)
     where = {
         widget: f"{type(widget).__name__} {widget.objectName()!r} {told(widget, dock)!r}" for widget in found
     }
@@ -288,6 +289,7 @@ def test_every_control_has_a_name_a_tooltip_and_an_effect(
         RunsDock: list(ACTIONS),
         CorrectDock: ["accept"],
         LabelDock: ["find_regions", "cancel", "previous_region", "next_region", "region_done"],
+        StepDock: ["define_model", "optimizer_step", "run_batches", "what_if", "overfit", "stop", "end"],
     }
     for action in actions[kind]:
         assert isinstance(dock.findChild(QWidget, action), QAbstractButton), action

@@ -18,6 +18,7 @@ from napari_segtrain.widgets.docks.correct_dock import CorrectDock
 from napari_segtrain.widgets.docks.label_dock import LabelDock
 from napari_segtrain.widgets.docks.predict_dock import PredictDock
 from napari_segtrain.widgets.docks.runs_dock import RunsDock
+from napari_segtrain.widgets.docks.step_dock import StepDock
 from napari_segtrain.widgets.docks.train_dock import TrainDock
 from napari_segtrain.widgets.forms.style import theme_colours
 from napari_segtrain.widgets.panels.heading import PAGE, Heading
@@ -38,12 +39,13 @@ def seen_heading(window: HelpWindow) -> str:
     return found
 
 
-@pytest.mark.parametrize("kind", [TrainDock, PredictDock, RunsDock, CorrectDock, LabelDock])
+@pytest.mark.parametrize("kind", [TrainDock, PredictDock, RunsDock, CorrectDock, LabelDock, StepDock])
 def test_help_opens_at_the_section_of_its_dock(
     make_dock: Callable[[type], Any], kind: type, qtbot: Any
 ) -> None:
     dock = make_dock(kind)
-    section = "Label next" if kind is LabelDock else kind.__name__.removesuffix("Dock")
+    titles = {LabelDock: "Label next", StepDock: "Step by step"}
+    section = titles.get(kind, kind.__name__.removesuffix("Dock"))
     assert f"\n## {section}\n" in (docs_folder() / PAGE).read_text("utf-8")
     qtbot.mouseClick(dock.findChild(QPushButton, "help"), Qt.MouseButton.LeftButton)
     window = dock.findChild(Heading)._window

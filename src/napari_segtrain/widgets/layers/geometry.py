@@ -120,8 +120,8 @@ class Geometry:
         moved = self.translate + self.linear @ ((by - 1.0) / 2.0)
         return replace(self, scale=self.scale * by, translate=moved)
 
-    def stacked(self) -> Self:
-        """Return the geometry of arrays stacked along a new first axis, one world unit apart."""
+    def stacked(self, label: str = "patch") -> Self:
+        """Return the geometry of arrays stacked along a new first axis of this name, one world unit apart."""
 
         def leading(matrix: Vector) -> Vector:
             larger = np.eye(len(matrix) + 1)
@@ -136,7 +136,7 @@ class Geometry:
             shear=leading(self.shear),
             affine=leading(self.affine),
             units=None if self.units is None else ("pixel", *self.units),
-            axis_labels=None if self.axis_labels is None else ("patch", *self.axis_labels),
+            axis_labels=None if self.axis_labels is None else (label, *self.axis_labels),
         )
 
     def kwargs(self) -> dict[str, Any]:

@@ -151,3 +151,49 @@ class Curves(Plot):
         self._lines["val"].scatter.setBrush(_VAL)
         self._lines["val"].setSymbolBrush(_VAL)
         self._lines["val"].setSymbolPen(None)
+
+
+class StepCurves(Plot):
+    """Loss, norm of the gradient and learning rate of each batch that was stepped through.
+
+    Parameters
+    ----------
+    beat
+        Says when the curves may be drawn.
+    """
+
+    along = "batch"
+
+    def __init__(self, beat: Beat) -> None:
+        super().__init__(beat, "step_curves", ["loss", "gradient_norm", "learning_rate"])
+        self._series: dict[str, dict[int, float]] = {}
+        self._line: Any = None
+
+    def clear(self) -> None:
+        """Forget the last network's curves."""
+        self._series = {}
+        self._draw()
+
+    def add(self, batch: int, **values: float | None) -> None:
+        """Take what is known of a batch, counted from 1; what is not known yet is None."""
+        for name, value in values.items():
+            if value is not None:
+                self._series.setdefault(name, {})[batch] = value
+        self._redraw()
+
+    def points(self, name: str) -> tuple[list[float], list[float]]:
+        """Return what is drawn of one curve: batches and values."""
+        series = Series()
+        for batch, value in sorted(self._series.get(name, {}).items()):
+            series.add(batch, value)
+        return series.x, series.y
+
+    def _draw_lines(self) -> None:
+        self._line.setData(*self.points(str(self.choice.value())))
+
+    def _add_lines(self) -> None:
+        import pyqtgraph
+
+        pen = pyqtgraph.mkPen(_TRAIN, width=1.5)
+        marks = {"symbol": "o", "symbolSize": 5, "symbolBrush": _TRAIN, "symbolPen": None}
+        self._line = self._plot.plot(pen=pen, antialias=True, name="of the batch", **marks)

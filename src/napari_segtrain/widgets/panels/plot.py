@@ -1,4 +1,4 @@
-"""A plot over epochs with a choice of what it shows: what the curves of one run and of several share."""
+"""A plot with a choice of what it shows: what the curves of a run, of several, and of single steps share."""
 
 from __future__ import annotations
 
@@ -28,6 +28,9 @@ class Plot(QWidget):
     metrics
         What the combo box offers at first.
     """
+
+    along = "epoch"
+    """What the horizontal axis counts."""
 
     def __init__(self, beat: Beat, name: str, metrics: Sequence[str]) -> None:
         super().__init__()
@@ -87,7 +90,7 @@ class Plot(QWidget):
         foreground = self.palette().windowText().color()
         plot = pyqtgraph.PlotWidget(background=None)
         plot.setObjectName("plot")
-        plot.setAccessibleName("Curves over epochs")
+        plot.setAccessibleName(f"Curves over {self.along}s")
         plot.setToolTip("What is drawn is chosen above; the legend says which curve is which")
         plot.setMinimumHeight(_LOWEST)
         plot.setMaximumHeight(_HIGHEST)
@@ -100,7 +103,7 @@ class Plot(QWidget):
         for side in ("left", "bottom"):
             plot.getAxis(side).setTextPen(foreground)
             plot.getAxis(side).setPen(pyqtgraph.mkPen(foreground, width=0.5))
-        plot.setLabel("bottom", "epoch")
+        plot.setLabel("bottom", self.along)
         plot.getAxis("bottom").enableAutoSIPrefix(False)
         plot.setLimits(xMin=0.0, minXRange=1.0)
         plot.addLegend(offset=(-8, 4), labelTextColor=foreground, verSpacing=-4)

@@ -1,0 +1,352 @@
+"""One training that is stepped through: what has been done, what is legal next, and doing it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from napari_segtrain.config import SegtrainError
+from napari_segtrain.runs import Emit, PatchPlace, PredictProgress, StepPicture, StepRequest, StepTaken
+from napari_segtrain.runs.scratch import Scratch
+from napari_segtrain.training import Parts
+from napari_segtrain.training.fit import device_explained
+from napari_segtrain.training.randomness import random_states
+from napari_segtrain.training.steps import (
+    Batch,
+    Gradients,
+    LossValue,
+    Optimization,
+    Prediction,
+    StepOrderError,
+    backward_pass,
+    calculate_loss,
+    forward_pass,
+    optimizer_step,
+    prepare_batch,
+    zero_gradients,
+)
+
+from .checks import loss_after_step, overfit
+from .pictures import Pictures
+from .stages import stage_modules, watched
+
+STEPS = (
+    "initialize_optimizer",
+    "prepare_batch",
+    "zero_gradients",
+    "forward_pass",
+    "calculate_loss",
+    "backward_pass",
+    "optimizer_step",
+)
+"""The seven steps in their order."""
+
+Done = tuple[str, list[StepPicture]]
+"""What was done, in words, and what can be seen of it."""
+
+
+class StepSession:
+    """Takes the steps of a training one by one, in the order and on the batches of the full one.
+
+    Parameters
+    ----------
+    parts
+        The experiment.
+    scratch
+        Where pictures are written.
+    emit
+        Told progress, and every step of `run_batches`.
+    halted
+        Asked between two batches whether to end early.
+    """
+
+    def __init__(self, parts: Parts, scratch: Scratch, emit: Emit, halted: Callable[[], bool]) -> None:
+        self._parts = parts
+        self._pictures = Pictures(scratch, parts.heads)
+        self._emit = emit
+        self._halted = halted
+        self._expected = STEPS[0]
+        self._epoch = self._index = 0
+        self._at = 0, 0
+        self._optimization: Optimization | None = None
+        self._rate: float | None = None
+        self._norm: float | None = None
+        self._states: dict[str, Any] = {}
+        self._forget()
+
+    def _forget(self) -> None:
+        self._batch: Batch | None = None
+        self._prediction: Prediction | None = None
+        self._loss: LossValue | None = None
+        self._gradients: Gradients | None = None
+        self._features: dict[str, Tensor] = {}
+        self._patches: tuple[PatchPlace, ...] = ()
+
+    # ------------------------------------------------------------------------------- answers
+
+    def defined(self) -> StepTaken:
+        """Return what there is to step through."""
+        resolved, loader = self._parts.resolved, self._parts.loader
+        outputs = ", ".join(head.name for head in self._parts.heads)
+        words = (
+            f"A network of {resolved.parameters / 1e6:.2f} M parameters on {resolved.where}, which learns "
+            f"{outputs}. An epoch has {len(loader)} batches of {resolved.batch_size} patches"
+        )
+        return self._taken("define_model", ". ".join((words, *resolved.messages)))
+
+    @property
+    def next(self) -> tuple[str, ...]:
+        """What can be asked for now."""
+        can = [self._expected]
+        if self._optimization is not None:
+            can.append("run_batches")
+        if self._features:
+            can.append("show_activations")
+        if self._expected == "optimizer_step":
+            can.append("what_if")
+        if self._batch is not None:
+            can.append("overfit")
+        return tuple(can)
+
+    def answer(self, request: StepRequest) -> StepTaken:
+        """Do what is asked for; where that is not possible nothing changes, and the answer says why."""
+        if request.action not in self.next:
+            words = f"{self._expected} must come before {request.action}"
+            return self._taken(request.action, words, refused=True)
+        try:
+            with device_explained(self._parts.config, self._parts.resolved):
+                words, pictures = getattr(self, f"_{request.action}")(request)
+        except SegtrainError as error:
+            if request.action in (*STEPS[3:], "run_batches"):
+                self._begin_again()
+            return self._taken(request.action, str(error), refused=True)
+        return self._taken(request.action, words, pictures)
+
+    def _taken(
+        self, action: str, words: str, pictures: list[StepPicture] | None = None, *, refused: bool = False
+    ) -> StepTaken:
+        return StepTaken(
+            action=action,
+            next=self.next,
+            words=words,
+            refused=refused,
+            epoch=self._at[0],
+            batch=self._at[1],
+            batches=len(self._parts.loader),
+            step=0 if self._optimization is None else self._optimization.step,
+            loss=None if self._loss is None else self._loss.value,
+            norm=self._norm,
+            learning_rate=self._rate,
+            stages=tuple(stage_modules(self._parts.network)),
+            patches=self._patches,
+            spacing=self._parts.resolved.facts.spacing,
+            unit=self._parts.resolved.facts.unit,
+            pictures=tuple(pictures or ()),
+        )
+
+    def _begin_again(self) -> None:
+        """Go back to the first batch of the step that could not be taken."""
+        self._index -= self._parts.group(self._index)[0]
+        self._norm = None
+        self._forget()
+        self._expected = "prepare_batch"
+
+    # ----------------------------------------------------------------------------- the steps
+
+    def _initialize_optimizer(self, request: StepRequest) -> Done:
+        self._optimization = self._parts.initialize_optimizer()
+        self._rate, self._expected = self._optimization.learning_rate, "prepare_batch"
+        name = self._parts.config.tr_config.optimizer.name
+        return f"{name} begins with the learning rate {self._rate:.4g}", []
+
+    def _prepare_batch(self, request: StepRequest) -> Done:
+        self._prepare()
+        batch = self._known(self._batch)
+        # What the loss says of the image itself is asked for here, and is there after the backward pass.
+        batch.image.requires_grad_()
+        shape = " × ".join(map(str, batch.image.shape[2:]))
+        records = ", ".join(dict.fromkeys(place.record for place in self._patches))
+        words = (
+            f"Batch {self._index + 1} of {len(self._parts.loader)} in epoch {self._epoch + 1}: {batch.size} "
+            f"patches of {shape} voxels of {records}"
+        )
+        return words, self._pictures.of_batch(batch.tensors)
+
+    def _prepare(self) -> None:
+        self._forget()
+        loader, self._at = self._parts.loader, (self._epoch, self._index)
+        loader.set_epoch(self._epoch)
+        self._patches = tuple(_place(spec) for spec in loader.specs(self._index))
+        self._batch = prepare_batch(loader, self._index, self._parts.device)
+        self._norm = None
+        accumulates = self._parts.group(self._index)[0] > 0
+        self._expected = "forward_pass" if accumulates else "zero_gradients"
+
+    def _zero_gradients(self, request: StepRequest) -> Done:
+        self._optimization = zero_gradients(self._known(self._optimization))
+        self._expected = "forward_pass"
+        return "The gradients of earlier batches are forgotten", []
+
+    def _forward_pass(self, request: StepRequest) -> Done:
+        with watched(self._parts.network) as features:
+            self._predict()
+        self._features = features
+        prediction = self._known(self._prediction)
+        shown = self._pictures.of_prediction(prediction.outputs)
+        if request.stage:
+            shown += self._show_activations(request)[1]
+        return f"The network says what it sees of {', '.join(prediction.outputs)}", shown
+
+    def _predict(self) -> None:
+        network, batch = self._parts.network, self._known(self._batch)
+        self._states = random_states()
+        # As the full training does, which lets nothing wait for a compiler in its first epoch.
+        run = network.forward if self._epoch == 0 else None
+        self._prediction = forward_pass(network, batch, self._parts.precision, run=run)
+        self._expected = "calculate_loss"
+
+    def _calculate_loss(self, request: StepRequest) -> Done:
+        prediction, batch = self._known(self._prediction), self._known(self._batch)
+        self._loss = calculate_loss(prediction, batch, self._parts.loss, self._epoch)
+        self._expected = "backward_pass"
+        parts = ", ".join(f"{name} {float(value):.4g}" for name, value in self._loss.parts.items())
+        return f"Loss {self._loss.value:.4g}: {parts}", []
+
+    def _backward_pass(self, request: StepRequest) -> Done:
+        position, group = self._differentiate()
+        words = f"The gradient has the norm {self._norm:.4g}"
+        if group > 1:
+            words += f"; {position + 1} of {group} batches are added up"
+        image = self._known(self._batch).image.grad
+        return words, [] if image is None else self._pictures.of_gradient(image * (group / self._scale))
+
+    def _differentiate(self) -> tuple[int, int]:
+        optimization, loss = self._known(self._optimization), self._known(self._loss)
+        position, group = self._parts.group(self._index)
+        self._gradients = backward_pass(optimization, loss, accumulate=position > 0, divide_by=group)
+        # The graph is gone now: what the network said is kept without it.
+        self._loss = loss.without_graph()
+        own = [p.grad for p in optimization.network.parameters() if p.grad is not None]
+        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(own, 2.0)))
+        self._norm = float(norm) / self._scale
+        if position == group - 1:
+            self._expected = "optimizer_step"
+        else:
+            self._advance()
+        return position, group
+
+    @property
+    def _scale(self) -> float:
+        """By how much the loss is scaled, and every gradient with it, in fp16."""
+        scaler = self._known(self._optimization).scaler
+        return 1.0 if scaler is None else float(scaler.get_scale())
+
+    def _optimizer_step(self, request: StepRequest) -> Done:
+        optimization, gradients = self._known(self._optimization), self._known(self._gradients)
+        clip = self._parts.gradient_clip
+        self._optimization, info = optimizer_step(optimization, gradients, gradient_clip=clip, measure=True)
+        self._gradients = None
+        self._rate, self._norm = info.learning_rate, info.norm_before
+        words = (
+            f"Step {info.step} with the learning rate {info.learning_rate:.4g}, norm {info.norm_before:.4g}"
+        )
+        if clip and info.norm_after != info.norm_before:
+            words += f" clipped to {info.norm_after:.4g}"
+        self._advance()
+        return words, []
+
+    def _advance(self) -> None:
+        """Go to the next batch; what is known of this one stays to be looked at."""
+        self._expected = "prepare_batch"
+        self._index += 1
+        if self._index == len(self._parts.loader):
+            self._index, self._epoch = 0, self._epoch + 1
+
+    # --------------------------------------------------------------------------- and further
+
+    def _run_batches(self, request: StepRequest) -> Done:
+        """Take the rest of the steps of a batch, and all of others."""
+        began, taken, shown = time.monotonic(), 0, self._batch
+        while taken < request.number and not self._halted():
+            shown = self._finish_batch(request)
+            taken += 1
+            spent = time.monotonic() - began
+            left = spent / taken * (request.number - taken)
+            self._emit(PredictProgress(fraction=taken / request.number, seconds_left=left))
+        pictures: list[StepPicture] = []
+        if taken and shown is not None and self._prediction is not None:
+            pictures = self._pictures.of_batch(shown.tensors)
+            pictures += self._pictures.of_prediction(self._prediction.outputs)
+        many = "1 batch" if taken == 1 else f"{taken} batches"
+        return f"{many} done; the next one is batch {self._index + 1} of epoch {self._epoch + 1}", pictures
+
+    def _finish_batch(self, request: StepRequest) -> Batch:
+        """Take the steps of a batch that are left, with nothing to look at, and tell what came of it."""
+        if self._expected == "prepare_batch":
+            self._prepare()
+        batch: Batch = self._known(self._batch)
+        if self._expected == "zero_gradients":
+            self._zero_gradients(request)
+        if self._expected == "forward_pass":
+            self._predict()
+        if self._expected == "calculate_loss":
+            self._calculate_loss(request)
+        if self._expected == "backward_pass":
+            self._differentiate()
+        if self._expected == "optimizer_step":
+            self._optimizer_step(request)
+        self._emit(self._taken("run_batches", ""))
+        return batch
+
+    def _show_activations(self, request: StepRequest) -> Done:
+        if request.stage not in self._features:
+            raise StepOrderError(
+                f"the network has no stage {request.stage!r}; it has {', '.join(self._features)}"
+            )
+        features = self._features[request.stage]
+        patch = self._known(self._batch).image.shape[2:]
+        size = " × ".join(map(str, features.shape[2:]))
+        words = f"{request.stage} has {features.shape[1]} features of {size} voxels"
+        return words, self._pictures.of_stage(request.stage, features, patch)
+
+    def _what_if(self, request: StepRequest) -> Done:
+        optimization, batch = self._known(self._optimization), self._known(self._batch)
+        own = optimization.learning_rate
+        found = {
+            rate: loss_after_step(self._parts, optimization, batch, self._epoch, rate, self._states)
+            for rate in (request.learning_rate, own)
+        }
+        now = self._known(self._loss).value
+        words = (
+            f"A step with the learning rate {request.learning_rate:.4g} would bring the loss of this batch "
+            f"from {now:.4g} to {found[request.learning_rate]:.4g}"
+        )
+        if request.learning_rate != own:
+            words += f"; with {own:.4g}, the rate of the coming step, to {found[own]:.4g}"
+        return f"{words}. The weights are as they were", []
+
+    def _overfit(self, request: StepRequest) -> Done:
+        def progress(fraction: float) -> None:
+            self._emit(PredictProgress(fraction=fraction))
+
+        batch = self._known(self._batch)
+        found = overfit(
+            self._parts, batch, request.patch, self._epoch, request.number, progress, self._halted
+        )
+        return f"{found.words}. The weights are as they were", []
+
+    @staticmethod
+    def _known(value: Any) -> Any:
+        """Return what an earlier step left; the order of the steps says that it did."""
+        if value is None:
+            raise StepOrderError("there is no batch: prepare one first")
+        return value
+
+
+def _place(spec: Any) -> PatchPlace:
+    stop = tuple(a + n for a, n in zip(spec.start, spec.size, strict=True))
+    return PatchPlace(record=spec.record, start=tuple(spec.start), stop=stop)
