@@ -66,7 +66,8 @@ def test_docks_open_from_the_menu(plugins: Any, viewer: Any) -> None:
     _, correct = viewer.window.add_plugin_dock_widget(PLUGIN, "Correct")
     _, label = viewer.window.add_plugin_dock_widget(PLUGIN, "Label next")
     _, step = viewer.window.add_plugin_dock_widget(PLUGIN, "Step by step")
-    docks = (train, predict, runs, correct, label, step)
+    _, workflow = viewer.window.add_plugin_dock_widget(PLUGIN, "Workflow")
+    docks = (train, predict, runs, correct, label, step, workflow)
     assert [dock.objectName() for dock in docks] == [
         "train_dock",
         "predict_dock",
@@ -74,6 +75,7 @@ def test_docks_open_from_the_menu(plugins: Any, viewer: Any) -> None:
         "correct_dock",
         "label_dock",
         "step_dock",
+        "workflow_dock",
     ]
     for dock in docks:
         viewer.window.remove_dock_widget(dock)

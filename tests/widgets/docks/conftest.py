@@ -35,9 +35,11 @@ from napari_segtrain.widgets.docks.predict_dock import PredictDock
 from napari_segtrain.widgets.docks.runs_dock import RunsDock
 from napari_segtrain.widgets.docks.step_dock import StepDock
 from napari_segtrain.widgets.docks.train_dock import TrainDock
+from napari_segtrain.widgets.docks.workflow_dock import WorkflowDock
 from napari_segtrain.widgets.layers.results import OURS
+from napari_segtrain.workflow.graph.templates import template
 
-DOCKS = [TrainDock, PredictDock, RunsDock, CorrectDock, LabelDock, StepDock]
+DOCKS = [TrainDock, PredictDock, RunsDock, CorrectDock, LabelDock, StepDock, WorkflowDock]
 
 
 def _controls(dock: QWidget) -> Iterator[QWidget]:
@@ -139,6 +141,18 @@ def _fill_steps(dock: Any, until: Callable[..., None]) -> None:
     dock.curves.add(1, loss=0.5, gradient_norm=2.0, learning_rate=0.001)
 
 
+def _fill_workflow(dock: Any, until: Callable[..., None]) -> None:
+    dock.set_value(template("train"))
+    dock.editor.select("optimizer")
+    dock.node.links.setCurrentRow(0)
+    dock.history.undo()
+    dock.history.redo()
+    dock.set_value(template("stepwise"))
+    dock.history.undo()
+    dock.editor.select("optimizer")
+    dock.node.links.setCurrentRow(0)
+
+
 _FILL = {
     TrainDock: _fill_train,
     PredictDock: _fill_predict,
@@ -146,6 +160,7 @@ _FILL = {
     CorrectDock: _fill_correct,
     LabelDock: _fill_label,
     StepDock: _fill_steps,
+    WorkflowDock: _fill_workflow,
 }
 
 

@@ -137,7 +137,7 @@ def _combo_cut(combo: QComboBox) -> bool:
     return bool(combo.fontMetrics().horizontalAdvance(combo.currentText()) > field.width())
 
 
-FROM_OUTSIDE = {"run", "resumable", "completed", "metric"}
+FROM_OUTSIDE = {"run", "resumable", "completed", "metric", "link_from", "link_to"}
 """Combo boxes of names that users give."""
 
 

@@ -36,6 +36,7 @@ from napari_segtrain.widgets.docks.run_actions import ACTIONS
 from napari_segtrain.widgets.docks.runs_dock import RunsDock
 from napari_segtrain.widgets.docks.step_dock import StepDock
 from napari_segtrain.widgets.docks.train_dock import TrainDock
+from napari_segtrain.widgets.docks.workflow_dock import WorkflowDock
 from napari_segtrain.widgets.forms.schema import Key, Shape, keys_of
 
 pytestmark = pytest.mark.gui
@@ -260,14 +261,22 @@ def heard(widget: Any) -> bool:
     """Return whether somebody listens to the signals that tell of a user's action."""
     if isinstance(widget, QAbstractItemView):
         return True  # its selection is a model of its own, and a table of texts does nothing
-    names = ("clicked", "toggled", "valueChanged", "currentIndexChanged", "currentTextChanged", "textChanged")
+    names = (
+        "clicked",
+        "toggled",
+        "editingFinished",
+        "valueChanged",
+        "currentIndexChanged",
+        "currentTextChanged",
+        "textChanged",
+    )
     meta = widget.metaObject()
     methods = [meta.method(index) for index in range(meta.methodCount())]
     own = [method for method in methods if bytes(method.name()).decode() in names]
     return any(widget.isSignalConnected(method) for method in own)
 
 
-@pytest.mark.parametrize("kind", [TrainDock, PredictDock, RunsDock, CorrectDock, LabelDock, StepDock])
+@pytest.mark.parametrize("kind", [TrainDock, PredictDock, RunsDock, CorrectDock, LabelDock, StepDock, WorkflowDock])
 def test_every_control_has_a_name_a_tooltip_and_an_effect(
     make_dock: Callable[[type], Any], layers: None, kind: type, controls: Callable[[QWidget], Any]
 ) -> None:
@@ -276,7 +285,7 @@ def test_every_control_has_a_name_a_tooltip_and_an_effect(
         losses = (LossConfig(name="DiceLoss"),)
         dock.set_value(experiment(targets={"nuclei": TargetConfig(labels="painted", losses=losses)}))
     found = list(controls(dock))
-    assert len(found) > (12 if kind in (RunsDock, CorrectDock, LabelDock, StepDock) else 30)
+    assert len(found) > (12 if kind in (RunsDock, CorrectDock, LabelDock, StepDock, WorkflowDock) else 30)
     where = {
         widget: f"{type(widget).__name__} {widget.objectName()!r} {told(widget, dock)!r}" for widget in found
     }
@@ -290,6 +299,7 @@ def test_every_control_has_a_name_a_tooltip_and_an_effect(
         CorrectDock: ["accept"],
         LabelDock: ["find_regions", "cancel", "previous_region", "next_region", "region_done"],
         StepDock: ["define_model", "optimizer_step", "run_batches", "what_if", "overfit", "stop", "end"],
+        WorkflowDock: ["use_template", "open_graph", "save_graph", "add_node", "connect", "arrange", "undo"],
     }
     for action in actions[kind]:
         assert isinstance(dock.findChild(QWidget, action), QAbstractButton), action

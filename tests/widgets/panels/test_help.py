@@ -20,6 +20,7 @@ from napari_segtrain.widgets.docks.predict_dock import PredictDock
 from napari_segtrain.widgets.docks.runs_dock import RunsDock
 from napari_segtrain.widgets.docks.step_dock import StepDock
 from napari_segtrain.widgets.docks.train_dock import TrainDock
+from napari_segtrain.widgets.docks.workflow_dock import WorkflowDock
 from napari_segtrain.widgets.forms.style import theme_colours
 from napari_segtrain.widgets.panels.heading import PAGE, Heading
 from napari_segtrain.widgets.panels.help_window import HelpWindow, docs_folder, slug
@@ -39,7 +40,7 @@ def seen_heading(window: HelpWindow) -> str:
     return found
 
 
-@pytest.mark.parametrize("kind", [TrainDock, PredictDock, RunsDock, CorrectDock, LabelDock, StepDock])
+@pytest.mark.parametrize("kind", [TrainDock, PredictDock, RunsDock, CorrectDock, LabelDock, StepDock, WorkflowDock])
 def test_help_opens_at_the_section_of_its_dock(
     make_dock: Callable[[type], Any], kind: type, qtbot: Any
 ) -> None:

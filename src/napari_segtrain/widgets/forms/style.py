@@ -15,7 +15,7 @@ MID = "#808080"
 
 _FIXED = """
 QLabel#title { font-size: 13px; font-weight: 600; }
-QFrame#card { border: 1px solid rgba(128, 128, 128, 90); border-radius: 4px; }
+QFrame#card, QGraphicsView#graph { border: 1px solid rgba(128, 128, 128, 90); border-radius: 4px; }
 QFrame#card QLineEdit#name { font-weight: 600; }
 QPushButton#start, QPushButton#predict { font-weight: 600; }
 QPushButton#start, QPushButton#wait, QPushButton#predict { min-height: 26px; }
@@ -24,7 +24,7 @@ _FOCUSED = ", ".join(
     f"{kind}:focus"
     for kind in (
         "QPushButton", "QToolButton", "QComboBox", "QCheckBox", "QLineEdit", "QAbstractSpinBox", "QSlider",
-        "QTableView", "QListView", "QTextBrowser",
+        "QTableView", "QListView", "QTextBrowser", "QPlainTextEdit", "QGraphicsView",
     )
 )  # fmt: skip
 _SECOND = 0.82

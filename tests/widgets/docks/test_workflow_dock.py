@@ -1,0 +1,214 @@
+"""The Workflow dock: a graph drawn by keyboard, checked, configured, kept as a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QFileDialog
+
+from napari_segtrain.widgets.docks.workflow_dock import WorkflowDock
+from napari_segtrain.widgets.forms.style import theme_colours
+from napari_segtrain.workflow.graph import NODE_TYPES, Graph, find_faults, read_graph, write_graph
+from napari_segtrain.workflow.graph.templates import TEMPLATES, template
+
+pytestmark = pytest.mark.gui
+
+Key, Held = Qt.Key, Qt.KeyboardModifier
+NODES = ("data_loader", "unet_model", "loss_function", "optimizer", "trainer")
+LINKS = (
+    ("data_loader.train_loader", "trainer.dataloader"),
+    ("unet_model.model", "trainer.model"),
+    ("loss_function.loss_fn", "trainer.loss_fn"),
+    ("unet_model.model", "optimizer.model"),
+    ("optimizer.optimizer", "trainer.optimizer"),
+)
+
+
+@pytest.fixture
+def dock(make_dock: Callable[[type], Any], viewer: Any, until: Callable[..., None]) -> Any:
+    viewer.window.show()
+    made = make_dock(WorkflowDock)
+    until(made.isVisible)
+    yield made
+    viewer.window._qt_window.hide()
+
+
+def focus(dock: Any) -> Any:
+    return dock.window().focusWidget()
+
+
+def choose(combo: Any, value: Any) -> None:
+    """Go to an item of a list by arrow keys."""
+    wanted = combo.offered().index(value)
+    while combo.currentIndex() != wanted:
+        QTest.keyClick(combo, Key.Key_Down if combo.currentIndex() < wanted else Key.Key_Up)
+
+
+def tab_to(dock: Any, name: str) -> Any:
+    """Press Tab until a control has the focus."""
+    for _ in range(60):
+        if focus(dock).objectName() == name:
+            return focus(dock)
+        QTest.keyClick(focus(dock), Key.Key_Tab)
+    raise AssertionError(f"{name} is not reached")
+
+
+def link_by_keys(dock: Any, source: str, target: str) -> None:
+    """Make a link from the drawing on, by keys alone."""
+    node, _, port = source.partition(".")
+    dock.editor.select(node)
+    dock.editor.view.setFocus()
+    QTest.keyClick(focus(dock), Key.Key_C)
+    assert focus(dock).objectName() == "link_from"
+    assert dock.editor.source.value()[0] == node
+    choose(dock.editor.source, (node, port))
+    choose(tab_to(dock, "link_to"), tuple(target.split(".")))
+    QTest.keyClick(tab_to(dock, "connect"), Key.Key_Return)
+
+
+def links(dock: Any) -> set[tuple[str, str]]:
+    return {(f"{k.source}.{k.source_port}", f"{k.target}.{k.target_port}") for k in dock.value().links}
+
+
+def test_the_training_graph_is_drawn_by_keyboard(dock: Any, notes: list[Any]) -> None:
+    dock.editor.view.setFocus()
+    for name in NODES:
+        QTest.keyClick(dock.editor.view, Key.Key_A)
+        assert focus(dock).objectName() == "node_type"
+        choose(focus(dock), name)
+        QTest.keyClick(tab_to(dock, "add_node"), Key.Key_Space)
+        assert dock.editor.scene.selected_nodes() == [name]
+    for source, target in (
+        ("data_loader.train_loader", "unet_model.input"),
+        ("unet_model.output", "trainer.model"),
+    ):
+        link_by_keys(dock, source, target)
+    assert notes == [
+        ("error", "Cannot connect batch to tensor"),
+        ("error", "Cannot connect tensor to model"),
+    ]
+    assert links(dock) == set()
+    for ends in LINKS:
+        link_by_keys(dock, *ends)
+    assert links(dock) == set(LINKS)
+    assert find_faults(dock.value()) == ()
+    assert len(notes) == 2
+    dock.editor.view.setFocus()
+    for _ in range(10):
+        QTest.keyClick(dock.editor.view, Key.Key_Z, Held.ControlModifier)
+    assert dock.value() == Graph()
+
+
+def test_templates_are_whole_graphs(dock: Any) -> None:
+    for name in TEMPLATES:
+        choose(dock.template, name)
+        assert dock.template.toolTip() == TEMPLATES[name][0]
+        dock.use.click()
+        assert dock.value() == template(name)
+        assert not any(text.startswith("✗") for text in checks(dock)), name
+        dock.history.undo()
+        assert dock.value() == Graph()
+
+
+def checks(dock: Any) -> list[str]:
+    return [dock.checks.item(row).text() for row in range(dock.checks.count())]
+
+
+def test_what_is_missing_is_listed_and_leads_to_its_node(dock: Any) -> None:
+    assert checks(dock) == ["✗ The graph is empty: add a node, or open a template"]
+    dock.set_value(template("train").disconnect("unet_model", "model", "optimizer", "model"))
+    found = checks(dock)
+    assert found[0] == "✗ Required input 'model' on node 'optimizer' is not connected"
+    assert any(line.startswith("⚠ Parameter 'data'") for line in found)
+    assert "○ the same network's model at the optimizer's model" in found
+    assert "✓ a trainer" in found
+    dock.checks.setCurrentRow(0)
+    assert dock.editor.scene.selected_nodes() == ["optimizer"]
+    assert dock.node.name.text() == "optimizer"
+
+
+def test_every_node_has_its_parameters_in_a_form(dock: Any) -> None:
+    for kind in NODE_TYPES:
+        dock.editor.add(kind)
+        form = dock.node.form()
+        assert form.isVisible() and form.value() == dock.value().node(kind).config
+        assert set(form.editors) == set(NODE_TYPES[kind].config.model_fields)
+
+
+def test_parameters_names_and_links_are_edited_and_undone(dock: Any, notes: list[Any]) -> None:
+    dock.set_value(template("train"))
+    before = dock.value()
+    dock.editor.select("trainer")
+    form = dock.node.form()
+    epochs = form.editors["num_epochs"].lineEdit()
+    epochs.setFocus()
+    epochs.selectAll()
+    QTest.keyClicks(epochs, "12")
+    QTest.keyClick(epochs, Key.Key_Return)
+    assert dock.value().node("trainer").config.num_epochs == 12
+    dock.history.undo()
+    assert dock.value() == before and form.value().num_epochs == 50
+    dock.node.name.setText("optimizer")
+    dock.node.name.editingFinished.emit()
+    assert notes[-1] == ("error", "two nodes are called 'optimizer'; give one another name")
+    assert dock.node.name.text() == "trainer"
+    dock.node.name.setText("coach")
+    dock.node.name.editingFinished.emit()
+    assert dock.value().has("coach") and dock.editor.scene.selected_nodes() == ["coach"]
+    dock.node.links.setCurrentRow(0)
+    dock.node.cut.click()
+    assert len(dock.value().links) == 4
+
+
+def test_targets_and_tasks_are_written_as_yaml(dock: Any) -> None:
+    dock.editor.add("data_loader")
+    form = dock.node.form()
+    form.editors["targets"].setPlainText("cells: {kind: instances, weight: 2}")
+    form.editors["auxiliary_tasks"].setPlainText("sdt: {type: distance_transform, source_target: cells}")
+    form.editors["data"].line.setText("/some/where")
+    config = dock.value().node("data_loader").config
+    assert (config.targets["cells"].kind, config.targets["cells"].weight) == ("instances", 2.0)
+    assert config.auxiliary_tasks["sdt"].source_target == "cells"
+    assert config.data == "/some/where"
+    form.set_value(config)
+    assert form.value() == config
+    form.editors["targets"].setPlainText("cells: [")
+    assert dock.value().node("data_loader").config == config
+
+
+def test_files_are_opened_and_saved(
+    dock: Any, notes: list[Any], until: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "g.json"
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(path), ""))
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(path), ""))
+    graph = template("predict").move({"predictor": (500.0, 7.0)})
+    dock.set_value(graph)
+    dock.save.click()
+    until(lambda: dock.panel.text == f"Saved {path}")
+    assert read_graph(path) == graph
+    write_graph(path, template("train"))
+    dock.open.click()
+    until(lambda: dock.value() == template("train"))
+    path.write_text('{"nodes": [{"name": "a", "type": "nothing"}], "links": 1}')
+    dock.open.click()
+    until(lambda: notes)
+    assert "2 faults" in notes[0][1] and "nodes[0].type: node type 'nothing' is unknown" in notes[0][1]
+    assert dock.value() == template("train")
+
+
+def test_the_drawing_follows_the_theme(dock: Any, viewer: Any, until: Callable[..., None]) -> None:
+    dock.set_value(template("train"))
+    try:
+        for theme in ("light", "dark"):
+            viewer.theme = theme
+            text, _ = theme_colours(theme)
+            until(lambda text=text: dock.editor.scene.theme.text == text)
+            assert {item.theme.text.name() for item in dock.editor.scene.nodes.values()} == {text.name()}
+    finally:
+        viewer.theme = "dark"
