@@ -13,8 +13,8 @@ from qtpy.QtWidgets import QFileDialog
 
 from napari_segtrain.widgets.docks.workflow_dock import WorkflowDock
 from napari_segtrain.widgets.forms.style import theme_colours
+from napari_segtrain.widgets.panels.graph.templates import TEMPLATES, template
 from napari_segtrain.workflow.graph import NODE_TYPES, Graph, find_faults, read_graph, write_graph
-from napari_segtrain.workflow.graph.templates import TEMPLATES, template
 
 pytestmark = pytest.mark.gui
 
@@ -107,7 +107,7 @@ def test_the_training_graph_is_drawn_by_keyboard(dock: Any, notes: list[Any]) ->
 def test_templates_are_whole_graphs(dock: Any) -> None:
     for name in TEMPLATES:
         choose(dock.template, name)
-        assert dock.template.toolTip() == TEMPLATES[name][0]
+        assert dock.template.toolTip() == TEMPLATES[name]
         dock.use.click()
         assert dock.value() == template(name)
         assert not any(text.startswith("✗") for text in checks(dock)), name

@@ -9,7 +9,6 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QPushButton, QWidget
 
 from ...workflow.graph import Graph, Link, Parameters, read_graph, write_graph
-from ...workflow.graph.templates import TEMPLATES, template
 from ..forms.choice_editors import Combo
 from ..forms.folding import sections
 from ..forms.style import theme_colours
@@ -18,6 +17,7 @@ from ..panels.graph.editor import GraphEditor
 from ..panels.graph.history import History
 from ..panels.graph.looks import Theme
 from ..panels.graph.node_panel import NodePanel
+from ..panels.graph.templates import TEMPLATES, template
 from ..panels.heading import Heading
 from ..panels.run_panel import RunPanel
 from .dock import EngineDock
@@ -81,7 +81,7 @@ class WorkflowDock(EngineDock):
 
     def _connect(self) -> None:
         self.template.changed.connect(self._on_template)
-        self.use.clicked.connect(lambda _=False: self.set_value(template(self.template.value())))
+        self.use.clicked.connect(lambda _=False: self._use_template())
         self.open.clicked.connect(lambda _=False: self._open_graph())
         self.save.clicked.connect(lambda _=False: self._save_graph())
         self.history.changed.connect(self._on_graph)
@@ -94,6 +94,9 @@ class WorkflowDock(EngineDock):
         self.node.disconnected.connect(self._disconnect)
 
     # ------------------------------------------------------------------------------- actions
+
+    def _use_template(self) -> None:
+        self.set_value(template(self.template.value()))
 
     def _open_graph(self) -> None:
         path, _ = QFileDialog.getOpenFileName(self, "Open a workflow", "", _FILES)
@@ -120,8 +123,7 @@ class WorkflowDock(EngineDock):
     # -------------------------------------------------------------------------- what happens
 
     def _on_template(self) -> None:
-        text, _ = TEMPLATES[self.template.value()]
-        self.template.setToolTip(text)
+        self.template.setToolTip(TEMPLATES[self.template.value()])
 
     def _on_graph(self) -> None:
         self.checks.show_graph(self.value())

@@ -15,7 +15,9 @@ MID = "#808080"
 
 _FIXED = """
 QLabel#title { font-size: 13px; font-weight: 600; }
-QFrame#card, QGraphicsView#graph { border: 1px solid rgba(128, 128, 128, 90); border-radius: 4px; }
+QFrame#card, QGraphicsView#graph, QPlainTextEdit {
+  border: 1px solid rgba(128, 128, 128, 90); border-radius: 4px;
+}
 QFrame#card QLineEdit#name { font-weight: 600; }
 QPushButton#start, QPushButton#predict { font-weight: 600; }
 QPushButton#start, QPushButton#wait, QPushButton#predict { min-height: 26px; }
@@ -58,7 +60,7 @@ def restyle(widget: QWidget, colours: tuple[QColor, QColor] | None = None) -> No
     )
     wanted = (
         f"{_FIXED}{_FOCUSED} {{ border: 1px solid {text.name()}; }}\n"
-        f"QLineEdit {{ placeholder-text-color: {_mixed(text, field).name()}; }}\n"
+        f"QLineEdit, QPlainTextEdit {{ placeholder-text-color: {_mixed(text, field).name()}; }}\n"
     )
     if widget.styleSheet() != wanted:  # setting it is a change of style, too
         widget.setStyleSheet(wanted)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QListWidget
 
 from ....workflow.graph import Graph, checklist, find_faults, find_warnings
 
-_MOST = 9
+_MOST = 14
 """Lines that are seen without scrolling."""
 
 
@@ -40,7 +41,18 @@ class CheckList(QListWidget):
             self.clear()
             self.addItems(lines)
             self.blockSignals(False)
-        self.setFixedHeight(min(len(lines), _MOST) * (self.fontMetrics().lineSpacing() * 2) + 8)
+            self._take_room()
+
+    def resizeEvent(self, event: Any) -> None:
+        """Take the room that the lines need at this width."""
+        super().resizeEvent(event)
+        if event.size().width() != event.oldSize().width():
+            self._take_room()
+
+    def _take_room(self) -> None:
+        line = self.fontMetrics().lineSpacing()
+        needed = sum(self.sizeHintForRow(row) for row in range(self.count()))
+        self.setFixedHeight(min(needed, _MOST * line) + line + 2 * self.frameWidth())
 
     def _on_line(self, text: str) -> None:
         for name in re.findall(r"'([^']+)'", text):

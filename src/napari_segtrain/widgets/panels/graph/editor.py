@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
+from qtpy.compat import isalive
 from qtpy.QtCore import QPointF, Signal
 from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
@@ -59,6 +61,8 @@ class GraphEditor(QWidget):
         self._lay_out()
         self._connect()
         self._on_graph()
+        # The scene outlives this widget, and says that nothing is selected while it takes its items apart.
+        self.destroyed.connect(partial(_silence, self.scene))
 
     def _make_controls(self) -> None:
         self.kind = Combo("node_type")
@@ -222,6 +226,8 @@ class GraphEditor(QWidget):
         self._on_selection()
 
     def _on_selection(self) -> None:
+        if not isalive(self.scene):
+            return
         names = self.scene.selected_nodes()
         self.selected.emit(names[0] if len(names) == 1 else "")
         self.view.setAccessibleDescription(self._in_words(names))
@@ -237,6 +243,10 @@ class GraphEditor(QWidget):
             return f"{len(graph.nodes)} nodes, {len(graph.links)} links, {len(names)} nodes selected"
         links = [str(link) for link in (*graph.links_into(names[0]), *graph.links_from(names[0]))]
         return f"{graph.node(names[0]).kind.title} {names[0]}: {'; '.join(links) or 'no links'}"
+
+
+def _silence(scene: GraphScene, *_: object) -> None:
+    scene.let_go()
 
 
 def _spelt(node: str, port: Port) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from qtpy.compat import isalive
 from qtpy.QtCore import QPointF, Qt, Signal
 from qtpy.QtGui import QColor, QPen
 from qtpy.QtWidgets import QGraphicsPathItem, QGraphicsScene
@@ -90,6 +91,11 @@ class GraphScene(QGraphicsScene):
         self.setBackgroundBrush(theme.canvas)
         for item in self.nodes.values():
             item.restyle(theme)
+
+    def let_go(self) -> None:
+        """Say nothing any more."""
+        if isalive(self):
+            self.blockSignals(True)
 
     # What is selected.
 
