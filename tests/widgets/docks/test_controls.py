@@ -276,7 +276,9 @@ def heard(widget: Any) -> bool:
     return any(widget.isSignalConnected(method) for method in own)
 
 
-@pytest.mark.parametrize("kind", [TrainDock, PredictDock, RunsDock, CorrectDock, LabelDock, StepDock, WorkflowDock])
+@pytest.mark.parametrize(
+    "kind", [TrainDock, PredictDock, RunsDock, CorrectDock, LabelDock, StepDock, WorkflowDock]
+)
 def test_every_control_has_a_name_a_tooltip_and_an_effect(
     make_dock: Callable[[type], Any], layers: None, kind: type, controls: Callable[[QWidget], Any]
 ) -> None:

@@ -40,7 +40,9 @@ def seen_heading(window: HelpWindow) -> str:
     return found
 
 
-@pytest.mark.parametrize("kind", [TrainDock, PredictDock, RunsDock, CorrectDock, LabelDock, StepDock, WorkflowDock])
+@pytest.mark.parametrize(
+    "kind", [TrainDock, PredictDock, RunsDock, CorrectDock, LabelDock, StepDock, WorkflowDock]
+)
 def test_help_opens_at_the_section_of_its_dock(
     make_dock: Callable[[type], Any], kind: type, qtbot: Any
 ) -> None:

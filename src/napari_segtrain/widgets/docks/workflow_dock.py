@@ -69,7 +69,7 @@ class WorkflowDock(EngineDock):
         self.open = _button(
             "open_graph", "Open…", "Open a graph from a file; Undo brings back the one before"
         )
-        self.save = _button("save_graph", "Save…", "Write the graph to a file, for segtrain workflow run too")
+        self.save = _button("save_graph", "Save…", "Write the graph to a file")
         start = QWidget()
         row = QHBoxLayout(start)
         row.setContentsMargins(0, 0, 0, 0)
