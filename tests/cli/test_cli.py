@@ -283,6 +283,7 @@ COMMANDS = [
     "check",
     "doctor",
     "demo",
+    "workflow",
 ]
 
 

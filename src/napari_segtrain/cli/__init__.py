@@ -17,6 +17,7 @@ from .preview_commands import preview_augmentation, preview_targets
 from .run_commands import compare, delete, duplicate, follow, labels, retry, runs, stop
 from .serve_command import serve
 from .train_command import train
+from .workflow_commands import app as workflow
 
 app = typer.Typer(
     name="segtrain",
@@ -49,6 +50,7 @@ for command, summary in (
     (demo, "Train on an embedded picture, predict, score."),
 ):
     app.command(command.__name__.replace("_", "-"), short_help=summary)(command)
+app.add_typer(workflow, short_help="Check and run graphs of nodes.")
 
 REFUSED = 2
 """Exit code when something cannot work, before or after it began."""

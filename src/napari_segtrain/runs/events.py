@@ -452,11 +452,42 @@ class StepTaken(Event):
     """What can be looked at; of a group that is named here nothing else is current any more."""
 
 
+# ------------------------------------------------------------------------------ workflow graphs
+
+
+class NodeStatus(Event):
+    """A node of a workflow graph is somewhere else, or farther."""
+
+    event: Literal["node_status"] = "node_status"
+    node: str
+    """Its name."""
+    status: Literal["waiting", "running", "done", "cached", "failed", "cancelled"]
+    """``cached``: nothing had to be done for it."""
+    fraction: Number = None
+    """Finished share of its work, 0 … 1; None where that is not known."""
+    message: str = ""
+    """What it does, or why it failed, for the user."""
+    seconds: float = 0.0
+    """How long it took, of one that is done."""
+
+
+class NodeOutput(Event):
+    """What an output of a node gave lies in shared files."""
+
+    event: Literal["node_output"] = "node_output"
+    node: str
+    port: str
+    arrays: dict[str, dict[str, Any]]
+    """Source specification of each array ``(*spatial)`` or ``(C, *spatial)``, by a name for its layer."""
+    numbers: dict[str, Any] = Field(default_factory=dict)
+    """What is not an array, such as scores, as plain values."""
+
+
 AnyEvent = (
     Ready | Refused | EngineDied | StatusChanged | Waiting | RunStarted | EpochStarted | BatchDone | EpochDone
     | Progress | PreviewReady | DebugPicture | LabelsApplied | Checkpoint | Paused | Resumed | Warned
     | Diagnosed | Scored | Finished | PredictProgress | PredictDone | TargetsReady | AugmentationReady
-    | SplitReady | RegionsRanked | StepTaken
+    | SplitReady | RegionsRanked | StepTaken | NodeStatus | NodeOutput
 )  # fmt: skip
 
 _ADAPTER: TypeAdapter[AnyEvent] = TypeAdapter(Annotated[AnyEvent, Discriminator("event")])

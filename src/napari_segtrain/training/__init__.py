@@ -1,13 +1,21 @@
 """Training: the seven steps, the Lightning module, data, trainer, callbacks, and the experiment."""
 
-from .building import complete_targets, planned_split, resolve_again
+from .building import (
+    complete_targets,
+    journey_of,
+    loss_of,
+    network_of,
+    planned_split,
+    prepare_data,
+    resolve_again,
+)
 from .callbacks import Preview
 from .data import SegtrainDataModule
 from .debug_picture import DebugPatch, ShownHead, render
 from .ema import AveragedWeights
 from .errors import NonFiniteLossError, OutOfMemoryError, StopRequested
 from .experiment import NEEDED, Experiment
-from .fit import FitResult, refuse_too_large
+from .fit import FitResult, device_explained, refuse_too_large
 from .given import NOTHING, Given
 from .metrics import build_metrics, metric_names
 from .module import SegmentationModule
@@ -79,12 +87,17 @@ __all__ = [
     "complete_targets",
     "connect",
     "define_model",
+    "device_explained",
     "forward_pass",
     "initialize_optimizer",
+    "journey_of",
+    "loss_of",
     "metric_names",
+    "network_of",
     "optimizer_step",
     "planned_split",
     "prepare_batch",
+    "prepare_data",
     "refuse_too_large",
     "render",
     "resolve",

@@ -27,9 +27,11 @@ from .given import NOTHING, Given
 from .module import SegmentationModule
 from .monitor import Monitor
 from .pretrained import begin_with
+from .randomness import seed_everything
 from .resolve import ResolvedExperiment, resolve
 from .schedules import Journey
 from .team import ALONE, Team
+from .trial import fitted
 
 if TYPE_CHECKING:
     from napari_segtrain.data import Dataset
@@ -104,6 +106,28 @@ def data_of(
         data.loader("val")
     data.resolved = resolved.replace(batches_per_epoch=batches)
     return data
+
+
+def prepare_data(
+    config: ExperimentConfig, dataset: Dataset, cache_dir: Path | None, team: Team = ALONE
+) -> SegtrainDataModule:
+    """Return the batches of a new training: seeded, resolved for data and machine, split, normalised.
+
+    Parameters
+    ----------
+    config
+        The experiment, which names its targets.
+    dataset
+        Images and labels.
+    cache_dir
+        Keeps patch indices for the next time; None for not.
+    team
+        The processes that share the batches.
+    """
+    seed_everything(config.tr_setup.seed)
+    resolved = fitted(config, resolve(config, dataset))
+    splits, index = choose_splits(config, dataset, resolved)
+    return data_of(config, dataset, resolved, splits, index, cache_dir, team)
 
 
 def choose_splits(

@@ -29,6 +29,7 @@ from .building import (
     describe,
     module_of,
     network_of,
+    prepare_data,
     resolve_again,
     restore_rows,
 )
@@ -138,7 +139,9 @@ class Experiment:
             where = resume if isinstance(resume, Path) else run.checkpoints / LAST
             checkpoint = load_checkpoint(where, required=NEEDED)
         seed_everything(config.tr_setup.seed)
-        data = given.data
+        cache, data = run.project / "cache", given.data
+        if data is None and checkpoint is None and splits is None:
+            data = prepare_data(config, dataset, cache, team)
         if data is None:
             if checkpoint is None:
                 resolved = fitted(config, resolve(config, dataset))
@@ -147,7 +150,7 @@ class Experiment:
             if splits is None:
                 resumed = run if checkpoint is not None else None
                 splits, split_index = choose_splits(config, dataset, resolved, resumed)
-            data = data_of(config, dataset, resolved, splits, split_index, run.project / "cache", team)
+            data = data_of(config, dataset, resolved, splits, split_index, cache, team)
         data.config = config
         with device_explained(config, data.resolved):
             if given.network is not None and given.resolved is not None:

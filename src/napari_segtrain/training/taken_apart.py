@@ -16,13 +16,12 @@ from napari_segtrain.network import MultiTaskNetwork
 from napari_segtrain.network.hardware import Number
 from napari_segtrain.targets import Head
 
-from .building import complete_targets, data_of, journey_of, loss_of, network_of, planned_split
+from .building import complete_targets, journey_of, loss_of, network_of, prepare_data
 from .fit import device_explained
 from .randomness import seed_everything
-from .resolve import ResolvedExperiment, resolve, settle
+from .resolve import ResolvedExperiment, settle
 from .schedules import Journey
 from .steps import initialize_optimizer
-from .trial import fitted
 from .values import Optimization
 
 
@@ -139,9 +138,7 @@ def take_apart(config: ExperimentLike, data: str | Path | Mapping[str, Any] | Da
     config = as_experiment(config)
     dataset = data if isinstance(data, Dataset) else open_dataset(data, config.dataset_config)
     config = complete_targets(config, dataset)
-    seed_everything(config.tr_setup.seed)
-    resolved = fitted(config, resolve(config, dataset))
-    batches = data_of(config, dataset, resolved, planned_split(config, dataset, resolved), 0, None)
+    batches = prepare_data(config, dataset, None)
     with device_explained(config, batches.resolved):
         network, resolved = network_of(config, batches.resolved)
         loss = loss_of(resolved)

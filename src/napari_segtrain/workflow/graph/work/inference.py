@@ -1,0 +1,264 @@
+"""Predictions and their scores."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torch import nn
+
+from napari_segtrain.config import InferenceConfig, RunError
+from napari_segtrain.data import PARTS, SPLIT_FILE, Region, Split
+from napari_segtrain.evaluation import Report
+from napari_segtrain.inference import (
+    MemorySink,
+    Outcome,
+    PredictionCancelledError,
+    Predictor,
+    Trained,
+    plan_outputs,
+    separate_instances,
+    write_tiff,
+)
+from napari_segtrain.network import resolve_hardware
+from napari_segtrain.runs import RunFolder, Warned, load_checkpoint
+from napari_segtrain.training import ResolvedExperiment, complete_targets, planned_split, resolve
+from napari_segtrain.workflow.images import ImageReader
+from napari_segtrain.workflow.scorer import Scored, Scorer
+
+from ..context import Context, Values
+from ..parameters import NoParameters, PredictorParameters
+from ..ports import GraphError
+from .data import Picture
+from .models import described
+from .setting import Loader
+
+Arrays = dict[str, npt.NDArray[Any]]
+_DONE = Outcome.COMPLETED
+
+
+@dataclass(frozen=True, eq=False)
+class Predicted:
+    """What a network predicted of one image, or of several.
+
+    Attributes
+    ----------
+    arrays
+        By image and output, each ``(*spatial)``, or ``(C, *spatial)`` where there are several channels.
+    scored
+        By image what the scores were computed from, where there are labels.
+    records
+        The image that each is a part of, where there are several parts of one.
+    grids
+        Size of a voxel, in array order, and its unit.
+    """
+
+    arrays: dict[str, Arrays]
+    scored: dict[str, Scored] = field(default_factory=dict)
+    records: dict[str, str] = field(default_factory=dict)
+    grids: dict[str, tuple[tuple[float, ...], str]] = field(default_factory=dict)
+
+    @property
+    def finest(self) -> Predicted:
+        """The first image alone."""
+        name = next(iter(self.arrays))
+        kept = {name: self.scored[name]} if name in self.scored else {}
+        return Predicted({name: self.arrays[name]}, kept, self.records, self.grids)
+
+
+@dataclass(frozen=True, eq=False)
+class Labelled:
+    """The labels of images, as targets: by image what `TargetDeriver` makes of them."""
+
+    truth: dict[str, Arrays]
+
+
+def predictor(config: PredictorParameters, inputs: Values, context: Context) -> dict[str, Any]:
+    """Predict an image, or a part of the images of a loader."""
+    asked = _asked(config)
+    found, labels = Predicted({}), Labelled({})
+    if "dataloader" in inputs:
+        found, labels = _predict_loader(inputs["model"], inputs["dataloader"], config, asked, context)
+    if "image" in inputs:
+        picture = predict_picture(inputs["model"], inputs["image"], context, config, asked)
+        found = Predicted(
+            picture.arrays | found.arrays, found.scored, found.records, picture.grids | found.grids
+        )
+    if config.save_to is not None:
+        save(found, Path(config.save_to))
+    return {"predictions": found.finest, "all_predictions": found, "all_labels": labels}
+
+
+def metrics(config: NoParameters, inputs: Values, context: Context) -> dict[str, Any]:
+    """Score predictions against labels, as `segtrain evaluate` does."""
+    predictions, labels = inputs["predictions"], inputs["labels"]
+    if not isinstance(predictions, Predicted) or not isinstance(labels, Labelled):
+        raise GraphError("metrics compare the all_predictions with the all_labels of one predictor")
+    report = Report()
+    for name, scored in predictions.scored.items():
+        if name in labels.truth:
+            report.add(predictions.records[name], scored.scores)
+    if not report.to_dict():
+        raise GraphError(
+            "there are no labels of what was predicted: give the predictor a data loader whose images have "
+            "labels"
+        )
+    return {"metrics": report.to_dict()}
+
+
+def _asked(config: PredictorParameters) -> dict[str, Any]:
+    """Return the settings that are not as by default; the others are those of the network's run."""
+    default = type(config)()
+    return {
+        name: getattr(config, name)
+        for name, (section, _) in config.places().items()
+        if section == "inference_config" and getattr(config, name) != getattr(default, name)
+    }
+
+
+def make_predictor(model: nn.Module, device: str, asked: dict[str, Any]) -> Predictor:
+    """Return what predicts with a network that came through a link."""
+    trained, _ = described(model)
+    hardware = resolve_hardware(device)
+    inference = trained.inference.amended(asked, "predictor")
+    made = Predictor(_on(trained, hardware.device), hardware.device, inference)
+    made.messages += hardware.messages
+    return made
+
+
+def _on(trained: Trained, device: Any) -> Trained:
+    trained.network.to(device)
+    return trained
+
+
+def predict_picture(
+    model: nn.Module,
+    picture: Picture,
+    context: Context,
+    config: PredictorParameters | None = None,
+    asked: dict[str, Any] | None = None,
+) -> Predicted:
+    """Predict an image, or a folder of them, with the settings of the run but for those asked for."""
+    made = make_predictor(model, config.device if config is not None else "auto", asked or {})
+    reader = ImageReader(made)
+    files: dict[str, Any] = {picture.name: picture.where}
+    if isinstance(picture.where, str):
+        files = dict(reader.find(picture.where))
+    found = Predicted({})
+    for number, (name, where) in enumerate(files.items()):
+        source, sink = reader.open(where), MemorySink()
+
+        def tell(share: float, seconds: float | None) -> None:
+            context.progress((number + share) / len(files), name)  # noqa: B023 - called in this turn only
+
+        if made.predict_source(source, sink, progress=tell, cancel=context.cancelled).outcome is not _DONE:
+            raise PredictionCancelledError("the prediction was cancelled; there is no result")
+        found.arrays[name] = {output: _plain(array) for output, array in sink.arrays.items()}
+        found.grids[name] = source.spacing, source.unit
+    for message in dict.fromkeys((*reader.messages, *made.messages)):
+        context.emit(Warned(message=message))
+    return found
+
+
+def _plain(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return array[0] if len(array) == 1 else array
+
+
+def _predict_loader(
+    model: nn.Module, loader: Loader, config: PredictorParameters, asked: dict[str, Any], context: Context
+) -> tuple[Predicted, Labelled]:
+    """Predict the regions of a part, score them, and bring them into the form that is asked for."""
+    made = make_predictor(model, config.device, asked)
+    wanted = made.inference
+    resolved = _resolved(model, made)
+    experiment = made_config(model)
+    scorer = Scorer(made, resolved, complete_targets(experiment, loader.dataset))
+    found, labels = Predicted({}), Labelled({})
+    regions = _regions(loader, made, resolved)
+    several = max(Counter(region.record for region in regions).values())
+    for number, region in enumerate(regions):
+        record = loader.dataset.records[region.record]
+
+        def tell(share: float, seconds: float | None) -> None:
+            context.progress((number + share) / len(regions), region.record)  # noqa: B023 - called in this turn
+
+        scored = scorer.score(record, region, context.control, tell)
+        name = region.record if several == 1 else f"{region.record}:{number}"
+        found.records[name] = region.record
+        found.grids[name] = record.spacing, record.image.unit
+        found.arrays[name] = _in_form(made, wanted, scored.prediction)
+        found.scored[name] = scored
+        labels.truth[name] = dict(scored.truth)
+    for message in made.messages:
+        context.emit(Warned(message=message))
+    return found, labels
+
+
+def made_config(model: nn.Module) -> Any:
+    """Return the experiment that a network was trained in."""
+    trained, _ = described(model)
+    if trained.config is None:
+        raise GraphError("this network's experiment is not known: take it from a run")
+    return trained.config
+
+
+def _resolved(model: nn.Module, made: Predictor) -> ResolvedExperiment:
+    known = described(model)[1]
+    if known is not None:
+        return known
+    saved = load_checkpoint(Path(made.source["path"]), required=("resolved",))["resolved"]
+    return ResolvedExperiment.from_dict(saved)
+
+
+def _regions(loader: Loader, made: Predictor, resolved: ResolvedExperiment) -> tuple[Region, ...]:
+    """Return the regions of a part: as the network's run has split the data, where it is that data."""
+    split = _split_of_run(made)
+    named = {region.record for part in PARTS for region in split.part(part)} if split is not None else set()
+    if split is None or not named <= set(loader.dataset.records):
+        config = complete_targets(loader.config, loader.dataset)
+        split = planned_split(config, loader.dataset, resolve(config, loader.dataset))
+    regions = split.part(loader.part)
+    if not regions:
+        filled = ", ".join(f"{part}_loader" for part in PARTS if split.part(part))
+        raise RunError(
+            f"the data has no {loader.part} part: connect {filled}, or add a split.json to the data"
+        )
+    return tuple(regions)
+
+
+def _split_of_run(made: Predictor) -> Split | None:
+    path = made.source.get("path")
+    folder = None if path is None else Path(path).parent.parent
+    if folder is None or not (folder / SPLIT_FILE).is_file():
+        return None
+    return RunFolder(folder).read_as(SPLIT_FILE, Split.from_dict)
+
+
+def _in_form(made: Predictor, wanted: InferenceConfig, activated: Arrays) -> Arrays:
+    """Return predictions in the form that a prediction of images has."""
+    plan = plan_outputs(made.heads, wanted, made.values)
+    stacked = np.concatenate([activated[head.name] for head in plan.heads])
+    arrays = {o.name: _plain(o.encode(stacked)) for o in plan.kept if o.form != "instances"}
+    for name, parts in plan.instances.items():
+        arrays[name] = separate_instances(
+            activated[parts.foreground][0],
+            None if parts.boundary is None else activated[parts.boundary][0],
+            None if parts.distance is None else activated[parts.distance][0],
+            wanted,
+        )
+    return arrays
+
+
+def save(found: Predicted, folder: Path) -> list[Path]:
+    """Write predictions as TIFF files, ``<image>_<target>.tif``, and return their paths."""
+    paths = []
+    for image, arrays in found.arrays.items():
+        spacing, unit = found.grids[image]
+        for name, array in arrays.items():
+            paths.append(folder / f"{image.replace(':', '_')}_{name}.tif")
+            write_tiff(paths[-1], array if array.ndim > len(spacing) else array[None], spacing, unit)
+    return paths

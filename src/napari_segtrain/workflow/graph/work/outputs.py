@@ -1,0 +1,66 @@
+"""What outputs gave, as arrays and plain numbers: for files, and for layers of a viewer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from napari_segtrain.training import Batch, LossValue, Prediction, StepInfo
+
+from .data import Picture
+from .inference import Labelled, Predicted
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+def arrays_of(value: Any) -> Arrays:
+    """Return the arrays that an output gave by a name for each, often none.
+
+    Parameters
+    ----------
+    value
+        What an output gave.
+
+    Returns
+    -------
+    dict
+        Predictions and labels ``(*spatial)`` or ``(C, *spatial)`` by image and target; of a batch and its
+        prediction ``(B, *spatial)`` or ``(B, C, *spatial)`` by target.
+    """
+    if isinstance(value, Predicted):
+        return _named(value.arrays)
+    if isinstance(value, Labelled):
+        return _named(value.truth)
+    if isinstance(value, Batch):
+        return {name: _numpy(tensor) for name, tensor in value.tensors.items()}
+    if isinstance(value, Prediction):
+        finest = {name: out[0] if isinstance(out, list) else out for name, out in value.outputs.items()}
+        return {name: _numpy(tensor) for name, tensor in finest.items()}
+    return {}
+
+
+def numbers_of(value: Any) -> dict[str, Any]:
+    """Return what an output gave that is not an array, as plain values, often nothing."""
+    if isinstance(value, LossValue):
+        return {"loss": value.value}
+    if isinstance(value, StepInfo):
+        return {"step": value.step, "learning_rate": value.learning_rate, "norm": value.norm_before}
+    if isinstance(value, list):
+        return {"history": value}
+    if isinstance(value, Picture):
+        return {"image": value.name}
+    return dict(value) if isinstance(value, Mapping) else {}
+
+
+def _named(found: Mapping[str, Mapping[str, npt.NDArray[Any]]]) -> Arrays:
+    return {f"{image} {name}": array for image, arrays in found.items() for name, array in arrays.items()}
+
+
+def _numpy(tensor: Tensor) -> npt.NDArray[Any]:
+    array = tensor.detach().cpu().numpy()
+    array = array.astype(np.uint8) if array.dtype == np.bool_ else array
+    return array[:, 0] if array.shape[1] == 1 else array

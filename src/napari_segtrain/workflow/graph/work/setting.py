@@ -1,0 +1,172 @@
+"""What nodes that learn together share: an experiment, its data, and what both mean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from napari_segtrain.config import ConfigError, ExperimentConfig
+from napari_segtrain.data import Dataset, Part
+from napari_segtrain.inference import Trained, load_trained
+from napari_segtrain.runs import check_writable, find_checkpoint
+from napari_segtrain.training import ResolvedExperiment, SegtrainDataModule, complete_targets, prepare_data
+from napari_segtrain.workflow.reviewing import Review, review
+from napari_segtrain.workflow.run_data import OpenData, open_data, where_it_is
+
+from ..context import Context
+from ..from_config import Recipe
+from ..ports import GraphError
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """An experiment with its data.
+
+    Attributes
+    ----------
+    recipe
+        What the nodes say.
+    reviewed
+        The experiment, and what is wrong or unusual about it.
+    opened
+        Its data.
+    batches
+        The loaders of its data.
+    """
+
+    recipe: Recipe
+    reviewed: Review
+    opened: OpenData
+    batches: SegtrainDataModule
+
+    @property
+    def config(self) -> ExperimentConfig:
+        """The experiment, with the targets of the data."""
+        return self.reviewed.config
+
+    @property
+    def resolved(self) -> ResolvedExperiment:
+        """What the experiment means for the data and this machine."""
+        return self.batches.resolved
+
+    def under(self, recipe: Recipe) -> Setting:
+        """Return the same data for an experiment that differs in what batches do not follow from."""
+        if recipe == self.recipe:
+            return self
+        config = _config(recipe, self.opened.dataset)
+        reviewed = review(config, self.opened.dataset)
+        before, now = self.batches.resolved, reviewed.checked()
+        self.batches.resolved = now.replace(
+            batch_size=before.batch_size,
+            normalisation=before.normalisation,
+            batches_per_epoch=before.batches_per_epoch,
+        )
+        self.batches.config = reviewed.config
+        return replace(self, recipe=recipe, reviewed=reviewed)
+
+
+@dataclass(frozen=True, eq=False)
+class Loader:
+    """The batches of one part of a data loader's images: what its outputs give.
+
+    Attributes
+    ----------
+    part
+        Which part.
+    dataset, config
+        The images, and the experiment that says how they are read and split.
+    setting
+        What is trained on them; None where nothing is.
+    """
+
+    part: Part
+    dataset: Dataset
+    config: ExperimentConfig
+    setting: Setting | None = None
+
+    def __len__(self) -> int:
+        """Return the number of batches in an epoch."""
+        return len(self._batches)
+
+    def batch(self, index: int) -> Mapping[str, Tensor]:
+        """Return one batch of the epoch that is set."""
+        batch: Mapping[str, Tensor] = self._batches.batch(index)
+        return batch
+
+    def set_epoch(self, epoch: int) -> None:
+        """Go to an epoch, counted from 0."""
+        self._batches.set_epoch(epoch)
+
+    def __iter__(self) -> Iterator[Mapping[str, Tensor]]:
+        return (self.batch(index) for index in range(len(self)))
+
+    @property
+    def _batches(self) -> Any:
+        if self.setting is None:
+            raise GraphError("batches are made for a network: connect the loader where one is trained")
+        return self.setting.batches.loader(self.part)
+
+
+def open_setting(context: Context, data: Any) -> Setting:
+    """Open the data of an experiment, look for faults in both, and prepare its batches."""
+    recipe = context.recipe
+    setup = recipe.config.tr_setup
+    if (setup.devices or 1) * setup.num_nodes > 1 or setup.strategy == "ddp" or "," in setup.device:
+        raise ConfigError(
+            "a workflow trains on one device: leave devices, num_nodes and strategy of the trainer at their "
+            "defaults and name one device; or write the experiment with segtrain workflow from-config, and "
+            "train it on several with segtrain train"
+        )
+    if recipe.project is not None:
+        check_writable(recipe.project)
+    dataset = open_data(data, recipe.config)
+    reviewed = review(_config(recipe, dataset), dataset)
+    reviewed.checked()
+    folder = None if recipe.project is None else Path(recipe.project) / "cache"
+    batches = prepare_data(reviewed.config, dataset, folder)
+    return Setting(recipe, reviewed, OpenData(dataset, where_it_is(data, dataset)), batches)
+
+
+def setting_of(context: Context, why: str) -> Setting:
+    """Return what a node learns in, with the experiment as the nodes say it now.
+
+    Raises
+    ------
+    GraphError
+        When there is no data loader.
+    """
+    loader = None if context.loader is None else context.loader["train_loader"]
+    if loader is None or loader.setting is None:
+        raise GraphError(f"{why}: connect a data loader to what trains it")
+    if "setting" not in context.memo:
+        context.memo["setting"] = {}
+    known: dict[int, Setting] = context.memo["setting"]
+    if id(loader) not in known:
+        known[id(loader)] = loader.setting.under(context.recipe)
+    return known[id(loader)]
+
+
+def _config(recipe: Recipe, dataset: Dataset) -> ExperimentConfig:
+    """Return the experiment with the targets of the data, the losses, and the network of a checkpoint."""
+    config = complete_targets(recipe.config, dataset)
+    changes: dict[str, Any] = {}
+    if recipe.losses:
+        terms = [term.to_dict() for term in recipe.losses]
+        changes = {f"dataset_config.targets.{name}.losses": terms for name in config.dataset_config.targets}
+    if recipe.checkpoint is not None:
+        changes["model_config"] = network_like(*recipe.checkpoint)
+    return config.with_overrides(changes, "the graph") if changes else config
+
+
+def network_like(run: str, which: Any) -> dict[str, Any]:
+    """Return the section ``model_config`` of a network with the sizes and the weights of a trained one."""
+    file = find_checkpoint(run, which)
+    trained: Trained = load_trained(file)
+    plan = trained.plan.to_dict()
+    section = trained.config.network.to_dict() if trained.config is not None else {}
+    sizes = ("architecture", "features", "blocks_per_stage", "kernel_sizes", "strides")
+    return section | {name: plan[name] for name in sizes} | {"weights": str(file)}

@@ -1,0 +1,116 @@
+"""What a training is made of besides data and network, and the training itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from napari_segtrain.config import CancelledError, RunError, SegtrainError, TrainingError
+from napari_segtrain.inference import load_trained
+from napari_segtrain.runs import Event, Finished, RunFolder, RunStarted, RunState
+from napari_segtrain.training import (
+    Given,
+    Optimization,
+    initialize_optimizer,
+    journey_of,
+    loss_of,
+)
+from napari_segtrain.workflow.run import train_given
+
+from ..context import STOPPED, Context, Values
+from ..json_file import write_graph
+from ..parameters import LossParameters, OptimizerParameters, TrainerParameters
+from ..ports import GraphError
+from .models import describe, described
+from .setting import Loader, setting_of
+
+GRAPH_FILE = "workflow.json"
+_KEY_FILE = "workflow_key.json"
+
+
+def loss_function(config: LossParameters, inputs: Values, context: Context) -> dict[str, Any]:
+    """Make the loss of the experiment."""
+    return {"loss_fn": loss_of(setting_of(context, "a loss compares the targets of data").resolved)}
+
+
+def optimizer(config: OptimizerParameters, inputs: Values, context: Context) -> dict[str, Any]:
+    """Make what changes the weights of the network, and its learning rate over the training."""
+    setting = setting_of(context, "a learning rate follows the length of a training")
+    resolved = setting.resolved
+    made = initialize_optimizer(
+        inputs["model"],
+        config.optimizer,
+        config.scheduler,
+        journey_of(setting.config, resolved),
+        resolved.precision,
+    )
+    return {"optimizer": made}
+
+
+def trainer(config: TrainerParameters, inputs: Values, context: Context) -> dict[str, Any]:
+    """Train what is connected, to a finished run."""
+    loader, model, changes = inputs["dataloader"], inputs["model"], inputs["optimizer"]
+    if not isinstance(loader, Loader) or loader.part != "train":
+        raise GraphError(
+            "a trainer takes the train_loader of a data loader: the other parts of the data validate and test"
+        )
+    if not isinstance(changes, Optimization) or changes.network is not model:
+        raise TrainingError(
+            "the optimizer changes the weights of another network: connect the same network's model to both"
+        )
+    setting = setting_of(context, "a trainer needs data")
+    given = Given(setting.batches, described(model)[1], model, inputs["loss_fn"], changes)
+    emit = _Told(context)
+    result = train_given(
+        given,
+        setting.reviewed,
+        setting.opened,
+        config.project,
+        preview=bool(context.memo.get("preview")),
+        emit=emit,
+        control=context.control,
+    )
+    if result.status is RunState.INTERRUPTED and context.control.stopped:
+        raise CancelledError(f"{STOPPED}; {result.message}")
+    return _outputs(result.path)
+
+
+class _Told:
+    """Passes on what a run tells but its end, which is not that of the graph; the run gets the graph."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Finished):
+            return
+        if isinstance(event, RunStarted):
+            run = RunFolder(Path(event.path))
+            write_graph(run.path / GRAPH_FILE, self._context.graph)
+            if self._context.key:
+                run.write_json(_KEY_FILE, {"node": self._context.node.name, "key": self._context.key})
+        self._context.emit(event)
+
+
+def trainer_before(config: TrainerParameters, context: Context) -> dict[str, Any] | None:
+    """Return what a trainer gave when it ran with the same key before, from its run folder; often None."""
+    runs = Path(config.project) / "runs"
+    for file in sorted(runs.glob(f"*/{_KEY_FILE}")) if runs.is_dir() else ():
+        try:
+            run = RunFolder.open(file.parent)
+            same = run.read_as(_KEY_FILE, dict).get("key") == context.key
+            if same and run.state is RunState.COMPLETED:
+                return _outputs(run.path)
+        except SegtrainError:
+            continue  # somebody deletes it, or has changed it
+    return None
+
+
+def _outputs(path: Path) -> dict[str, Any]:
+    run = RunFolder.open(path)
+    rows = [dict(row) for row in run.read_metrics()]
+    try:
+        model = describe(load_trained(path))
+    except RunError as error:
+        raise TrainingError(f"{path} ended without a checkpoint: {error}") from error
+    return {"model": model, "metrics": {"run": str(path), "epochs": rows}}

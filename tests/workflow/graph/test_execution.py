@@ -1,0 +1,304 @@
+"""Graphs that run: the same weights and predictions as without a graph, status, cache, errors, stop."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+
+from napari_segtrain.cli import main
+from napari_segtrain.config import CancelledError, ExperimentConfig, dump_config
+from napari_segtrain.runs import LAST, Control, NodeStatus, RunStarted, Warned, load_checkpoint
+from napari_segtrain.workflow import evaluate, predict, train
+from napari_segtrain.workflow.graph import GraphError, read_graph, write_graph
+from napari_segtrain.workflow.graph.cache import Cache
+from napari_segtrain.workflow.graph.execution import NodeError, execute
+from napari_segtrain.workflow.graph.from_config import graph_of
+from napari_segtrain.workflow.graph.templates import template
+from napari_segtrain.workflow.graph.work.inference import Predicted
+
+
+def experiment(**overrides):
+    values = {
+        "tr_setup": {"device": "cpu", "num_workers": 0},
+        "tr_config": {
+            "patch_size": [32, 32],
+            "batch_size": 2,
+            "num_epochs": 2,
+            "steps_per_epoch": 2,
+            "val_steps": 1,
+            "evaluate_after": "none",
+            "debug_pictures": 0,
+            "optimizer": {"name": "AdamW", "lr": 0.01},
+        },
+        "model_config": {
+            "base_features": 4,
+            "blocks_per_stage": [1, 1],
+            "max_poolings": 1,
+            "dropout": 0.2,
+        },
+        "dataset_config": {"targets": {"cells": {"kind": "binary"}}},
+    }
+    return ExperimentConfig.parse(values).with_overrides(overrides)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("graph") / "data"
+    rng = np.random.default_rng(0)
+    for kind in ("images", "labels"):
+        (folder / kind).mkdir(parents=True)
+    for number in range(3):
+        labels = np.zeros((40, 48), np.uint8)
+        for y, x in rng.integers(4, 32, (5, 2)):
+            labels[y : y + 7, x : x + 8] = 1
+        image = (60 + 120 * labels + rng.normal(0, 12, labels.shape)).clip(0, 255)
+        tifffile.imwrite(folder / "images" / f"im{number}.tif", image.astype(np.uint8))
+        tifffile.imwrite(folder / "labels" / f"im{number}_cells.tif", labels)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(data, tmp_path_factory):
+    """A run of the experiment, trained through the API."""
+    return train(experiment(), data, tmp_path_factory.mktemp("api")).path
+
+
+@pytest.fixture
+def graph(data, tmp_path):
+    return graph_of(experiment(), str(data), str(tmp_path / "project"))
+
+
+def command_line(*arguments):
+    with pytest.raises(SystemExit) as stop:
+        main([str(argument) for argument in arguments])
+    return stop.value.code or 0
+
+
+def weights(run, name=LAST):
+    return load_checkpoint(Path(run) / "checkpoints" / name)["model"]
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def run_of(execution):
+    return Path(execution.values["trainer"]["metrics"]["run"])
+
+
+# ----------------------------------------------------------------------------------- the same weights
+
+
+def test_api_command_line_and_graph_give_the_same_run_bit_for_bit(data, run, graph, tmp_path, capsys):
+    config = tmp_path / "experiment.yaml"
+    config.write_text(dump_config(experiment()))
+    assert command_line("train", "-i", data, "-o", tmp_path / "cli", "--config-path", config) == 0
+    assert command_line("workflow", "run", write_graph(tmp_path / "train.json", graph)) == 0
+    folders = [tmp_path / "cli" / "runs" / "base", tmp_path / "project" / "runs" / "base"]
+    for folder in folders:
+        assert same(weights(run), weights(folder))
+        for name in ("config.yaml", "resolved.json", "split.json", "data_hashes.json"):
+            assert (folder / name).read_text() == (run / name).read_text(), name
+        rows, expected = (json.loads((f / "metrics.json").read_text()) for f in (folder, run))
+        assert rows == expected
+    a, b = (load_checkpoint(f / "checkpoints" / LAST)["optimizer"]["state"] for f in (run, folders[1]))
+    assert all(same(a[number], b[number]) for number in a)
+    assert read_graph(folders[1] / "workflow.json") == graph
+
+
+@pytest.mark.parametrize("kind", ["vnet", "weights", "checkpoint_loader"])
+def test_other_networks_and_fine_tuning_give_the_same_weights_too(data, run, tmp_path, kind):
+    short = {"tr_config.num_epochs": 1, "tr_config.ema_decay": 0.9}
+    changes = {"model_config.architecture": "vnet"} if kind == "vnet" else {"model_config.weights": str(run)}
+    config = experiment(**short, **changes)
+    graph = graph_of(config, str(data), str(tmp_path / "graph"))
+    if kind == "checkpoint_loader":
+        graph = graph.remove("unet_model").add(graph.new_node("checkpoint_loader", config={"run": str(run)}))
+        for target in ("trainer", "optimizer"):
+            graph = graph.connect("checkpoint_loader", "model", target, "model")
+    found = execute(graph)
+    expected = train(config, data, tmp_path / "api")
+    assert same(weights(expected.path), weights(run_of(found)))
+    assert not same(weights(run), weights(expected.path))
+
+
+def test_the_steps_repeated_give_the_weights_of_the_training(data, run):
+    graph, whole = template("stepwise"), graph_of(experiment(), str(data))
+    for name in ("data_loader", "unet_model", "loss_function"):
+        graph = graph.configure(name, whole.node(name).config)
+    graph = graph.configure(
+        "initialize_optimizer", {"optimizer": {"name": "AdamW", "lr": 0.01}, "device": "cpu"}
+    )
+    graph = graph.configure("repeat", {"num_epochs": 2})
+    found = execute(graph)
+    assert same(weights(run), found.values["optimizer_step"]["model"].state_dict())
+    history = found.values["repeat"]["history"]
+    assert [entry["round"] for entry in history] == [1, 2, 3, 4]
+    assert history[0]["learning_rate"] == 0.01 > history[-1]["learning_rate"]
+    # Fewer rounds are the beginning of the same training.
+    begun = execute(graph.configure("repeat", {"rounds": 3})).values["repeat"]["history"]
+    assert begun == history[:3]
+
+
+def test_what_is_connected_is_what_is_trained(graph):
+    execution = execute(graph, only=("optimizer", "loss_function"))
+    values = execution.values
+    network = values["unet_model"]["model"]
+    assert isinstance(network, torch.nn.Module)
+    assert values["optimizer"]["optimizer"].network is network
+    batch = next(iter(values["data_loader"]["train_loader"]))
+    assert batch["image"].shape == (2, 1, 32, 32)
+    assert values["loss_function"]["loss_fn"](network(batch["image"]), batch, 0).total > 0
+    assert execution.status["trainer"] == "cached"  # nobody asked for it
+
+
+# ------------------------------------------------------------------------------------- inference
+
+
+def test_predictor_direct_inference_and_api_predict_exactly_the_same(data, run):
+    image = data / "images" / "im0.tif"
+    expected = predict(run, image)["cells"]
+    files = {"checkpoint_loader": {"run": str(run)}, "image_layer": {"image": str(image)}}
+    outputs = {"predict": ("predictor", "predictions"), "direct": ("checkpoint_loader", "output")}
+    for name, (node, port) in outputs.items():
+        graph = template(name)
+        for each, parameters in files.items():
+            graph = graph.configure(each, parameters)
+        found = execute(graph).values[node][port]
+        assert isinstance(found, Predicted)
+        np.testing.assert_array_equal(found.arrays["im0"]["cells"], expected)
+
+
+def test_metrics_are_those_of_evaluate(data, run):
+    graph = template("evaluate").configure("checkpoint_loader", {"run": str(run)})
+    found = execute(graph.configure("data_loader", {"data": str(data)}))
+    assert found.values["metrics"]["metrics"] == evaluate(run, "val").scores
+
+
+def test_a_trained_network_can_be_used_in_the_graph_that_trains_it(data, graph):
+    graph = graph.add(graph.new_node("predictor")).connect("trainer", "model", "predictor", "model")
+    graph = graph.connect("data_loader", "val_loader", "predictor", "dataloader")
+    found = execute(graph)
+    (image,) = found.values["predictor"]["all_predictions"].arrays
+    expected = predict(run_of(found), data / "images" / f"{image}.tif")["cells"]
+    np.testing.assert_array_equal(found.values["predictor"]["predictions"].arrays[image]["cells"], expected)
+
+
+# ----------------------------------------------------------------------------- status, cache, errors
+
+
+def statuses(events, name):
+    return [e.status for e in events if isinstance(e, NodeStatus) and e.node == name and e.fraction is None]
+
+
+def test_only_nodes_whose_inputs_changed_run_again(graph, data):
+    cache, events = Cache(), []
+    first = execute(graph, cache=cache, emit=events.append)
+    assert set(first.status.values()) == {"done"}
+    assert statuses(events, "trainer") == ["waiting", "running", "done"]
+    assert any(isinstance(event, RunStarted) for event in events)
+    assert set(execute(graph, cache=cache).status.values()) == {"cached"}
+    # Another process finds the run.
+    other = execute(graph)
+    assert set(other.status.values()) == {"cached"}
+    assert run_of(other) == run_of(first)
+    longer = execute(graph.configure("trainer", {"num_epochs": 3}), cache=cache)
+    assert {name for name, status in longer.status.items() if status == "cached"} == {
+        "data_loader",
+        "loss_function",
+    }
+    again = execute(graph.configure("optimizer", {"optimizer": {"name": "SGD"}}), cache=cache)
+    assert again.status["data_loader"] == "cached"
+    assert run_of(again).name != run_of(first).name
+    assert set(execute(graph, again=True).status.values()) == {"done"}
+
+
+def test_other_labels_are_another_input(graph, data, tmp_path):
+    copied = tmp_path / "copy"
+    for file in data.rglob("*.tif"):
+        (copied / file.parent.name).mkdir(parents=True, exist_ok=True)
+        (copied / file.parent.name / file.name).write_bytes(file.read_bytes())
+    graph = graph.configure("data_loader", {"data": str(copied)})
+    cache = Cache()
+    execute(graph, only=("data_loader",), cache=cache)
+    assert execute(graph, only=("data_loader",), cache=cache).status["data_loader"] == "cached"
+    file = copied / "labels" / "im0_cells.tif"
+    tifffile.imwrite(file, np.roll(tifffile.imread(file), 3))
+    assert execute(graph, only=("data_loader",), cache=cache).status["data_loader"] == "done"
+
+
+def test_the_first_error_names_its_node_and_what_follows_is_cancelled(graph, tmp_path):
+    events = []
+    broken = graph.configure("data_loader", {"data": str(tmp_path / "nowhere")})
+    with pytest.raises(NodeError, match=r"^Node 'data_loader': .*nowhere") as error:
+        execute(broken, emit=events.append)
+    assert error.value.node == "data_loader"
+    assert statuses(events, "data_loader")[-1] == "failed"
+    assert statuses(events, "trainer")[-1] == "cancelled"
+
+
+def test_a_stop_ends_the_training_and_the_graph(graph):
+    control, events = Control(), []
+
+    def emit(event):
+        events.append(event)
+        if event.event == "batch_done":
+            control.stop()
+
+    with pytest.raises(CancelledError, match="the workflow was stopped"):
+        execute(graph, emit=emit, control=control)
+    assert statuses(events, "trainer") == ["waiting", "running", "cancelled"]
+    assert statuses(events, "optimizer")[-1] == "done"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda g: g.disconnect("data_loader", "train_loader", "trainer", "dataloader").connect(
+                "data_loader", "val_loader", "trainer", "dataloader"
+            ),
+            "Node 'trainer': a trainer takes the train_loader of a data loader",
+        ),
+        (
+            lambda g: g.configure("trainer", {"devices": 2}),
+            "Node 'data_loader': a workflow trains on one device",
+        ),
+        (lambda g: g.configure("data_loader", {"data": None}), "Parameter 'data' is not set"),
+        (
+            lambda g: (
+                g.add(g.new_node("trainer"))
+                .connect("data_loader", "train_loader", "trainer_2", "dataloader")
+                .connect("unet_model", "model", "trainer_2", "model")
+                .connect("loss_function", "loss_fn", "trainer_2", "loss_fn")
+                .connect("optimizer", "optimizer", "trainer_2", "optimizer")
+            ),
+            "'trainer' and 'trainer_2' are learnt with together, and one training has one trainer",
+        ),
+    ],
+)
+def test_a_graph_that_cannot_train_says_why(graph, change, message):
+    with pytest.raises(GraphError) as error:
+        execute(change(graph))
+    assert message in str(error.value)
+
+
+def test_steps_in_a_wrong_order_are_refused_by_their_rule(data):
+    graph = template("stepwise").configure("data_loader", {"data": str(data), "patch_size": [32, 32]})
+    graph = graph.configure("unet_model", {"base_features": 4, "max_poolings": 1}).remove("zero_gradients")
+    for target in ("backward_pass", "optimizer_step"):
+        graph = graph.connect("initialize_optimizer", "optimizer", target, "optimizer")
+    with pytest.raises(NodeError, match="Node 'backward_pass': zero_gradients must come before"):
+        execute(graph.configure("repeat", {"rounds": 2}))
+
+
+def test_an_untrained_network_predicts_and_says_so(data, graph):
+    graph = graph.add(graph.new_node("image_layer", config={"image": str(data / "images" / "im0.tif")}))
+    graph = graph.connect("image_layer", "image", "unet_model", "input")
+    events = []
+    found = execute(graph, only=("unet_model",), emit=events.append).values["unet_model"]["output"]
+    assert found.arrays["im0"]["cells"].shape == (40, 48)
+    assert not [event for event in events if isinstance(event, Warned) and "weights of" in event.message]
