@@ -18,6 +18,7 @@ from napari_segtrain.engine import (
     PreviewAugmentation,
     PreviewSplit,
     PreviewTargets,
+    RunGraph,
     StepThrough,
     Train,
 )
@@ -156,6 +157,10 @@ def step_through(command: StepThrough, emit: Emit, control: Control) -> None:
             time.sleep(0.005)
 
 
+def run_graph(command: RunGraph, emit: Emit, control: Control) -> None:
+    emit(Warned(message=f"{len(command.graph['nodes'])} nodes"))
+
+
 JOBS = JobTable(
     train=train,
     predict=predict,
@@ -165,6 +170,7 @@ JOBS = JobTable(
     diagnose=diagnose,
     label_next=label_next,
     step_through=step_through,
+    run_graph=run_graph,
     warm_up=warm_up,
     usable=lambda: not spent,
 )

@@ -12,6 +12,7 @@ from importlib import import_module
 from napari_segtrain.config import ConfigError, ExperimentConfig
 from napari_segtrain.runs.control import Control
 from napari_segtrain.runs.events import Emit
+from napari_segtrain.workflow.graph.serving import GraphServer
 
 from .protocol import (
     Diagnose,
@@ -20,10 +21,12 @@ from .protocol import (
     PreviewAugmentation,
     PreviewSplit,
     PreviewTargets,
+    RunGraph,
     StepThrough,
     Train,
 )
 
+_GRAPHS = GraphServer()
 WORKFLOW = "napari_segtrain.engine.jobs:WORKFLOW_JOBS"
 """The jobs of the program, as `load_jobs` finds them."""
 
@@ -60,6 +63,7 @@ class JobTable:
     diagnose: Callable[[Diagnose, Emit, Control], None]
     label_next: Callable[[LabelNext, Emit, Control], None]
     step_through: Callable[[StepThrough, Emit, Control], None]
+    run_graph: Callable[[RunGraph, Emit, Control], None]
     warm_up: Callable[[], None]
     """Imports what the jobs need; the engine is ready when it returns."""
     usable: Callable[[], bool] = lambda: True
@@ -182,6 +186,15 @@ def _step_through(command: StepThrough, emit: Emit, control: Control) -> None:
         _free_memory()
 
 
+def _run_graph(command: RunGraph, emit: Emit, control: Control) -> None:
+    names = ("show", "only", "again", "layers", "data")
+    values = {name: getattr(command, name) for name in names}
+    try:
+        _GRAPHS.run(command.graph, command.output, **values, emit=emit, control=control)
+    finally:
+        _free_memory()
+
+
 def _free_memory() -> None:
     # The engine lives on after a job: what the job held on the GPU should be there for others.
     gc.collect()
@@ -212,6 +225,7 @@ WORKFLOW_JOBS = JobTable(
     diagnose=_diagnose,
     label_next=_label_next,
     step_through=_step_through,
+    run_graph=_run_graph,
     warm_up=_warm_up,
     usable=_usable,
 )

@@ -198,6 +198,31 @@ class Halt(Command):
     """The job that is meant."""
 
 
+class RunGraph(Command):
+    """Run a workflow graph; only nodes whose inputs changed since the graph before run again.
+
+    Refused while another job is active.
+    """
+
+    command: Literal["run_graph"] = "run_graph"
+    job: str = Field(default_factory=_new_id)
+    """Id that all events of this job carry."""
+    graph: dict[str, Any]
+    """The graph, as `graph_to_dict` gives it."""
+    show: tuple[tuple[str, str], ...] = ()
+    """Node and output of each that is announced with a `NodeOutput`."""
+    output: str
+    """Folder for the arrays of these, which both processes can open."""
+    only: tuple[str, ...] = ()
+    """Nodes that are wanted, with what they need; all when empty."""
+    again: bool = False
+    """Run every node, whatever is known from before."""
+    layers: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Source specification of open image layers, by name."""
+    data: dict[str, DataSpec] = Field(default_factory=dict)
+    """What a data loader reads in the place of its folder, by the name of its node."""
+
+
 class Pause(Command):
     """Let the job wait after the batch it is in."""
 
@@ -240,7 +265,15 @@ class Shutdown(Command):
 
 
 Job = (
-    Train | Predict | PreviewTargets | PreviewAugmentation | PreviewSplit | Diagnose | LabelNext | StepThrough
+    Train
+    | Predict
+    | PreviewTargets
+    | PreviewAugmentation
+    | PreviewSplit
+    | Diagnose
+    | LabelNext
+    | StepThrough
+    | RunGraph
 )
 """A command that takes its time: one at a time, with an id that its events carry, and an end."""
 

@@ -191,6 +191,7 @@ class Server:
             "diagnose": "The training doctor looks at the data; wait a moment",
             "label_next": "Regions are being ranked; cancel it or wait for its end",
             "step_through": "A training is being stepped through; end it first",
+            "run_graph": "A workflow is already running; stop it or wait for its end",
         }[what]
         self.send(Refused(command=command.command, message=message, job=command.job))
 

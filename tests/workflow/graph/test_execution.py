@@ -302,3 +302,53 @@ def test_an_untrained_network_predicts_and_says_so(data, graph):
     found = execute(graph, only=("unet_model",), emit=events.append).values["unet_model"]["output"]
     assert found.arrays["im0"]["cells"].shape == (40, 48)
     assert not [event for event in events if isinstance(event, Warned) and "weights of" in event.message]
+
+
+# ------------------------------------------------------------------------------- for another process
+
+
+def test_the_engine_runs_a_graph_with_layers_and_shares_what_outputs_gave(data, run, tmp_path):
+    from napari_segtrain.engine import RunGraph
+    from napari_segtrain.engine.jobs import WORKFLOW_JOBS
+    from napari_segtrain.runs import NodeOutput
+    from napari_segtrain.runs.scratch import Scratch, open_memmap
+    from napari_segtrain.workflow.graph import graph_to_dict
+
+    image = tifffile.imread(data / "images" / "im0.tif")
+    spec = Scratch(tmp_path / "shared").add("image", image)
+    graph = template("predict").configure("checkpoint_loader", {"run": str(run)})
+    graph = graph.configure("image_layer", {"image": "my cells"})
+    command = RunGraph(
+        graph=graph_to_dict(graph),
+        show=(("predictor", "predictions"), ("image_layer", "image")),
+        output=str(tmp_path / "outputs"),
+        layers={"my cells": spec},
+    )
+    for expected in ("done", "cached"):
+        events = []
+        WORKFLOW_JOBS.run_graph(RunGraph.model_validate_json(command.to_json()), events.append, Control())
+        assert statuses(events, "predictor")[-1] == expected
+        outputs = [event for event in events if isinstance(event, NodeOutput)]
+        assert [(event.node, event.port) for event in outputs] == list(command.show)
+        ((name, found),) = outputs[0].arrays.items()
+        assert name == "my cells cells"
+        np.testing.assert_array_equal(open_memmap(found), predict(run, image)["cells"])
+        assert (outputs[1].arrays, outputs[1].numbers) == ({}, {"image": "my cells"})
+    wrong = command.replace(show=(("predictor", "prediction"),))
+    with pytest.raises(GraphError, match="has no output 'prediction'; it has predictions, all_pred"):
+        WORKFLOW_JOBS.run_graph(wrong, events.append, Control())
+
+
+def test_a_data_loader_trains_on_open_layers(data, tmp_path):
+    layers = [
+        {
+            "id": f"im{number}",
+            "image": {"kind": "file", "path": str(data / "images" / f"im{number}.tif")},
+            "labels": {"cells": {"kind": "file", "path": str(data / "labels" / f"im{number}_cells.tif")}},
+        }
+        for number in range(3)
+    ]
+    graph = graph_of(experiment(**{"tr_config.num_epochs": 1}), None, str(tmp_path / "project"))
+    found = execute(graph, data={"data_loader": {"layers": layers}})
+    expected = train(experiment(**{"tr_config.num_epochs": 1}), {"layers": layers}, tmp_path / "api")
+    assert same(weights(run_of(found)), weights(expected.path))

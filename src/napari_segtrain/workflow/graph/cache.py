@@ -144,6 +144,7 @@ class Keys:
             for link in self._graph.links_into(node.name)
         ]
         said |= {"files": contents, "links": sorted(links), "before": sorted(before.values())}
+        said["given"] = self._data.get(node.name), self._layers.get(getattr(node.config, "image", None) or "")
         said |= self._of_recipe(node)
         text = json.dumps(said, sort_keys=True, default=str)
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
@@ -195,17 +196,15 @@ class Keys:
 
 def _paths(spec: Any) -> Iterator[str]:
     """Return all paths in the description of a layer, or of data."""
-    if isinstance(spec, Mapping):
-        for name, value in spec.items():
-            if name in ("path", "folder") and isinstance(value, str):
-                yield value
-            else:
-                yield from _paths(value)
-    elif isinstance(spec, list | tuple):
-        for value in spec:
-            yield from _paths(value)
-    elif isinstance(spec, str | Path):
+    if isinstance(spec, str | Path):
         yield str(spec)
+        return
+    values = list(spec.items()) if isinstance(spec, Mapping) else [(None, value) for value in spec]
+    for name, value in values:
+        if isinstance(value, Mapping | list | tuple):
+            yield from _paths(value)
+        elif name in ("path", "folder") and isinstance(value, str | Path):
+            yield str(value)
 
 
 def _checkpoint(run: str, which: Any) -> str:

@@ -66,7 +66,6 @@ def trainer(config: TrainerParameters, inputs: Values, context: Context) -> dict
         setting.reviewed,
         setting.opened,
         config.project,
-        preview=bool(context.memo.get("preview")),
         emit=emit,
         control=context.control,
     )
