@@ -125,8 +125,8 @@ def new(
     output: Annotated[Path, typer.Option("-o", "--output", help="The graph's file, .json.")],
 ) -> None:
     """Write a template: a graph for training, prediction, scores, or a training step by step."""
+    from napari_segtrain.workflow.graph import template as made
     from napari_segtrain.workflow.graph import write_graph
-    from napari_segtrain.workflow.graph.templates import template as made
 
     print_lines(make_console(), [str(write_graph(output, made(template)))])
 

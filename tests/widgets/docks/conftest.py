@@ -37,7 +37,7 @@ from napari_segtrain.widgets.docks.step_dock import StepDock
 from napari_segtrain.widgets.docks.train_dock import TrainDock
 from napari_segtrain.widgets.docks.workflow_dock import WorkflowDock
 from napari_segtrain.widgets.layers.results import OURS
-from napari_segtrain.widgets.panels.graph.templates import template
+from napari_segtrain.workflow.graph.templates import template
 
 DOCKS = [TrainDock, PredictDock, RunsDock, CorrectDock, LabelDock, StepDock, WorkflowDock]
 

@@ -35,6 +35,8 @@ def test_every_key_of_an_experiment_has_a_node(training_graph):
     assert graph.has("vnet_model")
     assert experiment_of(graph).config == changed
     assert experiment_of(training_graph).config == ExperimentConfig()
+    nodes = training_graph.new_node("unet_model").config, training_graph.new_node("vnet_model").config
+    assert [config.architecture for config in nodes] == ["unet", "vnet"]
 
 
 def test_an_experiment_that_nodes_cannot_be_together_is_refused(training_graph):

@@ -8,7 +8,7 @@ from typing import Any
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QPushButton, QWidget
 
-from ...workflow.graph import Graph, Link, Parameters, read_graph, write_graph
+from ...workflow.graph import TEMPLATES, Graph, Link, Parameters, read_graph, template, write_graph
 from ..forms.choice_editors import Combo
 from ..forms.folding import sections
 from ..forms.style import theme_colours
@@ -17,7 +17,6 @@ from ..panels.graph.editor import GraphEditor
 from ..panels.graph.history import History
 from ..panels.graph.looks import Theme
 from ..panels.graph.node_panel import NodePanel
-from ..panels.graph.templates import TEMPLATES, template
 from ..panels.heading import Heading
 from ..panels.run_panel import RunPanel
 from .dock import EngineDock

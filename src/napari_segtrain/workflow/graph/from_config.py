@@ -8,6 +8,7 @@ from typing import Any
 
 from napari_segtrain.config import ExperimentConfig, LossConfig, load_config
 
+from .arrange import arrange
 from .graph import Graph, Node
 from .parameters import CheckpointParameters, LossParameters, NetworkFileParameters, RepeatParameters
 from .ports import GraphError
@@ -29,14 +30,6 @@ _LINKS = (
     ("{network}", "model", "optimizer", "model"),
     ("optimizer", "optimizer", "trainer", "optimizer"),
 )
-_PLACES = {
-    "data_loader": (0.0, 0.0),
-    "loss_function": (0.0, 200.0),
-    "unet_model": (0.0, 400.0),
-    "vnet_model": (0.0, 400.0),
-    "optimizer": (260.0, 320.0),
-    "trainer": (540.0, 120.0),
-}
 
 
 @dataclass(frozen=True)
@@ -89,12 +82,12 @@ def graph_of(config: ExperimentConfig, data: str | None = None, project: str | N
     }
     graph = Graph()
     for name in ("data_loader", network, "loss_function", "optimizer", "trainer"):
-        node = graph.new_node(name, position=_PLACES[name])
+        node = graph.new_node(name)
         parameters = type(node.config).of_experiment(config, **others.get(name, {}))
         graph = graph.add(node.replace(config=parameters))
     for link in _LINKS:
         graph = graph.connect(*(end.format(network=network) for end in link))
-    return graph
+    return graph.move(arrange(graph))
 
 
 def learns_with(graph: Graph, name: str) -> frozenset[str]:

@@ -16,7 +16,6 @@ from .parameters import (
     InitializeParameters,
     LossParameters,
     NetworkFileParameters,
-    NetworkParameters,
     NoParameters,
     OptimizerParameters,
     Parameters,
@@ -24,6 +23,8 @@ from .parameters import (
     RepeatParameters,
     StepParameters,
     TrainerParameters,
+    UNetParameters,
+    VNetParameters,
 )
 from .ports import GraphError, Port, PortType, Use
 
@@ -88,7 +89,7 @@ _NETWORKS = (
         "unet_model",
         "network",
         "A residual-encoder U-Net, planned for the data.",
-        NetworkParameters,
+        UNetParameters,
         "network:unet",
         (_NETWORK_INPUT,),
         _NETWORK_OUTPUTS,
@@ -98,7 +99,7 @@ _NETWORKS = (
         "vnet_model",
         "network",
         "A V-Net: convolutions of 5 with residual stages, planned for the data.",
-        NetworkParameters,
+        VNetParameters,
         "network:vnet",
         (_NETWORK_INPUT,),
         _NETWORK_OUTPUTS,

@@ -170,9 +170,23 @@ class NetworkParameters(NetworkConfig, Parameters):
     weights: str | None = key(
         None,
         "Weights",
-        "Run folder or checkpoint whose weights the network gets; its plan and targets then come from there "
-        "too. Empty: new weights, to be trained.",
+        "Run folder or checkpoint whose weights the network begins with; where nothing trains it, its plan "
+        "and targets come from there too. Empty: new weights, to be trained.",
         level="common",
+    )
+
+
+class UNetParameters(NetworkParameters):
+    """A U-Net, and the weights that it begins with."""
+
+    architecture: Literal["unet"] = key("unet", "Architecture", "A U-Net with a residual encoder.")
+
+
+class VNetParameters(NetworkParameters):
+    """A V-Net, and the weights that it begins with."""
+
+    architecture: Literal["vnet"] = key(
+        "vnet", "Architecture", "A V-Net (Milletari et al. 2016), residual on both sides."
     )
 
 
