@@ -3,12 +3,14 @@
     python benchmarks/training_loop.py [--workers N] [--threads N] [--blocks N] [--steps N] [--only NAME …]
 
 The loop is a whole experiment: batches from disk-like arrays, augmented, with two auxiliary targets derived,
-losses, scores, events, checks, curves. The bare network has one such batch in memory, and does forward pass,
-backward pass and optimizer step and nothing else: with the cheapest loss there is (the mean of its outputs),
-and with the experiment's own losses. All take turns in blocks within one run, so that other work on the
-machine slows them alike; the first steps of each block, when the loader catches up, do not count. Ratios are
-of medians of wall time, wanted at least 0.90, and of the process' time on all cores, which also counts what
-the loader's threads do on a core of their own, and is steadier on a busy machine with --threads 1.
+losses, scores, events, checks, curves. The seven steps are such an experiment too, with its loader, in a
+plain loop as whoever takes a training apart writes it: the whole loop should take at most 1.02 times as long.
+The bare network has one such batch in memory, and does forward pass, backward pass and optimizer step and
+nothing else: with the cheapest loss there is (the mean of its outputs), and with the experiment's own losses.
+All take turns in blocks within one run, so that other work on the machine slows them alike; the first steps
+of each block, when the loader catches up, do not count. Ratios are of medians of wall time, wanted at least
+0.90, and of the process' time on all cores, which also counts what the loader's threads do on a core of their
+own, and is steadier on a busy machine with --threads 1.
 """
 
 from __future__ import annotations
@@ -39,6 +41,15 @@ from napari_segtrain.runs import Control, FinishReason, RunFolder
 from napari_segtrain.training import Experiment, build_callbacks, build_optimizer, build_trainer
 from napari_segtrain.training.callbacks import Ending
 from napari_segtrain.training.fit import run_loop
+from napari_segtrain.training.steps import (
+    backward_pass,
+    calculate_loss,
+    forward_pass,
+    optimizer_step,
+    prepare_batch,
+    take_apart,
+    zero_gradients,
+)
 
 TASKS = {
     "distance": {"type": "distance_transform", "source_target": "fg"},
@@ -94,6 +105,24 @@ class Bare:
         self.optimizer.step()
 
 
+class Stepped:
+    """The same experiment, taken apart and stepped through by hand."""
+
+    def __init__(self, config: ExperimentConfig, data: dict[str, Any]) -> None:
+        self.parts = take_apart(config, data)
+        self.optimization = self.parts.initialize_optimizer()
+        self.batches = iter(self.parts.loader)
+
+    def step(self) -> None:
+        parts = self.parts
+        batch = prepare_batch(next(self.batches), 0, parts.device)
+        step = zero_gradients(self.optimization)
+        prediction = forward_pass(step.network, batch, parts.precision)
+        loss = calculate_loss(prediction, batch, parts.loss)
+        gradients = backward_pass(step, loss)
+        self.optimization, _ = optimizer_step(step, gradients, gradient_clip=parts.gradient_clip)
+
+
 class Turns(pl.Callback):
     """Measures the loop's steps, and lets the others have their turn after each block of them."""
 
@@ -143,7 +172,9 @@ def measure(name: str, workers: int | None, blocks: int, steps: int) -> None:
         experiment = Experiment.prepare(config, open_dataset(layers(shape), config.dataset_config), run)
         resolved = experiment.resolved
         batch = experiment.data.loader("train").batch(0)
+        stepped = Stepped(config, layers(shape))
         others = {
+            "seven steps": stepped.step,
             "bare, own losses": Bare(experiment, batch, own_losses=True).step,
             "bare": Bare(experiment, batch, own_losses=False).step,
         }
@@ -153,6 +184,7 @@ def measure(name: str, workers: int | None, blocks: int, steps: int) -> None:
         trainer = build_trainer(run, config, callbacks=[turns, *callbacks])
         run_loop(trainer, experiment.module, experiment.data, control, ending)
         experiment.data.close()
+        stepped.parts.close()
     report(name, resolved, turns.taken)
 
 
@@ -169,6 +201,10 @@ def report(name: str, resolved: Any, taken: dict[str, list[Times]]) -> None:
             f"  {what:16} {1000 * wall[what]:8.1f} ms a step, {1 / wall[what]:6.2f} steps/s, "
             f"{1000 * busy[what]:8.1f} ms of processor time"
         )
+    ratio = wall["loop"] / wall["seven steps"]
+    high = "" if ratio <= 1.02 else "   above 1.02"
+    spent = busy["loop"] / busy["seven steps"]
+    print(f"  the loop takes {ratio:.3f} × the seven steps (processor time {spent:.3f}){high}")
     for what in ("bare", "bare, own losses"):
         ratio = wall[what] / wall["loop"]
         low = "" if ratio >= 0.9 else "   below 0.90"

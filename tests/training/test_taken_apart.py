@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from napari_segtrain.config import TrainingError
-from napari_segtrain.runs import BatchDone, load_checkpoint
+from napari_segtrain.network.hardware import Inventory
+from napari_segtrain.runs import BatchDone, Warned, load_checkpoint
 from napari_segtrain.training import steps
 from napari_segtrain.training.steps import (
     StepInfo,
@@ -162,3 +163,22 @@ def test_an_operation_between_two_steps_changes_what_is_learned(layers: Any, tin
         changed = [not torch.equal(a, b) for a, b in zip(before, parts.network.parameters(), strict=True)]
         found.append(sum(changed))
     assert found[0] > found[1] > 0
+
+
+def test_without_the_gpu_that_was_asked_for_the_processor_trains_and_says_so(
+    make_experiment: Any, layers: Any, tiny_config: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    none = Inventory(gpus=0, mps=False, why_no_gpu="nobody built one in", why_no_mps="it is no Mac")
+    monkeypatch.setattr(Inventory, "of_this_machine", lambda: none)
+    wanted = "cuda was asked for, but nobody built one in; the processor computes instead"
+    changes = {"tr_setup__device": "cuda", "tr_config__num_epochs": 1}
+    made = make_experiment(**changes)
+    made.fit()
+    assert wanted in [event.message for event in made.of(Warned)]
+    parts = take_apart(tiny_config(**changes), layers())
+    assert wanted in parts.resolved.messages
+    assert (parts.device.type, parts.precision) == ("cpu", "fp32")
+    plain = make_experiment(tr_config__num_epochs=1)
+    plain.fit()
+    trained = plain.experiment.module.network.state_dict()
+    same(made.experiment.module.network.state_dict(), trained)
