@@ -81,6 +81,21 @@ def test_docks_open_from_the_menu(plugins: Any, viewer: Any) -> None:
         viewer.window.remove_dock_widget(dock)
 
 
+def test_the_step_dock_opens_the_train_dock_behind_it(plugins: Any, viewer: Any, until: Any) -> None:
+    from napari_segtrain.widgets.docks.train_dock import TrainDock
+
+    viewer.window.show()
+    _, step = viewer.window.add_plugin_dock_widget(PLUGIN, "Step by step")
+    until(step.isVisible)
+    train = step._train_dock()
+    assert isinstance(train, TrainDock)
+    assert step._train_dock() is train
+    until(lambda: train.visibleRegion().isEmpty() and not step.visibleRegion().isEmpty())
+    for dock in (step, train):
+        viewer.window.remove_dock_widget(dock)
+    viewer.window._qt_window.hide()
+
+
 def test_the_runs_dock_opens_the_others_where_they_are_not_open(plugins: Any, viewer: Any) -> None:
     from napari_segtrain.widgets.docks.other_docks import find_dock, show_dock
     from napari_segtrain.widgets.docks.predict_dock import PredictDock

@@ -213,10 +213,10 @@ def test_a_run_of_batches_can_be_halted_and_goes_on(make: Any) -> None:
     stepped.ask("initialize_optimizer")
     stepped.halt_after = 4  # two batches tell two events each
     answer = stepped.ask("run_batches", number=6)
-    assert answer.words == "2 batches done; the next one is batch 3 of epoch 1"
+    assert answer.words == "2 batches done; next is batch 3 of epoch 1"
     assert stepped.session.next[0] == "prepare_batch"
     stepped.halt_after = 10**9
-    assert stepped.ask("run_batches").words == "1 batch done; the next one is batch 1 of epoch 2"
+    assert stepped.ask("run_batches").words == "1 batch done; next is batch 1 of epoch 2"
 
 
 def test_a_step_that_fails_begins_its_batches_again(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:

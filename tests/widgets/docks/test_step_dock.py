@@ -103,6 +103,7 @@ def look_at_layers(viewer: Any, image: Any) -> None:
     assert (batch.data.shape, batch.data.max()) == ((2, 16, 16), 2)
     np.testing.assert_allclose(batch.data_to_world((0, 1, 2))[1:], image.data_to_world((9, 2)))
     assert tuple(batch.units)[1:] == tuple(image.units)
+    assert viewer.dims.axis_labels[0] == "patch"
 
 
 def run_several(qtbot: Any, viewer: Any, dock: Any, until: Until) -> None:
@@ -137,6 +138,7 @@ def show_a_stage(qtbot: Any, viewer: Any, image: Any, dock: Any, until: Until) -
     take(qtbot, dock, until, "show_activations")
     features = layer_of(viewer, "activations")
     assert features.data.shape == (3, 2, 8, 8)
+    assert viewer.dims.axis_labels[:2] == ("feature", "patch")
     for voxel, place in (((0, 0), (8.5, 0.5)), ((7, 7), (22.5, 14.5))):
         np.testing.assert_allclose(features.data_to_world((0, 0, *voxel))[2:], image.data_to_world(place))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QLabel, QPushButton
 
 from ...config import SegtrainError
@@ -152,10 +153,13 @@ class StepDock(EngineDock):
         found = find_dock(self, TrainDock)
         if found is None:
             found = show_dock(self, TrainDock, "Train")
-            frame = frame_of(self)
-            if frame is not None:
-                frame.raise_()
+            QTimer.singleShot(0, self._come_back)  # when the other one has found its place
         return found
+
+    def _come_back(self) -> None:
+        frame = None if self._closed else frame_of(self)
+        if frame is not None:
+            frame.raise_()
 
     # --------------------------------------------------------------------------- what happens
 

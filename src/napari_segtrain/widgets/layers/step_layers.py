@@ -131,6 +131,7 @@ def show(viewer: Any, shown: StepLayers) -> list[Any]:
     for old in [old for old in own_layers(viewer, groups) if old not in kept]:
         viewer.layers.remove(old)
     _show_last(viewer, shown.layers[-1].picture.group)
+    _name_sliders(viewer, shown)
     camera.center, camera.zoom = view
     if fresh:
         viewer.dims.set_current_step(viewer.dims.ndim - kept[0].ndim, 0)
@@ -147,6 +148,16 @@ def _show_last(viewer: Any, group: str) -> None:
     first = next((layer for layer in over if layer.metadata[OURS]["group"] == group), None)
     for layer in over:
         layer.visible = layer is first
+
+
+def _name_sliders(viewer: Any, shown: StepLayers) -> None:
+    """Say what the sliders go through that are in front of the image's axes, unless they have names."""
+    names = list(viewer.dims.axis_labels)
+    inside = len(shown.layers[0].geometry.scale) - (2 if shown.layers[0].picture.channels else 1)
+    for place, name in ((-inside - 1, "patch"), (-inside - 2, "feature")):
+        if len(names) >= -place and names[place] == str(place):
+            names[place] = name
+    viewer.dims.axis_labels = names
 
 
 def own_layers(viewer: Any, groups: Any = None) -> list[Any]:

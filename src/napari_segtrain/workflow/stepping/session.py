@@ -94,7 +94,7 @@ class StepSession:
         outputs = ", ".join(head.name for head in self._parts.heads)
         words = (
             f"A network of {resolved.parameters / 1e6:.2f} M parameters on {resolved.where}, which learns "
-            f"{outputs}. An epoch has {len(loader)} batches of {resolved.batch_size} patches"
+            f"{outputs}. An epoch has {_many(len(loader), 'batch')} of {_many(resolved.batch_size, 'patch')}"
         )
         return self._taken("define_model", ". ".join((words, *resolved.messages)))
 
@@ -171,8 +171,8 @@ class StepSession:
         shape = " × ".join(map(str, batch.image.shape[2:]))
         records = ", ".join(dict.fromkeys(place.record for place in self._patches))
         words = (
-            f"Batch {self._index + 1} of {len(self._parts.loader)} in epoch {self._epoch + 1}: {batch.size} "
-            f"patches of {shape} voxels of {records}"
+            f"Batch {self._index + 1} of {len(self._parts.loader)} in epoch {self._epoch + 1}: "
+            f"{_many(batch.size, 'patch')} of {shape} voxels of {records}"
         )
         return words, self._pictures.of_batch(batch.tensors)
 
@@ -213,7 +213,8 @@ class StepSession:
         prediction, batch = self._known(self._prediction), self._known(self._batch)
         self._loss = calculate_loss(prediction, batch, self._parts.loss, self._epoch)
         self._expected = "backward_pass"
-        parts = ", ".join(f"{name} {float(value):.4g}" for name, value in self._loss.parts.items())
+        heads = {name: float(value) for name, value in self._loss.parts.items() if "/" not in name}
+        parts = ", ".join(f"{name} {value:.4g}" for name, value in heads.items())
         return f"Loss {self._loss.value:.4g}: {parts}", []
 
     def _backward_pass(self, request: StepRequest) -> Done:
@@ -281,8 +282,10 @@ class StepSession:
         if taken and shown is not None and self._prediction is not None:
             pictures = self._pictures.of_batch(shown.tensors)
             pictures += self._pictures.of_prediction(self._prediction.outputs)
-        many = "1 batch" if taken == 1 else f"{taken} batches"
-        return f"{many} done; the next one is batch {self._index + 1} of epoch {self._epoch + 1}", pictures
+        return (
+            f"{_many(taken, 'batch')} done; next is batch {self._index + 1} of epoch {self._epoch + 1}",
+            pictures,
+        )
 
     def _finish_batch(self, request: StepRequest) -> Batch:
         """Take the steps of a batch that are left, with nothing to look at, and tell what came of it."""
@@ -350,3 +353,7 @@ class StepSession:
 def _place(spec: Any) -> PatchPlace:
     stop = tuple(a + n for a, n in zip(spec.start, spec.size, strict=True))
     return PatchPlace(record=spec.record, start=tuple(spec.start), stop=stop)
+
+
+def _many(number: int, what: str) -> str:
+    return f"1 {what}" if number == 1 else f"{number} {what}es"
