@@ -173,8 +173,7 @@ def make_dock(
         dock = kind(seen, engine_path) if issubclass(kind, EngineDock) else kind(seen)
         name = kind.__name__.removesuffix("Dock")
         within.window.add_dock_widget(dock, name=f"{name} (napari-segtrain)")  # as napari calls it
-        if hasattr(dock, "project"):
-            dock.project.set_value(tmp_path / "project")
+        dock.project.set_value(tmp_path / "project")
         docks.append(dock)
         return dock
 

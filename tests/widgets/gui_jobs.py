@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import zarr
 
-from napari_segtrain.config import DataError, ExperimentConfig, InferenceConfig, SegtrainError
+from napari_segtrain.config import CancelledError, DataError, ExperimentConfig, InferenceConfig, SegtrainError
 from napari_segtrain.data import Dataset, describe_split, gather_facts, make_split, open_dataset
 from napari_segtrain.data.sources import open_source
 from napari_segtrain.engine import (
@@ -27,6 +27,7 @@ from napari_segtrain.engine import (
     PreviewAugmentation,
     PreviewSplit,
     PreviewTargets,
+    RunGraph,
     StepThrough,
     Train,
 )
@@ -45,6 +46,8 @@ from napari_segtrain.runs import (
     Finished,
     FittingSize,
     LabelsApplied,
+    NodeOutput,
+    NodeStatus,
     PatchPlace,
     PredictDone,
     PredictProgress,
@@ -68,6 +71,7 @@ from napari_segtrain.runs import (
 )
 from napari_segtrain.runs.scratch import Scratch
 from napari_segtrain.targets import TargetDeriver, resolve_heads
+from napari_segtrain.workflow.graph import graph_from_dict
 
 STEPS = 5
 
@@ -318,6 +322,33 @@ def label_next(command: LabelNext, emit: Emit, control: Control) -> None:
     emit(RegionsRanked(regions=tuple(found[: command.number]), epoch=3, words=words))
 
 
+def run_graph(command: RunGraph, emit: Emit, control: Control) -> None:
+    # A node that is called broken fails, one called slow waits for Stop; an image is inverted.
+    graph = graph_from_dict(command.graph)
+    for name in graph.order():
+        emit(NodeStatus(node=name, status="waiting"))
+    for name in graph.order():
+        emit(NodeStatus(node=name, status="running"))
+        while name == "slow":
+            if control.stopped:
+                emit(NodeStatus(node=name, status="cancelled"))
+                raise CancelledError("the workflow was stopped")
+            emit(NodeStatus(node=name, status="running", fraction=0.5, message="half"))
+            time.sleep(0.01)
+        if name == "broken":
+            emit(NodeStatus(node=name, status="failed", message="it is broken"))
+            raise SegtrainError("Node 'broken': it is broken")
+        emit(NodeStatus(node=name, status="done", seconds=2.0))
+    scratch = Scratch(Path(command.output))
+    for node, port in command.show:
+        arrays = {}
+        for name, spec in command.layers.items():
+            source = open_source(spec)
+            array = 255 - source.read(tuple(slice(0, n) for n in source.shape))[0]
+            arrays[f"{name} cells"] = scratch.add(f"{node}_{name}", array)
+        emit(NodeOutput(node=node, port=port, arrays=arrays, numbers={"dice": 0.5}))
+
+
 ORDER = (
     "initialize_optimizer",
     "prepare_batch",
@@ -417,6 +448,7 @@ JOBS = JobTable(
     preview_split=preview_split,
     diagnose=diagnose,
     label_next=label_next,
+    run_graph=run_graph,
     step_through=step_through,
     warm_up=warm_up,
 )

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
@@ -14,6 +15,7 @@ from qtpy.QtWidgets import QFileDialog
 from napari_segtrain.widgets.docks.workflow_dock import WorkflowDock
 from napari_segtrain.widgets.forms.style import theme_colours
 from napari_segtrain.workflow.graph import NODE_TYPES, Graph, find_faults, read_graph, write_graph
+from napari_segtrain.workflow.graph.arrange import arrange
 from napari_segtrain.workflow.graph.templates import TEMPLATES, template
 
 pytestmark = pytest.mark.gui
@@ -107,9 +109,10 @@ def test_the_training_graph_is_drawn_by_keyboard(dock: Any, notes: list[Any]) ->
 def test_templates_are_whole_graphs(dock: Any) -> None:
     for name in TEMPLATES:
         choose(dock.template, name)
-        assert dock.template.toolTip() == TEMPLATES[name]
+        assert dock.template.toolTip() == TEMPLATES[name][0]
         dock.use.click()
-        assert dock.value() == template(name)
+        graph = template(name)
+        assert dock.value() == graph.move(arrange(graph))
         assert not any(text.startswith("✗") for text in checks(dock)), name
         dock.history.undo()
         assert dock.value() == Graph()
@@ -214,3 +217,67 @@ def test_the_drawing_follows_the_theme(dock: Any, viewer: Any, until: Callable[.
             assert {item.theme.text.name() for item in dock.editor.scene.nodes.values()} == {text.name()}
     finally:
         viewer.theme = "dark"
+
+
+def predict_graph(image: str | None = "cells", name: str = "checkpoint_loader") -> Graph:
+    graph = template("predict").configure("image_layer", {"image": image})
+    return graph.rename("checkpoint_loader", name)
+
+
+def test_a_graph_runs_and_its_output_is_a_layer_that_knows_it(
+    dock: Any, cells: Any, viewer: Any, notes: list[Any], until: Callable[..., None]
+) -> None:
+    image, _ = cells
+    graph = predict_graph()
+    dock.set_value(graph)
+    assert dock.shown.value() == ("predictor", "predictions")
+    told: list[dict[str, str]] = []
+    dock.session.statuses_changed.connect(told.append)
+    QTest.mouseClick(dock.panel.buttons["run"], Qt.MouseButton.LeftButton)
+    assert not dock.panel.buttons["run"].isEnabled() and dock.panel.buttons["stop"].isEnabled()
+    until(lambda: dock.panel.buttons["run"].isEnabled())
+    assert dock.panel.text.startswith("The workflow is done")
+    assert told[0] == {graph.order()[0]: "… waiting"}
+    assert {"predictor": "▶ running"}.items() <= told[-2].items()
+    assert set(told[-1].values()) == {"✓ done, 2 s"}
+    assert dock.editor.scene.nodes["predictor"].status == "✓ done, 2 s"
+    layer = viewer.layers["predictor.predictions · cells cells"]
+    assert (np.asarray(layer.data) == 255 - image.data).all()
+    for name in ("scale", "translate", "rotate", "units"):
+        assert str(getattr(layer, name)) == str(getattr(image, name)), name
+    assert np.allclose(layer.data_to_world((7, 9)), image.data_to_world((7, 9)))
+    dock.set_value(Graph())
+    viewer.layers.selection.active = layer
+    dock.of_layer.click()
+    assert dock.value() == graph
+    viewer.layers.selection.active = image
+    dock.of_layer.click()
+    assert notes[-1][1] == "no workflow made the selected layer: select a layer that came from one"
+
+
+def test_the_node_that_fails_is_named_and_selected(
+    dock: Any, cells: Any, notes: list[Any], until: Callable[..., None]
+) -> None:
+    dock.set_value(predict_graph(name="broken"))
+    dock.run()
+    until(lambda: notes)
+    assert notes == [("error", "Node 'broken': it is broken")]
+    assert dock.editor.scene.nodes["broken"].status == "✗ failed"
+    assert dock.editor.scene.selected_nodes() == ["broken"]
+    assert dock.panel.buttons["run"].isEnabled()
+
+
+def test_a_run_is_stopped_and_what_cannot_run_says_why(
+    dock: Any, cells: Any, notes: list[Any], until: Callable[..., None]
+) -> None:
+    dock.set_value(predict_graph(name="slow"))
+    dock.run()
+    until(lambda: dock.editor.scene.nodes["slow"].status == "▶ 50%")
+    dock.panel.buttons["stop"].click()
+    until(lambda: dock.panel.buttons["run"].isEnabled())
+    assert dock.editor.scene.nodes["slow"].status == "■ cancelled"
+    assert notes == []
+    dock.set_value(template("train").disconnect("unet_model", "model", "optimizer", "model"))
+    dock.run()
+    assert notes == [("error", "Required input 'model' on node 'optimizer' is not connected")]
+    assert dock.panel.buttons["run"].isEnabled()

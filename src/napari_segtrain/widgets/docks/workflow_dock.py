@@ -1,4 +1,4 @@
-"""The Workflow dock: a training, a prediction or a single step, drawn as a graph of typed nodes."""
+"""The Workflow dock: a training, a prediction or single steps, drawn as a graph of typed nodes, and run."""
 
 from __future__ import annotations
 
@@ -6,26 +6,35 @@ from collections.abc import Sequence
 from typing import Any
 
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QPushButton, QWidget
+from qtpy.QtWidgets import QFileDialog, QGridLayout, QPushButton, QWidget
 
-from ...workflow.graph import TEMPLATES, Graph, Link, Parameters, read_graph, template, write_graph
+from ...config import SegtrainError
+from ...workflow.graph import Graph, Link, Parameters, node_type, read_graph, refuse_faults, write_graph
+from ...workflow.graph.arrange import arrange
+from ...workflow.graph.templates import TEMPLATES, template
+from ..forms import notify
 from ..forms.choice_editors import Combo
 from ..forms.folding import sections
-from ..forms.style import theme_colours
+from ..forms.form_rows import FormRows
+from ..forms.path_edit import PathEdit
+from ..forms.style import DEFAULT_PROJECT, theme_colours
+from ..layers.graph_layers import graph_data, graph_of
 from ..panels.graph.checks import CheckList
 from ..panels.graph.editor import GraphEditor
 from ..panels.graph.history import History
 from ..panels.graph.looks import Theme
 from ..panels.graph.node_panel import NodePanel
 from ..panels.heading import Heading
+from ..panels.preferences import preferences
 from ..panels.run_panel import RunPanel
+from ..sessions.graph_session import GraphSession
 from .dock import EngineDock
 
 _FILES = "Workflows (*.json)"
 
 
 class WorkflowDock(EngineDock):
-    """Draw a graph, check it, keep it as a file.
+    """Draw a graph, check it, keep it as a file, run it.
 
     Parameters
     ----------
@@ -38,14 +47,27 @@ class WorkflowDock(EngineDock):
     def __init__(self, napari_viewer: Any, engine_arguments: Sequence[str] = ()) -> None:
         super().__init__(napari_viewer, engine_arguments)
         self.setObjectName("workflow_dock")
+        self._shown_chosen = False
         self.history = History()
         self.editor = GraphEditor(self.history, self._theme())
         self.node = NodePanel()
         self.checks = CheckList()
-        self.panel = RunPanel({}, self.beat)
+        self.session = GraphSession(napari_viewer, self.engine, self)
+        self.panel = RunPanel(
+            {
+                "run": (
+                    "Run",
+                    "Run the graph: each node after those it depends on, and only what has changed",
+                ),
+                "stop": ("Stop", "End what runs; a training stops with a checkpoint"),
+            },
+            self.beat,
+        )
         self._lay_out()
         self._connect()
         self._on_graph()
+        self._enable(idle=True)
+        self._warm()
 
     def value(self) -> Graph:
         """Return the graph."""
@@ -69,14 +91,47 @@ class WorkflowDock(EngineDock):
             "open_graph", "Open…", "Open a graph from a file; Undo brings back the one before"
         )
         self.save = _button("save_graph", "Save…", "Write the graph to a file")
-        start = QWidget()
-        row = QHBoxLayout(start)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(self.template, 1)
-        row.addWidget(self.use)
-        body = sections({"Begin with": start, "Graph": self.editor, "Node": self.node, "Check": self.checks})
+        self.of_layer = _button(
+            "graph_of_layer",
+            "Graph of the selected layer",
+            "Open the graph that made the selected layer; Undo brings back the one before",
+        )
+        body = sections(
+            {
+                "Begin with": self._start_rows(),
+                "Graph": self.editor,
+                "Node": self.node,
+                "Check": self.checks,
+                "Result": self._result_rows(),
+            }
+        )
         self._stack(Heading("Draw a workflow", "Workflow", self.open, self.save), body, self.panel)
         self._on_template()
+
+    def _start_rows(self) -> QWidget:
+        box = QWidget()
+        rows = QGridLayout(box)
+        rows.setContentsMargins(0, 0, 0, 0)
+        rows.setSpacing(4)
+        rows.addWidget(self.template, 0, 0)
+        rows.addWidget(self.use, 0, 1)
+        rows.addWidget(self.of_layer, 1, 0, 1, 2)
+        rows.setColumnStretch(0, 1)
+        return box
+
+    def _result_rows(self) -> FormRows:
+        self.project = PathEdit(
+            "project", "Folder that gets the runs of trainers whose own project is the default."
+        )
+        self.project.set_value(preferences().project)
+        self.shown = Combo("shown_output")
+        self.shown.setToolTip(
+            "The output that becomes new layers when the graph has run; they remember the graph."
+        )
+        rows = FormRows()
+        rows.add_row("Project", self.project)
+        rows.add_row("Show as layers", self.shown)
+        return rows
 
     def _connect(self) -> None:
         self.template.changed.connect(self._on_template)
@@ -91,11 +146,48 @@ class WorkflowDock(EngineDock):
         self.node.renamed.connect(self._rename)
         self.node.configured.connect(self._configure)
         self.node.disconnected.connect(self._disconnect)
+        self.shown.activated.connect(self._on_shown_chosen)
+        self.of_layer.clicked.connect(lambda _=False: self._open_graph_of_layer())
+        self.panel.buttons["run"].clicked.connect(lambda _=False: self.run())
+        self.panel.buttons["stop"].clicked.connect(self.session.cancel)
+        self.session.warned.connect(notify.warning)
+        self.session.said.connect(self.panel.wait)
+        self.session.progressed.connect(self.panel.show_progress)
+        self.session.statuses_changed.connect(self.editor.scene.show_status)
+        self.session.failed.connect(self.editor.select)
+        self.session.ended.connect(self._on_end)
 
     # ------------------------------------------------------------------------------- actions
 
+    def run(self) -> None:
+        """Run the graph as it is drawn now; says why not when it cannot."""
+        try:
+            graph = self.value()
+            refuse_faults(graph)
+            project = self.project.value() or DEFAULT_PROJECT
+            for node in graph.of_type("trainer"):
+                if getattr(node.config, "project", None) == _TRAINER_PROJECT:
+                    graph = graph.configure(node.name, {"project": str(project)})
+            shown = self.shown.value()
+            self.editor.scene.show_status({})
+            self.session.start(graph, graph_data(self.viewer, graph), [shown] if shown else [], project)
+        except SegtrainError as error:
+            self._refuse(str(error))
+        else:
+            self._enable(idle=False)
+
+    def _enable(self, *, idle: bool) -> None:
+        self.panel.enable(run=idle, stop=not idle)
+
+    def _open_graph_of_layer(self) -> None:
+        try:
+            self.set_value(graph_of(self.viewer.layers.selection.active))
+        except SegtrainError as error:
+            self._refuse(str(error))
+
     def _use_template(self) -> None:
-        self.set_value(template(self.template.value()))
+        graph = template(self.template.value())
+        self.set_value(graph.move(arrange(graph)))
 
     def _open_graph(self) -> None:
         path, _ = QFileDialog.getOpenFileName(self, "Open a workflow", "", _FILES)
@@ -122,16 +214,39 @@ class WorkflowDock(EngineDock):
     # -------------------------------------------------------------------------- what happens
 
     def _on_template(self) -> None:
-        self.template.setToolTip(TEMPLATES[self.template.value()])
+        self.template.setToolTip(TEMPLATES[self.template.value()][0])
 
     def _on_graph(self) -> None:
-        self.checks.show_graph(self.value())
+        graph = self.value()
+        self.checks.show_graph(graph)
+        ports = [(node, port) for node in graph.nodes for port in node.kind.outputs]
+        offered = [(f"{node.name}.{port.label}", (node.name, port.name)) for node, port in ports]
+        wanted = self.shown.value() if self._shown_chosen else _result_of(graph)
+        self.shown.set_items([("nothing", None), *offered], wanted)
+
+    def _on_shown_chosen(self, _: int) -> None:
+        self._shown_chosen = True  # by the user: it stays, whatever the graph becomes
+
+    def _on_end(self, well: bool, message: str) -> None:
+        self.panel.reset()
+        self._enable(idle=True)
+        self.panel.say(message)
+        if not well:
+            notify.error(message)
+        elif self.window().isVisible() and not self.isVisible():
+            notify.info(message)  # the dock is behind another one
 
     def _on_node(self, name: str) -> None:
         self.node.show_node(self.value(), name)
 
     def _theme(self) -> Theme:
         return Theme(*theme_colours(self.viewer.theme))
+
+    def shut_down(self) -> None:
+        """Let go of viewer and engine; what runs is stopped."""
+        self.session.close()
+        self.editor.scene.let_go()
+        super().shut_down()
 
     def resizeEvent(self, event: Any) -> None:
         """Let the drawing grow with the dock."""
@@ -142,6 +257,19 @@ class WorkflowDock(EngineDock):
         super()._on_style()
         if not self._closed:
             self.editor.restyle(self._theme())
+
+
+_TRAINER_PROJECT = node_type("trainer").config.model_fields["project"].default
+
+
+def _result_of(graph: Graph) -> tuple[str, str] | None:
+    """Return the output that shows best what a graph does: what its last predictor or network predicts."""
+    for port in ("predictions", "output"):
+        for node in reversed(graph.nodes):
+            used = port == "predictions" or graph.link_into(node.name, "input") is not None
+            if node.kind.output(port) is not None and used:
+                return node.name, port
+    return None
 
 
 def _button(name: str, text: str, tip: str) -> QPushButton:

@@ -95,7 +95,7 @@ class Intensity:
 
 
 def prediction_data(
-    viewer: Any, layer: Any, scope: Scope, config: DatasetConfig | None = None
+    viewer: Any, layer: Any, scope: Scope, config: DatasetConfig | None = None, *, copy: str = "image"
 ) -> PredictionData:
     """Describe a layer, or a part of it, for prediction.
 
@@ -112,6 +112,8 @@ def prediction_data(
         How much of it.
     config
         `dataset_config` of the run: its channel axis and resolution level count here too.
+    copy
+        Name of the shared file, where one is needed.
 
     Raises
     ------
@@ -135,10 +137,10 @@ def prediction_data(
         index = tuple(step[axis] if axis in fixed else slice(None) for axis in range(len(letters)))
         plain = LayerAxes("".join(a for i, a in enumerate(letters) if i not in fixed), len(kept))
         array = level_data(layer, level)[index]
-        spec = array_spec("image", [_Part(layer.name, array)], plain, copies)
+        spec = array_spec(copy, [_Part(layer.name, array)], plain, copies)
     else:
         plain, array = LayerAxes("".join(letters), len(kept)), level_data(layer, level)
-        spec = array_spec("image", [layer], plain, copies, level=level)
+        spec = array_spec(copy, [layer], plain, copies, level=level)
     box = _box(viewer, layer, scope, level)
     geometry = level_geometry(layer, level)
     spacing = tuple(float(geometry.scale[axis]) for axis in kept)

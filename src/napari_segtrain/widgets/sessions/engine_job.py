@@ -108,13 +108,17 @@ class EngineJob(QObject):
             self._end(False, fault)
             return
         try:
-            self._engine.send(self._command.replace(data=self._data.spec))
+            self._engine.send(self._with_data(self._command))
         except SegtrainError as error:
             self._end(False, str(error))
             return
         self._sent = True
         if self._starting:
             self.said.emit(self._starting)
+
+    def _with_data(self, command: Any) -> Any:
+        """Return the command with what was shared."""
+        return command.replace(data=self._data.spec)
 
     def _on_event(self, event: Event) -> None:
         if self._command is None or event.job != self._command.job:

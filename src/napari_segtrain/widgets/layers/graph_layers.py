@@ -1,0 +1,112 @@
+"""Open layers as a graph takes them, and what its nodes gave as new layers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ...workflow.graph import Graph, GraphError, graph_from_dict, graph_to_dict
+from .axes import Copies
+from .geometry import Geometry
+from .layer_choice import is_image
+from .prediction_data import PredictionData, Scope, prediction_data
+from .results import OURS
+
+_GRAPH = "workflow"
+"""Key of the graph in what this plugin notes in the metadata of a layer."""
+
+
+@dataclass
+class GraphData:
+    """The open layers that the image nodes of a graph name.
+
+    Attributes
+    ----------
+    images
+        By the name of the layer.
+    copies
+        Arrays that have to be written into shared files first.
+    """
+
+    images: dict[str, PredictionData] = field(default_factory=dict)
+    copies: Copies = field(default_factory=Copies)
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """Source specification of each layer by its name; complete when `copies` are written."""
+        return {name: image.spec for name, image in self.images.items()}
+
+    def geometry_of(self, name: str, ndim: int) -> Geometry | None:
+        """Return where an array belongs that is called after a layer; None where that is not known."""
+        for image, data in self.images.items():
+            if (name == image or name.startswith(f"{image} ")) and len(data.spacing) == ndim:
+                return data.geometry
+        return None
+
+
+def graph_data(viewer: Any, graph: Graph) -> GraphData:
+    """Describe the open layers that a graph names.
+
+    Raises
+    ------
+    DataError
+        When one of them cannot be an image.
+    """
+    found = GraphData()
+    open_images = {layer.name: layer for layer in viewer.layers if is_image(layer)}
+    for node in graph.of_type("image_layer"):
+        name = str(getattr(node.config, "image", None))
+        if name in open_images and name not in found.images:
+            data = prediction_data(viewer, open_images[name], Scope.LAYER, copy=f"image_{len(found.images)}")
+            found.images[name] = data
+            found.copies.items += data.copies.items
+    return found
+
+
+def add_output(
+    viewer: Any, data: GraphData, graph: Graph, where: str, arrays: Mapping[str, Any]
+) -> list[Any]:
+    """Add what an output of a node gave, a layer for each array; the layers know the graph.
+
+    Parameters
+    ----------
+    viewer
+        The napari viewer.
+    data
+        The layers that the graph was given.
+    graph
+        What made them.
+    where
+        Node and port, such as ``"predictor.predictions"``; the layers are called after it.
+    arrays
+        The arrays by name, ``(*spatial)`` or with channels in front.
+    """
+    added = []
+    for name, array in arrays.items():
+        several = next((d for d in data.images.values() if array.ndim == len(d.spacing) + 1), None)
+        for channel in range(array.shape[0]) if several is not None else (None,):
+            shown = array if channel is None else array[channel]
+            place = data.geometry_of(name, shown.ndim)
+            options: dict[str, Any] = {} if place is None else dict(place.kwargs())
+            options["name"] = f"{where} · {name}" + ("" if channel is None else f" {channel}")
+            options["metadata"] = {OURS: {"result": True, _GRAPH: graph_to_dict(graph), "output": where}}
+            is_labels = np.issubdtype(shown.dtype, np.integer)
+            added.append((viewer.add_labels if is_labels else viewer.add_image)(shown, **options))
+    return added
+
+
+def graph_of(layer: Any) -> Graph:
+    """Return the graph that made a layer.
+
+    Raises
+    ------
+    GraphError
+        When no graph made it, or its graph is not one of this program.
+    """
+    noted = None if layer is None else layer.metadata.get(OURS, {}).get(_GRAPH)
+    if noted is None:
+        raise GraphError("no workflow made the selected layer: select a layer that came from one")
+    return graph_from_dict(noted, f"layer {layer.name!r}")
