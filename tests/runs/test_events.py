@@ -24,6 +24,8 @@ from napari_segtrain.runs import (
     Finding,
     Finished,
     LabelsApplied,
+    NodeOutput,
+    NodeStatus,
     PatchPlace,
     Paused,
     PredictDone,
@@ -94,6 +96,8 @@ EXAMPLES: list[Event] = [
         split={"train": [{"image": "a", "region": [[0, 4], [0, 5]]}], "val": [], "test": []},
         words=("train: 1 image: a", "validation: nothing"),
     ),
+    NodeStatus(node="trainer", status="running", fraction=0.5, message="epoch 1 of 2", seconds=1.5),
+    NodeOutput(node="predictor", port="predictions", arrays={"a": SPEC}, numbers={"dice": 0.5}),
     StepTaken(
         action="forward_pass",
         next=("calculate_loss", "run_batches"),

@@ -476,7 +476,9 @@ class NodeOutput(Event):
 
     event: Literal["node_output"] = "node_output"
     node: str
+    """Its name."""
     port: str
+    """Name of the output."""
     arrays: dict[str, dict[str, Any]]
     """Source specification of each array ``(*spatial)`` or ``(C, *spatial)``, by a name for its layer."""
     numbers: dict[str, Any] = Field(default_factory=dict)
