@@ -89,7 +89,7 @@ def test_every_recipe_works_as_written(tmp_path, monkeypatch, capsys):
     size = (32, 64, 64)
     assert namespace["shapes"] == {"blobs": size, "tubes": size, "distance": size, "direction": (3, *size)}
     names = sorted(path.name for path in (tmp_path / "project" / "runs").glob("[!.]*"))
-    assert names == ["by_hand", "first", "lr_0.01_ema_decay_0.9", "tuned"]
+    assert names == ["by_hand", "drawn", "first", "in_python", "lr_0.01_ema_decay_0.9", "tuned"]
     assert (tmp_path / "project" / "runs" / "by_hand" / "checkpoints" / "best.ckpt").is_file()
     printed = capsys.readouterr().out
     assert all(word in printed for word in ("dice", "distance", "direction", "torch"))

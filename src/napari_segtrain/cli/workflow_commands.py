@@ -54,8 +54,7 @@ def run(
     ] = False,
 ) -> None:
     """Run a graph, each node after those it depends on."""
-    from napari_segtrain.workflow.graph import find_warnings
-    from napari_segtrain.workflow.graph.execution import execute
+    from napari_segtrain.workflow.graph import PortType, execute, find_warnings
 
     graph = _with(_read(file), set_)
     console = make_console()
@@ -66,7 +65,8 @@ def run(
     lines = []
     for name, values in found.values.items():
         if not graph.links_from(name) or name in (only or ()):
-            lines += _results(name, values, output)
+            ports = [port.name for port in graph.node(name).kind.outputs if port.type != PortType.MODEL]
+            lines += _results(name, {port: values[port] for port in ports}, output)
     print_lines(console, lines)
 
 

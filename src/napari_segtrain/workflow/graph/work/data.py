@@ -41,10 +41,10 @@ def load_data(config: DataLoaderParameters, inputs: Mapping[str, Any], context: 
     if len(context.recipe.members) > 1:
         setting = open_setting(context, data)
         dataset, experiment = setting.opened.dataset, setting.config
-        return {name: Loader(part, dataset, experiment, setting) for part, name in names.items()}
+        return {name: Loader(part, dataset, experiment, data, setting) for part, name in names.items()}
     experiment = context.recipe.config
     dataset = open_data(data, experiment)
-    return {name: Loader(part, dataset, experiment) for part, name in names.items()}
+    return {name: Loader(part, dataset, experiment, data) for part, name in names.items()}
 
 
 def load_image(

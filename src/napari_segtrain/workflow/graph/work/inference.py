@@ -176,6 +176,7 @@ def _predict_loader(
     wanted = made.inference
     resolved = _resolved(model, made)
     experiment = made_config(model)
+    loader = loader.read_as(experiment)
     scorer = Scorer(made, resolved, complete_targets(experiment, loader.dataset))
     found, labels = Predicted({}), Labelled({})
     regions = _regions(loader, made, resolved)

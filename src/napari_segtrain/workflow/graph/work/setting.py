@@ -79,6 +79,8 @@ class Loader:
         Which part.
     dataset, config
         The images, and the experiment that says how they are read and split.
+    where
+        What the images were opened from.
     setting
         What is trained on them; None where nothing is.
     """
@@ -86,7 +88,14 @@ class Loader:
     part: Part
     dataset: Dataset
     config: ExperimentConfig
+    where: Any
     setting: Setting | None = None
+
+    def read_as(self, config: ExperimentConfig) -> Loader:
+        """Return the same images, read as a run has read its own, unless the loader says how to read them."""
+        if self.setting is not None or self.config.dataset_config != type(config.dataset_config)():
+            return self
+        return replace(self, dataset=open_data(self.where, config), config=config)
 
     def __len__(self) -> int:
         """Return the number of batches in an epoch."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from napari_segtrain.config import CancelledError, RunError, SegtrainError, TrainingError
+from torch import nn
+
+from napari_segtrain.config import CancelledError, SegtrainError, TrainingError
 from napari_segtrain.inference import load_trained
 from napari_segtrain.runs import Event, Finished, RunFolder, RunStarted, RunState
 from napari_segtrain.training import (
@@ -47,7 +50,7 @@ def optimizer(config: OptimizerParameters, inputs: Values, context: Context) -> 
     return {"optimizer": made}
 
 
-def trainer(config: TrainerParameters, inputs: Values, context: Context) -> dict[str, Any]:
+def trainer(config: TrainerParameters, inputs: Values, context: Context) -> Values:
     """Train what is connected, to a finished run."""
     loader, model, changes = inputs["dataloader"], inputs["model"], inputs["optimizer"]
     if not isinstance(loader, Loader) or loader.part != "train":
@@ -71,7 +74,7 @@ def trainer(config: TrainerParameters, inputs: Values, context: Context) -> dict
     )
     if result.status is RunState.INTERRUPTED and context.control.stopped:
         raise CancelledError(f"{STOPPED}; {result.message}")
-    return _outputs(result.path)
+    return _Outputs(result.path)
 
 
 class _Told:
@@ -91,7 +94,7 @@ class _Told:
         self._context.emit(event)
 
 
-def trainer_before(config: TrainerParameters, context: Context) -> dict[str, Any] | None:
+def trainer_before(config: TrainerParameters, context: Context) -> Values | None:
     """Return what a trainer gave when it ran with the same key before, from its run folder; often None."""
     runs = Path(config.project) / "runs"
     for file in sorted(runs.glob(f"*/{_KEY_FILE}")) if runs.is_dir() else ():
@@ -99,17 +102,32 @@ def trainer_before(config: TrainerParameters, context: Context) -> dict[str, Any
             run = RunFolder.open(file.parent)
             same = run.read_as(_KEY_FILE, dict).get("key") == context.key
             if same and run.state is RunState.COMPLETED:
-                return _outputs(run.path)
+                return _Outputs(run.path)
         except SegtrainError:
             continue  # somebody deletes it, or has changed it
     return None
 
 
-def _outputs(path: Path) -> dict[str, Any]:
-    run = RunFolder.open(path)
-    rows = [dict(row) for row in run.read_metrics()]
-    try:
-        model = describe(load_trained(path))
-    except RunError as error:
-        raise TrainingError(f"{path} ended without a checkpoint: {error}") from error
-    return {"model": model, "metrics": {"run": str(path), "epochs": rows}}
+class _Outputs(Mapping[str, Any]):
+    """What a trainer gives, from its run folder; the network is read when somebody takes it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        rows = [dict(row) for row in RunFolder.open(path).read_metrics()]
+        self._metrics = {"run": str(path), "epochs": rows}
+        self._model: nn.Module | None = None
+
+    def __getitem__(self, port: str) -> Any:
+        if port == "metrics":
+            return self._metrics
+        if port != "model":
+            raise KeyError(port)
+        if self._model is None:
+            self._model = describe(load_trained(self._path))
+        return self._model
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(("model", "metrics"))
+
+    def __len__(self) -> int:
+        return 2
