@@ -12,10 +12,12 @@ import pytest
 import torch
 
 from napari_segtrain.config import ExperimentConfig, TrainingError
-from napari_segtrain.runs import Control, Event, PredictProgress, StepRequest, StepTaken, load_checkpoint
+from napari_segtrain.data import open_dataset
+from napari_segtrain.runs import Control, Event, PredictProgress, RunFolder, StepRequest, StepTaken
 from napari_segtrain.runs.scratch import Scratch, open_memmap
+from napari_segtrain.training import Experiment
 from napari_segtrain.training.steps import Parts, take_apart
-from napari_segtrain.workflow import StepSession, step_through, train
+from napari_segtrain.workflow import StepSession, step_through
 from napari_segtrain.workflow.stepping.session import STEPS
 
 CONFIG = {
@@ -28,6 +30,7 @@ CONFIG = {
         "val_steps": 1,
         "gradient_clip": 0.5,
         "accumulate": 2,
+        "evaluate_after": "none",
     },
     "model_config": {"base_features": 4, "max_features": 8, "dropout": 0.1},
     "dataset_config": {"targets": {"fg": {"kind": "binary"}, "kinds": {"kind": "classes"}}},
@@ -104,10 +107,11 @@ def test_buttons_and_runs_of_batches_are_the_full_training(make: Any, data: Any,
     assert (stepped.session._epoch, stepped.session._index) == (2, 0)
     assert (end.epoch, end.batch, end.step) == (1, 5, 6)
     told = [event for event in stepped.events if isinstance(event, StepTaken)]
-    run = train(CONFIG, data, tmp_path / "project")
-    weights = load_checkpoint(run.path / "checkpoints" / "last.ckpt")["model"]
+    config, run = ExperimentConfig.parse(CONFIG), RunFolder.create(tmp_path / "project", "whole")
+    whole = Experiment.prepare(config, open_dataset(data, config.dataset_config), run)
+    whole.fit(tensorboard=False)
     own = stepped.parts.network.state_dict()
-    assert all(torch.equal(own[name], value) for name, value in weights.items())
+    assert all(torch.equal(own[name], value) for name, value in whole.module.network.state_dict().items())
     assert [(event.epoch, event.batch) for event in told] == [(n // 6, n % 6) for n in range(2, 12)]
     assert all(event.loss is not None and event.norm is not None for event in told)
 
@@ -173,6 +177,18 @@ def test_pictures_have_the_shape_of_what_they_show(make: Any) -> None:
     places = answers["prepare_batch"].patches
     assert len(places) == 2 and {place.record for place in places} <= {"image0", "image1", "image2"}
     assert all(b - a == 16 for place in places for a, b in zip(place.start, place.stop, strict=True))
+
+
+def test_a_network_that_is_ruined_can_still_be_looked_at(make: Any) -> None:
+    stepped = make(tr_config__accumulate=1)
+    stepped.ask("initialize_optimizer")
+    next(stepped.parts.network.parameters()).data.fill_(torch.nan)
+    answers = [stepped.ask(step, stage="encoder 1") for step in STEPS[1:6]]
+    assert answers[3].words.startswith("The loss is no number (fg nan, kinds nan, normals nan): a step would")
+    assert answers[3].loss is None
+    assert len(answers[2].pictures) == 4
+    for answer in answers:
+        assert Event.from_json(answer.to_json()) == answer, "what was told arrives"
 
 
 def test_another_learning_rate_is_tried_on_a_copy(make: Any) -> None:

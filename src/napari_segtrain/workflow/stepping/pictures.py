@@ -44,8 +44,7 @@ class Pictures:
             ``"image"`` (B, C, *spatial), and each head's target and mask.
         """
         image = _numbers(tensors["image"])
-        low, high = (float(value) for value in np.percentile(image, (0.5, 99.5)))
-        found = [self._add("batch", "image", image, "gray", (low, max(high, low + 1e-6)))]
+        found = [self._add("batch", "image", image, "gray", _limits(image, 0.5, 99.5))]
         for name, head in self._heads.items():
             if name in tensors:
                 known = _numbers(tensors[f"{name}_mask"])
@@ -72,15 +71,14 @@ class Pictures:
         """Return the features ``(B, F, *coarse)`` of a stage, for patches of this size."""
         values = _numbers(features)
         factors = tuple(size / n for size, n in zip(patch, values.shape[2:], strict=True))
-        low, high = (float(value) for value in np.percentile(values, (1, 99)))
-        limits = (low, max(high, low + 1e-6))
+        limits = _limits(values, 1, 99)
         return [self._add("activations", stage, values, "magma", limits, factors, channels=True)]
 
     def of_gradient(self, gradient: Tensor) -> list[StepPicture]:
         """Return how the loss changes with each voxel of the image, ``(B, C, *spatial)``."""
         values = _numbers(gradient)
         # Most voxels hardly matter to the loss, and a few matter very much.
-        reach = float(np.percentile(np.abs(values), 90)) or float(np.abs(values).max()) or 1.0
+        _, reach = _limits(np.abs(values), 0, 90)
         return [self._add("gradient", "loss by image", values, "PiYG", (-reach, reach))]
 
     def _of_head(self, group: Group, head: Head, values: Array, known: Array, name: str) -> StepPicture:
@@ -88,7 +86,7 @@ class Pictures:
         if head.kind == "segmentation":
             return self._add(group, name, np.where(known, np.round(values), 0).astype(np.uint16))
         seen = np.where(known, values, np.nan).astype(np.float32)
-        limits = scalar_limits(values, np.broadcast_to(known, values.shape))
+        limits = scalar_limits(values, np.broadcast_to(known, values.shape) & np.isfinite(values))
         if head.kind != "scalar":
             reach = 1.0 if head.unit else max(map(abs, limits))
             limits = (-reach, reach)
@@ -119,6 +117,15 @@ class Pictures:
             colours=colours,
             limits=limits,
         )
+
+
+def _limits(values: Array, low: float, high: float) -> tuple[float, float]:
+    """Return two percentiles of what is a number, the second one above the first."""
+    known = values[np.isfinite(values)]
+    if not known.size:
+        return 0.0, 1.0
+    first, last = (float(value) for value in np.percentile(known, (low, high)))
+    return first, max(last, first + 1e-12)
 
 
 def _numbers(tensor: Tensor) -> Array:

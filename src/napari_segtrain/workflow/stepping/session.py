@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -215,6 +216,9 @@ class StepSession:
         self._expected = "backward_pass"
         heads = {name: float(value) for name, value in self._loss.parts.items() if "/" not in name}
         parts = ", ".join(f"{name} {value:.4g}" for name, value in heads.items())
+        if not math.isfinite(self._loss.value):
+            words = f"The loss is no number ({parts}): a step would ruin the weights"
+            return f"{words}. End, lower the learning rate in the Train dock, and define the model anew", []
         return f"Loss {self._loss.value:.4g}: {parts}", []
 
     def _backward_pass(self, request: StepRequest) -> Done:
