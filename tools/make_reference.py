@@ -20,6 +20,7 @@ from napari_segtrain.config import ExperimentConfig
 from napari_segtrain.config.validation import _flatten
 from napari_segtrain.losses import LOSSES, loss_settings
 from napari_segtrain.targets.head import Encoding
+from napari_segtrain.workflow.graph import NODE_TYPES, Port
 
 REFERENCE = Path(__file__).parent.parent / "docs" / "reference.md"
 
@@ -43,6 +44,18 @@ the classes: `help(napari_segtrain.losses.create("clDice"))`.
 
 | loss | what it is | serves | settings |
 |---|---|---|---|\
+"""
+
+
+NODE_HEAD = """\
+
+## Nodes of workflows
+
+What a [workflow](how-to/workflow.md) is made of. A parameter that an experiment has too is that key, with its
+bounds and its default; a link is legal when types are equal, or one is ANY.
+
+| node | what it does | inputs | outputs | parameters |
+|---|---|---|---|---|\
 """
 
 
@@ -127,6 +140,20 @@ def loss_rows() -> Iterator[str]:
         yield f"| `{name}` | {spec.summary} | {serves} | {settings or 'none'} |"
 
 
+def ports_text(ports: tuple[Port, ...]) -> str:
+    """Return the ports of a side with their types."""
+    texts = [f"`{port.label}`" for port in ports]
+    return ", ".join(texts) or "none"
+
+
+def node_rows() -> Iterator[str]:
+    """Yield a table row for each kind of node."""
+    for name, kind in NODE_TYPES.items():
+        given = ", ".join(f"`{key}`" for key in kind.config.model_fields)
+        sides = f"{ports_text(kind.inputs)} | {ports_text(kind.outputs)}"
+        yield f"| `{name}` | {kind.text} | {sides} | {given or 'none'} |"
+
+
 def reference() -> str:
     """Return the whole page."""
     lines = [HEAD, "| section | holds |", "|---|---|"]
@@ -135,7 +162,8 @@ def reference() -> str:
     for model in sections(ExperimentConfig, set()):
         lines += ["", f"## {model.__name__}", "", (model.__doc__ or "").strip().splitlines()[0], ""]
         lines += ["| key | value | default | what it does |", "|---|---|---|---|", *rows(model)]
-    return "\n".join([*lines, LOSS_HEAD.rstrip("\n"), *loss_rows()]) + "\n"
+    lines += [LOSS_HEAD.rstrip("\n"), *loss_rows(), NODE_HEAD.rstrip("\n"), *node_rows()]
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

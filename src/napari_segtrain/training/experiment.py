@@ -139,18 +139,9 @@ class Experiment:
             where = resume if isinstance(resume, Path) else run.checkpoints / LAST
             checkpoint = load_checkpoint(where, required=NEEDED)
         seed_everything(config.tr_setup.seed)
-        cache, data = run.project / "cache", given.data
-        if data is None and checkpoint is None and splits is None:
-            data = prepare_data(config, dataset, cache, team)
+        data = given.data
         if data is None:
-            if checkpoint is None:
-                resolved = fitted(config, resolve(config, dataset))
-            else:
-                resolved = resolve_again(config, checkpoint)
-            if splits is None:
-                resumed = run if checkpoint is not None else None
-                splits, split_index = choose_splits(config, dataset, resolved, resumed)
-            data = data_of(config, dataset, resolved, splits, split_index, cache, team)
+            data = _batches(config, dataset, run, checkpoint, splits, split_index, team)
         data.config = config
         with device_explained(config, data.resolved):
             if given.network is not None and given.resolved is not None:
@@ -358,3 +349,25 @@ class Experiment:
                 smaller=smaller_size(self.config, resolved, room) if killable else None,
             )
         )
+
+
+def _batches(
+    config: ExperimentConfig,
+    dataset: Dataset,
+    run: RunFolder,
+    checkpoint: Mapping[str, Any] | None,
+    splits: Split | Sequence[Split] | None,
+    split_index: int,
+    team: Team,
+) -> SegtrainDataModule:
+    """Return the batches of a training, a new one or one that goes on from a checkpoint."""
+    cache = run.project / "cache"
+    if checkpoint is None and splits is None:
+        return prepare_data(config, dataset, cache, team)
+    if checkpoint is None:
+        resolved = fitted(config, resolve(config, dataset))
+    else:
+        resolved = resolve_again(config, checkpoint)
+    if splits is None:
+        splits, split_index = choose_splits(config, dataset, resolved, run)
+    return data_of(config, dataset, resolved, splits, split_index, cache, team)

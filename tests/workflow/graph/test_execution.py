@@ -172,6 +172,25 @@ def test_predictor_direct_inference_and_api_predict_exactly_the_same(data, run):
         np.testing.assert_array_equal(found.arrays["im0"]["cells"], expected)
 
 
+@pytest.mark.parametrize(
+    ("node", "parameters", "message"),
+    [
+        ("vnet_model", {"weights": "{run}"}, "has weights of a unet, not of a vnet: take a unet_model"),
+        ("vnet_model", {}, "a network with new weights is planned for the data that it learns from"),
+        ("checkpoint_loader", {"run": "{run}/nothing"}, "Node 'checkpoint_loader': "),
+    ],
+)
+def test_a_network_that_cannot_predict_says_why(data, run, node, parameters, message):
+    image = str(data / "images" / "im0.tif")
+    given = {name: text.format(run=run) for name, text in parameters.items()}
+    graph = template("direct").remove("checkpoint_loader").configure("image_layer", {"image": image})
+    graph = graph.add(graph.new_node(node, config=given)).connect("image_layer", "image", node, "input")
+    with pytest.raises(NodeError) as error:
+        execute(graph)
+    assert message in str(error.value)
+    assert error.value.node == node
+
+
 def test_metrics_are_those_of_evaluate(data, run):
     graph = template("evaluate").configure("checkpoint_loader", {"run": str(run)})
     found = execute(graph.configure("data_loader", {"data": str(data)}))

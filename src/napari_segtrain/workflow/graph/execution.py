@@ -39,11 +39,14 @@ class NodeError(GraphError):
     ----------
     node
         Its name.
+    fitting
+        What to train with instead when memory ran out; None when it was not that, or nothing fits.
     """
 
-    def __init__(self, message: str, node: str) -> None:
-        super().__init__(message)
+    def __init__(self, node: str, error: SegtrainError) -> None:
+        super().__init__(f"Node '{node}': {error}")
         self.node = node
+        self.fitting = getattr(error, "fitting", None)
 
 
 @dataclass(frozen=True)
@@ -133,7 +136,7 @@ class _Runner:
         except BaseException as error:
             self._end(together, error)
             if isinstance(error, SegtrainError) and not isinstance(error, CancelledError):
-                raise NodeError(f"Node '{self._at}': {error}", self._at) from error
+                raise NodeError(self._at, error) from error
             raise
         finally:
             if self.graph.node(name).type in _CHANGES_WEIGHTS:

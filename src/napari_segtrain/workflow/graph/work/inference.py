@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
-from napari_segtrain.config import InferenceConfig, RunError
+from napari_segtrain.config import ConfigError, InferenceConfig, RunError
 from napari_segtrain.data import PARTS, SPLIT_FILE, Region, Split
 from napari_segtrain.evaluation import Report
 from napari_segtrain.inference import (
@@ -123,6 +123,11 @@ def _asked(config: PredictorParameters) -> dict[str, Any]:
 def make_predictor(model: nn.Module, device: str, asked: dict[str, Any]) -> Predictor:
     """Return what predicts with a network that came through a link."""
     trained, _ = described(model)
+    if asked.get("strategy") == "distributed":
+        raise ConfigError(
+            "inference_config.strategy distributed predicts from the command line (segtrain predict … "
+            "--workers 4); in a workflow, choose another strategy"
+        )
     hardware = resolve_hardware(device)
     inference = trained.inference.amended(asked, "predictor")
     made = Predictor(_on(trained, hardware.device), hardware.device, inference)

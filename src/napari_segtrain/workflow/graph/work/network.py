@@ -22,12 +22,12 @@ _NO_DATA = "a network with new weights is planned for the data that it learns fr
 
 def unet(config: NetworkParameters, inputs: Mapping[str, Any], context: Context) -> dict[str, Any]:
     """Build a U-Net."""
-    return _network(config.weights, inputs, context)
+    return _network(config.weights, inputs, context, "unet")
 
 
 def vnet(config: NetworkParameters, inputs: Mapping[str, Any], context: Context) -> dict[str, Any]:
     """Build a V-Net."""
-    return _network(config.weights, inputs, context)
+    return _network(config.weights, inputs, context, "vnet")
 
 
 def from_config(config: NetworkFileParameters, inputs: Mapping[str, Any], context: Context) -> dict[str, Any]:
@@ -44,9 +44,17 @@ def from_checkpoint(
     return _network(str(find_checkpoint(config.run, config.checkpoint)), inputs, context)
 
 
-def _network(weights: str | None, inputs: Mapping[str, Any], context: Context) -> dict[str, Any]:
+def _network(
+    weights: str | None, inputs: Mapping[str, Any], context: Context, kind: str | None = None
+) -> dict[str, Any]:
     if len(context.recipe.members) == 1 and weights is not None:
-        model = describe(load_trained(weights))
+        trained = load_trained(weights)
+        if kind not in (None, trained.plan.architecture):
+            raise GraphError(
+                f"{weights} has weights of a {trained.plan.architecture}, not of a {kind}: take a "
+                f"{trained.plan.architecture}_model, or a checkpoint loader, which is either"
+            )
+        model = describe(trained)
     else:
         model = _planned(context)
     found: dict[str, Any] = {"model": model, "output": None}
