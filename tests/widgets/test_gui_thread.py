@@ -17,6 +17,7 @@ import pytest
 import zarr
 from PIL import Image
 from qtpy.QtCore import QThreadPool
+from qtpy.QtWidgets import QFileDialog
 
 from napari_segtrain.config import DatasetConfig, ExperimentConfig, TargetConfig
 from napari_segtrain.runs import RunFolder
@@ -25,7 +26,9 @@ from napari_segtrain.widgets.docks.label_dock import LabelDock
 from napari_segtrain.widgets.docks.predict_dock import PredictDock
 from napari_segtrain.widgets.docks.runs_dock import RunsDock
 from napari_segtrain.widgets.docks.train_dock import TrainDock
+from napari_segtrain.widgets.docks.workflow_dock import WorkflowDock
 from napari_segtrain.widgets.layers.results import OURS
+from napari_segtrain.workflow.graph import Graph, template
 
 pytestmark = pytest.mark.gui
 
@@ -127,6 +130,25 @@ def test_corrections(
     until(lambda: QThreadPool.globalInstance().activeThreadCount() == 0)
     dock.run.refresh()
     until(lambda: dock.run.value() is not None and dock.worst.status.text() != "Reading …")
+
+
+def test_workflows(
+    make_dock: Callable[[type], Any], layers: None, opened: list[str], until: Until, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    path = str(tmp_path / "graph.json")
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (path, ""))
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (path, ""))
+    dock = make_dock(WorkflowDock)
+    graph = template("predict").configure("image_layer", {"image": "cells"})
+    dock.set_value(graph)
+    dock.save.click()
+    until(lambda: dock.panel.text.startswith("Saved"))
+    dock.set_value(Graph())
+    dock.open.click()
+    until(lambda: dock.value() == graph)
+    dock.run()
+    until(lambda: dock.panel.text.startswith("The workflow is done"))
 
 
 def test_labels_on_the_disk(

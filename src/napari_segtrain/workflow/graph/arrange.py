@@ -12,7 +12,7 @@ _NARROWEST, _LETTER, _PADDING = 110.0, 7.0, 40.0
 """Pixels of the narrowest node, of a letter, and of what is beside the names of ports."""
 HEAD, ROW = 46.0, 20.0
 """Pixels of a node's title, and of each row of ports."""
-_ACROSS, _DOWN, _LANE = 50.0, 22.0, 10.0
+_ACROSS, _DOWN, _LANE = 50.0, 24.0, 10.0
 """Pixels between two columns, between two nodes of one, and of a link that passes."""
 _SWEEPS = 4
 

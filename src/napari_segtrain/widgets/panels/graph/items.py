@@ -17,6 +17,8 @@ _REACH = 10.0
 _PAD = 12.0
 _BEND = 60.0
 """Pixels that a link leads straight on, at least."""
+_STATUS = QRectF(0, 0, 150, 18)
+"""Room of the status above a node."""
 _FAINT = 0.25
 """How much is seen of a port that the link under way cannot end at."""
 
@@ -66,7 +68,7 @@ class PortItem(QGraphicsItem):
 
 
 class NodeItem(QGraphicsItem):
-    """A node: title, name with status, and its ports.
+    """A node: title, name and ports, and above it how far it is.
 
     Parameters
     ----------
@@ -105,8 +107,15 @@ class NodeItem(QGraphicsItem):
         return float(min(WIDTH, max(needed, small.horizontalAdvance(self.name) + 2 * _PAD, 120.0)))
 
     def boundingRect(self) -> QRectF:
-        """Return the node with its frame."""
-        return self.size.adjusted(-2, -2, 2, 2)
+        """Return the node with its frame, and the status above it."""
+        wider = max(0.0, _STATUS.width() - self.size.width())
+        return self.size.adjusted(-2, -_STATUS.height() - 2, 2 + wider, 2)
+
+    def shape(self) -> QPainterPath:
+        """Return where it is met: the node alone."""
+        path = QPainterPath()
+        path.addRect(self.size)
+        return path
 
     def port(self, name: str, is_output: bool) -> PortItem:
         """Return a port by its name."""
@@ -135,8 +144,8 @@ class NodeItem(QGraphicsItem):
         line = QRectF(left, 5, right - left, 18)
         painter.drawText(line, _LEFT, self.kind.title)
         painter.setFont(self._small)
-        under = f"{self.name} · {self.status}" if self.status else self.name
-        fitting = painter.fontMetrics().elidedText(under, Qt.TextElideMode.ElideRight, int(line.width()))
+        fitting = painter.fontMetrics().elidedText(self.name, Qt.TextElideMode.ElideRight, int(line.width()))
+        painter.drawText(_STATUS.translated(2, -_STATUS.height()), _LEFT, self.status)
         painter.drawText(line.translated(0, 18), _LEFT, fitting)
         for side, flags in ((self.inputs, _LEFT), (self.outputs, _RIGHT)):
             for item in side.values():
