@@ -149,7 +149,8 @@ def ports_text(ports: tuple[Port, ...]) -> str:
 def node_rows() -> Iterator[str]:
     """Yield a table row for each kind of node."""
     for name, kind in NODE_TYPES.items():
-        given = ", ".join(f"`{key}`" for key in kind.config.model_fields)
+        # Which network it is the node says already.
+        given = ", ".join(f"`{key}`" for key in kind.config.model_fields if key != "architecture")
         sides = f"{ports_text(kind.inputs)} | {ports_text(kind.outputs)}"
         yield f"| `{name}` | {kind.text} | {sides} | {given or 'none'} |"
 

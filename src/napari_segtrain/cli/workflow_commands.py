@@ -13,7 +13,7 @@ from rich.console import Console
 from napari_segtrain.config import ConfigError, dump_config, load_config
 from napari_segtrain.runs.atomic import write_text
 from napari_segtrain.runs.control import Control
-from napari_segtrain.runs.events import Event, NodeStatus
+from napari_segtrain.runs.events import Event, NodeStatus, Progress
 
 from .options import assignments
 from .progress import TerminalProgress, describe_seconds, stop_on_signal
@@ -170,7 +170,10 @@ def _shown(console: Console) -> Iterator[Any]:
     with TerminalProgress(console) as progress:
 
         def emit(event: Event) -> None:
-            if isinstance(event, NodeStatus):
+            if isinstance(event, NodeStatus) and event.fraction is not None:
+                text = f"{event.node} {event.message}".strip()
+                progress(Progress(fraction=event.fraction, text=text))
+            elif isinstance(event, NodeStatus):
                 if event.status in ("done", "cached"):
                     took = describe_seconds(event.seconds) if event.seconds >= 1.0 else ""
                     print_lines(console, ["  ".join(filter(None, (event.node, event.status, took)))])
