@@ -229,6 +229,8 @@ def test_a_graph_runs_and_its_output_is_a_layer_that_knows_it(
 ) -> None:
     image, _ = cells
     graph = predict_graph()
+    dock.set_value(template("evaluate"))
+    assert dock.shown.value() == ("metrics", "metrics")
     dock.set_value(graph)
     assert dock.shown.value() == ("predictor", "predictions")
     told: list[dict[str, str]] = []

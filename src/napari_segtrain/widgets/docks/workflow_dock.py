@@ -263,7 +263,9 @@ _TRAINER_PROJECT = node_type("trainer").config.model_fields["project"].default
 
 
 def _result_of(graph: Graph) -> tuple[str, str] | None:
-    """Return the output that shows best what a graph does: what its last predictor or network predicts."""
+    """Return the output that shows best what a graph does: scores, or what is predicted last."""
+    for node in graph.of_type("metrics"):
+        return node.name, "metrics"
     for port in ("predictions", "output"):
         for node in reversed(graph.nodes):
             used = port == "predictions" or graph.link_into(node.name, "input") is not None
