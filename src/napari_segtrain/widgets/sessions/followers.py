@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 import logging
-import warnings
 from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
@@ -53,35 +52,40 @@ _TOLD = (EpochDone, Finished, Paused, Progress, Resumed, RunStarted, Warned)
 _running: set[Any] = set()
 
 
-class _Never(Warning):
-    """A warning that nobody gives; adding a filter for it makes Python look at all filters afresh."""
-
-
 class Worker(GeneratorWorker):  # type: ignore[type-arg,unused-ignore]
-    """A napari worker that leaves the process' warning filters and its thread pool to others.
+    """A napari worker that leaves the process' warnings and its thread pool to others.
 
-    Workers turn every warning of every thread into a notification for as long as they run. Of a worker
-    that runs as long as a dock is open, that would be every deprecation in every library.
+    superqt lets its workers catch the warnings of the whole process for as long as they run. Ours may run as
+    long as a dock is open: every deprecation in every library would become a notification. And what the main
+    thread does to warnings meanwhile, as napari does when it makes colours, would be undone under its hands.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._filters = list(warnings.filters)
-        self._show = warnings.showwarning
-
-    def work(self) -> Any:
-        """Run the generator, with the filters of the moment it was made."""
+    def run(self) -> None:
+        """Do what superqt does, but for the warnings."""
         _running.add(self)
+        pool = QThreadPool.globalInstance()
         # Qt has as many threads as processors. Ours mostly wait: they give their place to others meanwhile.
-        QThreadPool.globalInstance().releaseThread()
-        warnings.filters[:] = self._filters  # type: ignore[index]
-        warnings.showwarning = self._show
-        warnings.simplefilter("default", _Never, append=True)
+        pool.releaseThread()
+        self._running = True
         try:
-            return super().work()
+            self.started.emit()
+            result = self.work()
+            if isinstance(result, RuntimeError):
+                # Qt has deleted the worker, and nobody can be told of anything.
+                logger.warning("a worker was deleted while it ran: %s", result)
+                return
+            if isinstance(result, Exception):
+                raise result
+            if not self.abort_requested:
+                self.returned.emit(result)
+        except Exception as error:
+            self.errored.emit(error)
         finally:
-            QThreadPool.globalInstance().reserveThread()
+            pool.reserveThread()
             _running.discard(self)
+        self._running = False
+        self.finished.emit()
+        self._finished.emit(self)
 
 
 @atexit.register
