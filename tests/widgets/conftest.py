@@ -159,14 +159,20 @@ def engine_path(monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
 
 @pytest.fixture
 def make_dock(
-    viewer: Any, engine_path: tuple[str, ...], tmp_path: Path, qapp: Any
+    viewer: Any, engine_path: tuple[str, ...], tmp_path: Path, qapp: Any, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[..., Any]]:
-    """Open a dock in the viewer, with a project in a temporary folder."""
+    """Open a dock in the viewer, with a project in a temporary folder.
+
+    The scripted engine is started when it is needed, as one that ended too early would be: most tests never
+    do, and each would wait for it at its end.
+    """
     from napari.utils._proxies import PublicOnlyProxy
 
     from napari_segtrain.widgets.docks.dock import EngineDock
 
     docks: list[Any] = []
+    if engine_path:
+        monkeypatch.setattr(EngineDock, "_warm", lambda self: None)
 
     def make(kind: type, within: Any = viewer) -> Any:
         seen = PublicOnlyProxy(within)  # what napari gives a plugin instead of the viewer

@@ -45,6 +45,7 @@ def test_closing_napari_names_a_training_and_what_becomes_of_it(
 ) -> None:
     before = asked(viewer)
     dock = make_dock(TrainDock)
+    dock.engine.warm()
     until(lambda: dock.engine.engine.alive)
     assert asked(viewer) == before  # a dock that waits is nothing to ask about
     dock.findChild(QSpinBox, "num_epochs").setValue(500)
