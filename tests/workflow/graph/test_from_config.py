@@ -55,7 +55,9 @@ def test_an_experiment_that_nodes_cannot_be_together_is_refused(training_graph):
 def test_examples_are_the_templates_and_have_no_faults(name):
     graph = template(name)
     assert find_faults(graph) == ()
-    assert read_graph(EXAMPLES / "workflows" / f"{name}.json") == graph
+    file = read_graph(EXAMPLES / "workflows" / f"{name}.json")
+    # Where nodes are drawn may change with how they are drawn.
+    assert file.move({node.name: node.position for node in graph.nodes}) == graph
 
 
 def test_the_training_example_has_exactly_the_five_nodes_and_links(training_graph):
