@@ -166,6 +166,7 @@ def coins(studio: Studio) -> None:
     correct(studio)
     doctor(studio)
     steps(studio)
+    workflow(studio)
     runs(studio)
 
 
@@ -255,6 +256,16 @@ def steps(studio: Studio) -> None:
     studio.wait(lambda: not dock.session.busy, "the session does not end")
     for layer in set(viewer.layers) - before:
         viewer.layers.remove(layer)
+
+
+def workflow(studio: Studio) -> None:
+    """Photograph the graph of a training, with one of its nodes selected."""
+    dock = studio.dock("Workflow")
+    dock.template.set_value("train")
+    studio.press(dock, "use_template")
+    studio.rest(0.3)
+    dock.editor.select("unet_model")
+    studio.only("workflow_dock", dock)
 
 
 def runs(studio: Studio) -> None:

@@ -135,7 +135,7 @@ class GraphEditor(QWidget):
         """Select a node, and bring it into view."""
         if name in self.scene.nodes:
             self.scene.select(name)
-            self.view.ensureVisible(self.scene.nodes[name])
+            self.view.ensureVisible(self.scene.nodes[name], 10, 10)
 
     def remove(self) -> None:
         """Remove what is selected."""

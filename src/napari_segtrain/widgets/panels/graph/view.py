@@ -201,7 +201,7 @@ class GraphView(QGraphicsView):
 
     def _select(self, name: str) -> None:
         self.drawing.select(name)
-        self.ensureVisible(self.drawing.nodes[name])
+        self.ensureVisible(self.drawing.nodes[name], 10, 10)
 
     # ---------------------------------------------------------------------------------- menu
 
