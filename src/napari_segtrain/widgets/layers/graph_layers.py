@@ -10,7 +10,6 @@ import numpy as np
 
 from ...workflow.graph import Graph, GraphError, graph_from_dict, graph_to_dict
 from .axes import Copies
-from .geometry import Geometry
 from .layer_choice import is_image
 from .prediction_data import PredictionData, Scope, prediction_data
 from .results import OURS
@@ -37,14 +36,21 @@ class GraphData:
     @property
     def spec(self) -> dict[str, Any]:
         """Source specification of each layer by its name; complete when `copies` are written."""
-        return {name: image.spec for name, image in self.images.items()}
+        return {name: {**data.spec, **_grid(data)} for name, data in self.images.items()}
 
-    def geometry_of(self, name: str, ndim: int) -> Geometry | None:
-        """Return where an array belongs that is called after a layer; None where that is not known."""
-        for image, data in self.images.items():
-            if (name == image or name.startswith(f"{image} ")) and len(data.spacing) == ndim:
-                return data.geometry
-        return None
+    def image_of(self, name: str) -> PredictionData | None:
+        """Return the layer that an array belongs to by its name, ``"<layer> <target>"``, or None.
+
+        A layer may be called as another one with more behind it: the longest name counts.
+        """
+        found = [image for image in self.images if name.startswith(f"{image} ")]
+        return self.images[max(found, key=len)] if found else None
+
+
+def _grid(data: PredictionData) -> dict[str, Any]:
+    """Return what a shared array does not say itself: size of a voxel, (z,) y, x, and its unit."""
+    units = data.geometry.units
+    return {"spacing": [abs(step) for step in data.spacing], "unit": str(units[-1]) if units else "pixel"}
 
 
 def graph_data(viewer: Any, graph: Graph) -> GraphData:
@@ -86,16 +92,26 @@ def add_output(
     """
     added = []
     for name, array in arrays.items():
-        several = next((d for d in data.images.values() if array.ndim == len(d.spacing) + 1), None)
-        for channel in range(array.shape[0]) if several is not None else (None,):
+        image = data.image_of(name)
+        ndim = None if image is None else len(image.spacing)
+        several = ndim is not None and array.ndim == ndim + 1
+        is_labels = np.issubdtype(array.dtype, np.integer) and not _is_scaled(graph, where, array.dtype)
+        for channel in range(array.shape[0]) if several else (None,):
             shown = array if channel is None else array[channel]
-            place = data.geometry_of(name, shown.ndim)
-            options: dict[str, Any] = {} if place is None else dict(place.kwargs())
+            options: dict[str, Any] = {}
+            if image is not None and shown.ndim == ndim:
+                options = dict(image.geometry.kwargs())
             options["name"] = f"{where} · {name}" + ("" if channel is None else f" {channel}")
             options["metadata"] = {OURS: {"result": True, _GRAPH: graph_to_dict(graph), "output": where}}
-            is_labels = np.issubdtype(shown.dtype, np.integer)
             added.append((viewer.add_labels if is_labels else viewer.add_image)(shown, **options))
     return added
+
+
+def _is_scaled(graph: Graph, where: str, dtype: Any) -> bool:
+    """Return whether numbers are measured ones in bytes, as a predictor gives them on demand."""
+    name, _, port = where.rpartition(".")
+    asked = getattr(graph.node(name).config, "output", None) if graph.has(name) else None
+    return dtype == np.uint8 and asked == "uint8" and port in ("predictions", "all_predictions")
 
 
 def graph_of(layer: Any) -> Graph:
