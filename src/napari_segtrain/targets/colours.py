@@ -115,7 +115,7 @@ def scalar_limits(values: NDArray[Any], valid: NDArray[np.bool_]) -> tuple[float
     if low < 0:
         high = max(-low, high)
         return -high, high
-    return low, max(high, low + 1e-6)
+    return low, max(high, low + 1e-6 * max(1.0, abs(low)))
 
 
 def numbered_colours(numbers: NDArray[np.int64], table: NDArray[np.uint8]) -> NDArray[np.uint8]:

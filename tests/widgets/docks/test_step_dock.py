@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QPushButton
 from napari_segtrain.config import DatasetConfig, ExperimentConfig, TargetConfig
 from napari_segtrain.widgets.docks.step_dock import StepDock
 from napari_segtrain.widgets.docks.train_dock import TrainDock
+from napari_segtrain.widgets.layers import step_layers
 from napari_segtrain.widgets.layers.step_layers import own_layers
 from napari_segtrain.widgets.sessions.engine_session import EngineSession
 
@@ -128,6 +129,19 @@ def walk_by_keyboard(viewer: Any, dock: Any, until: Until) -> None:
         assert dock.window().focusWidget() is dock.panel.buttons[step]
         QTest.keyClick(dock.window().focusWidget(), Qt.Key.Key_Return)
         until(lambda: not dock.session.waits)
+    button = dock.panel.buttons["zero_gradients"]
+    QTest.keyClick(button, Qt.Key.Key_Return)
+    assert dock.focusWidget() is not dock.panel.buttons["end"]
+    for _ in range(3):  # an impatient user
+        QTest.keyClick(dock.window().focusWidget(), Qt.Key.Key_Return)
+    until(lambda: not dock.session.waits)
+    assert dock.session.busy, "the network is still there"
+    assert dock.focusWidget() is dock.panel.buttons["forward_pass"]
+    for _ in STEPS[3:]:
+        QTest.keyClick(dock.window().focusWidget(), Qt.Key.Key_Return)
+        until(lambda: not dock.session.waits)
+    QTest.keyClick(dock.panel.buttons["prepare_batch"], Qt.Key.Key_Return)
+    until(lambda: not dock.session.waits)
     viewer.window._qt_window.hide()
 
 
@@ -171,6 +185,34 @@ def test_layers_that_are_deleted_come_again_and_closing_hangs_nothing(
     viewer.window.remove_dock_widget(dock)
     until(lambda: dock.engine.engine.job is None)
     assert own_layers(viewer)
+
+
+def test_a_duplicate_is_the_users_and_what_cannot_be_shown_is_said(
+    qtbot: Any,
+    viewer: Any,
+    cells: Any,
+    notes: Notes,
+    dock: Any,
+    until: Until,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from napari.layers._layer_actions import _duplicate_layer
+
+    take(qtbot, dock, until, "define_model", *STEPS[:2])
+    viewer.layers.selection = {layer_of(viewer, "batch")}
+    _duplicate_layer(viewer.layers)
+    mine = next(layer for layer in viewer.layers if layer.name.endswith("copy"))
+    take(qtbot, dock, until, *STEPS[2:], STEPS[1])
+    assert mine in viewer.layers and mine.data.max() == 1, "what is kept for comparison stays as it is"
+
+    def refuse(*_: object) -> None:
+        raise ValueError("limits must increase")
+
+    monkeypatch.setattr(step_layers, "_renew", refuse)
+    monkeypatch.setattr(step_layers, "_add", refuse)
+    take(qtbot, dock, until, *STEPS[2:], STEPS[1])
+    assert ("warning", "What came of the step cannot be shown: limits must increase") in notes
+    assert "zero_gradients" in enabled(dock), "the training goes on"
 
 
 def test_an_experiment_that_cannot_be_is_refused_in_words(

@@ -129,7 +129,7 @@ class Dock(QWidget):
 
     def keyPressEvent(self, event: Any) -> None:
         """Let Enter press what has the focus: Qt does it on some systems, and for the space bar on all."""
-        plain = not event.modifiers() & ~Qt.KeyboardModifier.KeypadModifier
+        plain = not (event.isAutoRepeat() or event.modifiers() & ~Qt.KeyboardModifier.KeypadModifier)
         if not (plain and event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and press(self.focusWidget())):
             super().keyPressEvent(event)
 

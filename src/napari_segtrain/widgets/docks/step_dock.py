@@ -83,7 +83,6 @@ class StepDock(EngineDock):
             self.beat,
             per_row=2,
         )
-        self._keyboard = False
         self._lay_out()
         self._connect()
         self._on_idle()
@@ -139,13 +138,16 @@ class StepDock(EngineDock):
         action, values
             See `StepRequest`.
         """
-        self._keyboard = self.focusWidget() in self.panel.buttons.values()
+        by_button = self.focusWidget() in self.panel.buttons.values()
         try:
             self.session.ask(action, **values)  # type: ignore[arg-type]
         except SegtrainError as error:
             self._refuse(str(error))
             return
         if self.session.waits:
+            if by_button:
+                # Or the focus would go on to End, and a second Enter forget the network.
+                self.panel.status.setFocus()
             self._wait(*(["stop"] if action in ("run_batches", "overfit") else []))
 
     def _train_dock(self) -> TrainDock:
@@ -180,7 +182,8 @@ class StepDock(EngineDock):
             notify.error(event.words)
         else:
             self._draw(event)
-        if self._keyboard and event.next and event.next[0] in self.panel.buttons:
+        waited = self.focusWidget() is self.panel.status
+        if waited and event.next and event.next[0] in self.panel.buttons:
             self.panel.buttons[event.next[0]].setFocus()  # Enter takes one step after the other
 
     def _draw(self, event: StepTaken) -> None:

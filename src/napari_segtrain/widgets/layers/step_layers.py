@@ -161,12 +161,17 @@ def _name_sliders(viewer: Any, shown: StepLayers) -> None:
 
 
 def own_layers(viewer: Any, groups: Any = None) -> list[Any]:
-    """Return the layers of a training that is stepped through, all or those of some groups."""
+    """Return the layers of a training that is stepped through, all or those of some groups.
+
+    A duplicate that the user made has the same metadata, and is the user's.
+    """
     noted = ((layer, layer.metadata.get(OURS, {})) for layer in viewer.layers)
     return [
         layer
         for layer, ours in noted
-        if ours.get("show") == _KIND and (groups is None or ours["group"] in groups)
+        if ours.get("show") == _KIND
+        and ours.get("layer") == str(layer.unique_id)
+        and (groups is None or ours["group"] in groups)
     ]
 
 
@@ -208,7 +213,9 @@ def _add(viewer: Any, new: StepLayer) -> Any:
     if picture.kind == "labels":
         layer = viewer.add_labels(new.array, **options)
         layer.editable = False  # nobody learns from these
-        return layer
-    return viewer.add_image(
-        new.array, rgb=False, colormap=picture.colours, contrast_limits=picture.limits, **options
-    )
+    else:
+        layer = viewer.add_image(
+            new.array, rgb=False, colormap=picture.colours, contrast_limits=picture.limits, **options
+        )
+    layer.metadata[OURS]["layer"] = str(layer.unique_id)
+    return layer

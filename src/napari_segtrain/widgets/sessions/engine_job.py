@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any
 
+from qtpy.compat import isalive
 from qtpy.QtCore import QObject, Signal
 
 from ...config import SegtrainError
@@ -102,7 +103,7 @@ class EngineJob(QObject):
         return self._worker
 
     def _on_written(self, fault: str | None, job: str) -> None:
-        if self._command is None or self._command.job != job:
+        if not isalive(self) or self._command is None or self._command.job != job:
             return
         if fault is not None:
             self._end(False, fault)
@@ -149,7 +150,7 @@ class EngineJob(QObject):
         worker.start()
 
     def _on_read(self, found: Any, show: Callable[[Any], None], job: str) -> None:
-        if self._command is None or self._command.job != job:
+        if not isalive(self) or self._command is None or self._command.job != job:
             return
         if isinstance(found, str):
             self._end(False, found)

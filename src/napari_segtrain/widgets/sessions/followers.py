@@ -182,3 +182,6 @@ def read_preview(
         return read(event, data)
     except SegtrainError as error:
         return str(error)
+    except Exception as error:
+        logger.exception("what the engine prepared cannot be read")
+        return f"{type(error).__name__}: {error}"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
+from qtpy.compat import isalive
 from qtpy.QtCore import QObject, Signal
 
-from ...config import ExperimentConfig, SegtrainError
+from ...config import DataError, ExperimentConfig, SegtrainError
 from ...engine.protocol import Halt, StepThrough, TakeStep
 from ...runs import Event, Finished, RunState, StepAction, StepRequest, StepTaken
 from ...runs.scratch import Scratch
@@ -16,6 +18,8 @@ from ..layers.data_spec import TrainingData
 from .engine_job import EngineJob
 from .engine_session import EngineSession
 from .followers import read_preview
+
+logger = logging.getLogger(__name__)
 
 
 class SteppingSession(EngineJob):
@@ -122,12 +126,16 @@ class SteppingSession(EngineJob):
             self._answer(event)
 
     def _on_pictures(self, found: Any, event: StepTaken, job: str) -> None:
-        if self._command is None or self._command.job != job:
+        if not isalive(self) or self._command is None or self._command.job != job:
             return
-        if isinstance(found, str):
-            self.warned.emit(found)
-        else:
+        try:
+            if isinstance(found, str):
+                raise DataError(found)
             step_layers.show(self._viewer, found)
+        except Exception as error:
+            # Whatever cannot be shown: the dock must not wait for ever, nor the network be lost.
+            logger.debug("what came of a step cannot be shown", exc_info=True)
+            self.warned.emit(f"What came of the step cannot be shown: {error}")
         self._answer(event)
 
     def _answer(self, event: StepTaken) -> None:

@@ -125,7 +125,7 @@ def _limits(values: Array, low: float, high: float) -> tuple[float, float]:
     if not known.size:
         return 0.0, 1.0
     first, last = (float(value) for value in np.percentile(known, (low, high)))
-    return first, max(last, first + 1e-12)
+    return first, max(last, first + max(1e-12, 1e-6 * abs(first)))
 
 
 def _numbers(tensor: Tensor) -> Array:

@@ -194,7 +194,7 @@ class StepSession:
 
     def _forward_pass(self, request: StepRequest) -> Done:
         with watched(self._parts.network) as features:
-            self._predict()
+            self._predict(self._parts.network.forward)  # hooks are nothing to compiled code
         self._features = features
         prediction = self._known(self._prediction)
         shown = self._pictures.of_prediction(prediction.outputs)
@@ -202,11 +202,11 @@ class StepSession:
             shown += self._show_activations(request)[1]
         return f"The network says what it sees of {', '.join(prediction.outputs)}", shown
 
-    def _predict(self) -> None:
+    def _predict(self, run: Callable[[Tensor], Any] | None = None) -> None:
         network, batch = self._parts.network, self._known(self._batch)
         self._states = random_states()
         # As the full training does, which lets nothing wait for a compiler in its first epoch.
-        run = network.forward if self._epoch == 0 else None
+        run = network.forward if self._epoch == 0 else run
         self._prediction = forward_pass(network, batch, self._parts.precision, run=run)
         self._expected = "calculate_loss"
 
