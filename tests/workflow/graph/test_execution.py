@@ -1,6 +1,7 @@
 """Graphs that run: the same weights and predictions as without a graph, status, cache, errors, stop."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,9 @@ import torch
 from napari_segtrain.cli import main
 from napari_segtrain.config import CancelledError, ExperimentConfig, dump_config
 from napari_segtrain.runs import LAST, Control, NodeStatus, RunStarted, Warned, load_checkpoint
-from napari_segtrain.workflow import evaluate, predict, train
+from napari_segtrain.workflow import evaluate, predict, resume, train
 from napari_segtrain.workflow.graph import GraphError, read_graph, write_graph
-from napari_segtrain.workflow.graph.cache import Cache
+from napari_segtrain.workflow.graph.cache import Cache, Keys
 from napari_segtrain.workflow.graph.execution import NodeError, execute
 from napari_segtrain.workflow.graph.from_config import graph_of
 from napari_segtrain.workflow.graph.templates import template
@@ -229,10 +230,109 @@ def test_only_nodes_whose_inputs_changed_run_again(graph, data):
         "data_loader",
         "loss_function",
     }
-    again = execute(graph.configure("optimizer", {"optimizer": {"name": "SGD"}}), cache=cache)
+    again = execute(graph.configure("optimizer", {"optimizer": {"name": "AdamW", "lr": 0.02}}), cache=cache)
     assert again.status["data_loader"] == "cached"
     assert run_of(again).name != run_of(first).name
     assert set(execute(graph, again=True).status.values()) == {"done"}
+
+
+def stepwise(data, rounds=2):
+    """Return the steps on tiny data, repeated."""
+    graph, whole = template("stepwise"), graph_of(experiment(), str(data))
+    for name in ("data_loader", "unet_model", "loss_function"):
+        graph = graph.configure(name, whole.node(name).config)
+    return graph.configure("repeat", {"rounds": rounds}).configure("initialize_optimizer", {"device": "cpu"})
+
+
+def test_a_step_of_a_repetition_that_is_known_runs_again_with_it(data):
+    cache, graph = Cache(), stepwise(data)
+    execute(graph, cache=cache)
+    shown = execute(graph, cache=cache, only=("forward_pass",))
+    assert {"forward_pass", "repeat"} <= {name for name, s in shown.status.items() if s == "done"}
+    assert shown.values["forward_pass"]["prediction"].outputs
+    # A step that is known from before it was repeated runs in the repetition, too.
+    alone = graph.remove("repeat")
+    first = execute(alone, cache=cache).values["optimizer_step"]["step_info"]
+    assert first.step == 1
+    again = execute(graph, cache=cache)
+    assert again.values["optimizer_step"]["step_info"].step == 2
+    predictor = graph.new_node("predictor", config={"overlap": 0.25, "device": "cpu"})
+    graph = graph.add(predictor).connect("optimizer_step", "model", "predictor", "model")
+    graph = graph.connect("data_loader", "val_loader", "predictor", "dataloader")
+    execute(graph, cache=cache)
+    other = execute(graph.configure("predictor", {"overlap": 0.5}), cache=cache)
+    assert (other.status["predictor"], other.status["repeat"]) == ("done", "done")
+
+
+def test_batches_that_are_kept_are_told_whose_they_are(graph):
+    cache = Cache()
+    longer = graph.configure("trainer", {"num_epochs": 3})
+    for each, number in ((graph, 2), (longer, 3), (graph, 2)):
+        found = execute(each, cache=cache, only=("optimizer", "data_loader"))
+        assert (
+            found.values["data_loader"]["train_loader"].setting.batches.config.tr_config.num_epochs == number
+        )
+    assert found.status["data_loader"] == "cached"
+
+
+def test_losses_that_were_changed_and_changed_back_are_those_that_train(graph):
+    cache, rows = Cache(), []
+    other = graph.configure("loss_function", {"losses": [{"name": "FocalLoss"}]})
+    for each in (graph, other, graph):
+        found = execute(each, cache=cache)
+        rows.append(json.loads((run_of(found) / "metrics.json").read_text()))
+        shutil.rmtree(run_of(found))
+    assert rows[0] == rows[2] != rows[1]
+
+
+@pytest.mark.parametrize(
+    ("node", "parameters"),
+    [
+        ("loss_function", {"losses": [{"name": "FocalLoss"}]}),
+        ("trainer", {"micro_batch": 1}),
+        ("trainer", {"gradient_checkpointing": True}),
+        ("trainer", {"ema_decay": 0.9}),
+        ("optimizer", {"optimizer": {"name": "SGD"}}),
+    ],
+)
+def test_batches_follow_from_all_that_their_size_follows_from(graph, node, parameters):
+    before, after = (Keys(g, {}, {}).of("data_loader") for g in (graph, graph.configure(node, parameters)))
+    assert before != after
+
+
+def test_batches_follow_from_the_checkpoint_that_is_trained_on(graph, run, tmp_path):
+    folder = tmp_path / "other"
+    shutil.copytree(run, folder)
+    graph = graph.configure("unet_model", {"weights": str(folder)})
+    before = {name: Keys(graph, {}, {}).of(name) for name in ("data_loader", "unet_model")}
+    # Either of the checkpoints can be the one that the run predicts with.
+    (folder / "checkpoints" / LAST).write_bytes(b"another")
+    assert all(Keys(graph, {}, {}).of(name) != key for name, key in before.items())
+
+
+def test_a_run_that_is_gone_or_has_gone_on_is_not_that_of_the_graph(graph):
+    cache, found = Cache(), set()
+    run = run_of(execute(graph, cache=cache))
+    again = execute(graph, cache=cache)
+    assert (run_of(again), again.status["trainer"]) == (run, "cached")
+    resume(run, overrides={"tr_config.num_epochs": 3})
+    found.add(run_of(execute(graph, cache=cache)))
+    for file in (next(iter(found)) / "checkpoints").iterdir():
+        file.unlink()
+    found.add(run_of(execute(graph, cache=cache)))
+    assert len({run, *found}) == 3
+
+
+def test_predictions_whose_files_are_gone_are_written_again(data, run, tmp_path):
+    graph = template("predict").configure("checkpoint_loader", {"run": str(run)})
+    graph = graph.configure("image_layer", {"image": str(data / "images" / "im0.tif")})
+    graph, cache = graph.configure("predictor", {"save_to": str(tmp_path / "saved")}), Cache()
+    execute(graph, cache=cache)
+    assert execute(graph, cache=cache).status["predictor"] == "cached"
+    (file,) = (tmp_path / "saved").iterdir()
+    file.unlink()
+    assert execute(graph, cache=cache).status["predictor"] == "done"
+    assert file.is_file()
 
 
 def test_other_labels_are_another_input(graph, data, tmp_path):
@@ -257,6 +357,50 @@ def test_the_first_error_names_its_node_and_what_follows_is_cancelled(graph, tmp
     assert error.value.node == "data_loader"
     assert statuses(events, "data_loader")[-1] == "failed"
     assert statuses(events, "trainer")[-1] == "cancelled"
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "message"),
+    [
+        ("data_loader.train_loader", "forward_pass.batch", "'batch' takes one batch, which prepare_batch"),
+        ("image_layer.image", "calculate_loss.prediction", "takes the prediction of a forward pass"),
+        ("prepare_batch.batch", "predictor.dataloader", "takes a loader of batches, and output 'batch' of"),
+        ("forward_pass.prediction", "predictor.image", "'forward_pass' gives the prediction of a forward"),
+        (
+            "unet_model.output",
+            "predictor.image",
+            "of 'unet_model' gives nothing: nothing is at its own input",
+        ),
+        ("image_layer.image", "metrics.predictions", "input 'predictions' takes predictions of a predictor"),
+    ],
+)
+def test_an_input_says_what_it_takes(data, source, target, message):
+    graph = stepwise(data).remove("repeat")
+    for kind in ("predictor", "metrics"):
+        graph = graph.add(graph.new_node(kind))
+    graph = graph.add(graph.new_node("image_layer", config={"image": str(data / "images" / "im0.tif")}))
+    graph = graph.connect("unet_model", "model", "predictor", "model")
+    graph = graph.connect("predictor", "all_predictions", "metrics", "predictions")
+    graph = graph.connect("predictor", "all_labels", "metrics", "labels")
+    if taken := graph.link_into(*target.split(".")):
+        graph = graph.disconnect(*taken.to_dict().values())
+    graph = graph.connect(*source.split("."), *target.split("."))
+    if not target.startswith("predictor"):
+        graph = graph.connect("data_loader", "val_loader", "predictor", "dataloader")
+    name = target.partition(".")[0]
+    with pytest.raises(NodeError) as error:
+        execute(graph, only=(name,))
+    assert message in str(error.value)
+    assert error.value.node == name
+
+
+def test_any_error_names_its_node(graph, monkeypatch):
+    def broken(*given):
+        raise ZeroDivisionError("by nothing")
+
+    monkeypatch.setattr("napari_segtrain.workflow.graph.work.training.loss_function", broken)
+    with pytest.raises(NodeError, match=r"^Node 'loss_function': ZeroDivisionError: by nothing$"):
+        execute(graph)
 
 
 def test_a_stop_ends_the_training_and_the_graph(graph):

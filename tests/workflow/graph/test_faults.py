@@ -12,6 +12,7 @@ from napari_segtrain.workflow.graph import (
     purpose_of,
     refuse_faults,
 )
+from napari_segtrain.workflow.graph.execution import execute
 
 REQUIRED = [(kind.name, port.name) for kind in NODE_TYPES.values() for port in kind.inputs if port.required]
 
@@ -219,3 +220,17 @@ def test_the_seven_steps_are_a_whole_graph(make):
     assert purpose_of(graph) == "training"
     assert [check.done for check in checklist(graph)] == [True] * 8
     assert [check.done for check in checklist(graph.remove("prepare_batch"))].count(False) == 3
+
+
+def test_only_steps_stand_between_the_steps_of_a_repetition(make):
+    graph = make(
+        ("optimizer_step", "predictor", "repeat"),
+        ("optimizer_step.model predictor.model", "predictor.predictions repeat.step"),
+    )
+    fault = (
+        "Node 'predictor' stands between step 'optimizer_step' and 'repeat', which repeats steps only: "
+        "connect a step to 'repeat', and 'predictor' to nothing that is repeated"
+    )
+    assert fault in find_faults(graph)
+    with pytest.raises(GraphError, match="repeats steps only"):
+        execute(graph)

@@ -15,11 +15,22 @@ from napari_segtrain.config import SegtrainError
 from .from_config import LEARNS, NETWORKS, Recipe, recipe_of, trains_from
 from .graph import Graph, Node
 from .ports import GraphError
+from .repetition import body_of
 
 _FILES = ("data", "image", "config", "weights", "run")
 """Parameters that name files."""
-_OF_DATA = ("patch_size", "batch_size", "steps_per_epoch", "val_steps", "accumulate", "loss_on_label_only")
-"""Keys of `tr_config` that batches and networks follow from."""
+_OF_DATA = (
+    "patch_size",
+    "batch_size",
+    "micro_batch",
+    "gradient_checkpointing",
+    "steps_per_epoch",
+    "val_steps",
+    "accumulate",
+    "ema_decay",
+    "loss_on_label_only",
+)
+"""Keys of `tr_config` that batches and networks follow from, such as what needs memory."""
 _OF_LENGTH = ("num_epochs", "max_time", "accumulate")
 """Keys of `tr_config` that the learning rate follows."""
 _NAMES = ("model_name", "run_name")
@@ -90,13 +101,7 @@ class Keys:
                 raise GraphError(
                     f"'{repeat.name}' repeats the repetition '{inner[0]}': give the steps one repetition"
                 )
-            found[repeat.name] = tuple(
-                name
-                for name in self._graph.order()
-                if name in before
-                and self._graph.node(name).kind.category == "steps"
-                and self._graph.node(name).type != "initialize_optimizer"
-            )
+            found[repeat.name] = body_of(self._graph, repeat.name)
         return found
 
     def repetition_of(self, name: str) -> str | None:
@@ -135,7 +140,7 @@ class Keys:
 
     def _key(self, node: Node) -> str:
         said: dict[str, Any] = {"type": node.type, "config": node.config.to_dict()}
-        contents = [self._content(path) for path in self._files(node)]
+        contents = [self._content(path) for path in (*self._files(node), *self._files_of_recipe(node))]
         before = {source: self.of(source) for source in self.sources(node.name)}
         if None in contents or not all(before.values()):
             return ""
@@ -164,11 +169,21 @@ class Keys:
         said: dict[str, Any] = {
             "setup": setup,
             "training": {name: training[name] for name in _OF_DATA},
+            "optimizer": training["optimizer"]["name"],
+            "losses": [term.to_dict() for term in recipe.losses],
             "data": values,
+            "checkpoint": recipe.checkpoint,
         }
         if node.type in NETWORKS:
-            said |= {"length": length, "checkpoint": recipe.checkpoint}
+            said["length"] = length
         return said
+
+    def _files_of_recipe(self, node: Node) -> Iterator[str]:
+        """Return the files that batches follow from: those of the network that learns from them."""
+        if node.type == "data_loader":
+            members = self.recipe(node.name).members
+            network = trains_from(self._graph, members, "network")
+            yield from () if network is None else self._files(network)
 
     def _files(self, node: Node) -> Iterator[str]:
         """Return the files that a node reads."""
@@ -181,8 +196,11 @@ class Keys:
                 continue
             if name == "image" and given in self._layers:
                 yield from _paths(self._layers[given])
-            elif name in ("weights", "run"):
+            elif name == "run":
                 yield _checkpoint(given, getattr(node.config, "checkpoint", "best"))
+            elif name == "weights":
+                # The run says in a checkpoint which one it predicts with.
+                yield from dict.fromkeys(_checkpoint(given, which) for which in ("best", "last"))
             else:
                 yield given
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,8 @@ from .faults import refuse_faults
 from .graph import Graph, Node
 from .ports import GraphError, PortType
 
+_log = logging.getLogger(__name__)
+_CHECK = "napari_segtrain.workflow.graph.work.inputs:check_inputs"
 _CHANGES_WEIGHTS = ("trainer", "zero_gradients", "backward_pass", "optimizer_step", "repeat")
 
 
@@ -43,8 +46,9 @@ class NodeError(GraphError):
         What to train with instead when memory ran out; None when it was not that, or nothing fits.
     """
 
-    def __init__(self, node: str, error: SegtrainError) -> None:
-        super().__init__(f"Node '{node}': {error}")
+    def __init__(self, node: str, error: Exception) -> None:
+        said = str(error) if isinstance(error, SegtrainError) else f"{type(error).__name__}: {error}"
+        super().__init__(f"Node '{node}': {said}")
         self.node = node
         self.fitting = getattr(error, "fitting", None)
 
@@ -98,15 +102,19 @@ class _Runner:
     def _needed(self, wanted: Iterable[str]) -> frozenset[str]:
         """Return the nodes that have to run: those that are wanted or needed by others, and not known."""
         needed: set[str] = set()
-        ahead = list(wanted)
+        ahead = [(name, False) for name in wanted]
         while ahead:
-            name = ahead.pop()
-            if name in needed or name in self.values or self._is_known(name):
+            name, together = ahead.pop()
+            if name in needed or (not together and (name in self.values or self._is_known(name))):
                 continue
+            self.values.pop(name, None)
             needed.add(name)
-            ahead += self.keys.sources(name)
-            if repetition := self.keys.repetition_of(name):
-                ahead.append(repetition)
+            ahead += [(source, False) for source in self.keys.sources(name)]
+            # A step that is repeated has what it gives from its repetition, and this from all of its steps:
+            # they run together, whatever is known of some of them.
+            repetition = self.keys.repetition_of(name)
+            ahead += [(step, True) for step in self.keys.bodies.get(name, ())]
+            ahead += [(repetition, True)] if repetition else []
         return frozenset(needed)
 
     def _is_known(self, name: str) -> bool:
@@ -115,8 +123,9 @@ class _Runner:
             return False
         key, node = self.keys.of(name), self.graph.node(name)
         found = self.cache.get(key)
-        if found is None and key and node.type == "trainer":
-            found = _function(f"{node.kind.work}_before")(node.config, self._context(node))
+        if key and (node.type == "trainer" or (node.type == "predictor" and found is not None)):
+            # They write files, and these may be gone, or be there from another process.
+            found = _function(f"{node.kind.work}_before")(node.config, self._context(node), found)
         if found is None:
             return False
         self.values[name] = found
@@ -135,9 +144,11 @@ class _Runner:
             self.values[name] = self._work(name, 0)
         except BaseException as error:
             self._end(together, error)
-            if isinstance(error, SegtrainError) and not isinstance(error, CancelledError):
-                raise NodeError(self._at, error) from error
-            raise
+            if isinstance(error, CancelledError) or not isinstance(error, Exception):
+                raise
+            if not isinstance(error, SegtrainError):
+                _log.exception("node %s failed", self._at)
+            raise NodeError(self._at, error) from error
         finally:
             if self.graph.node(name).type in _CHANGES_WEIGHTS:
                 self._forget_what_changed(name)
@@ -175,6 +186,7 @@ class _Runner:
             if link.source not in self.keys.bodies.get(name, ())  # a repetition takes the steps itself
         }
         self._at = name
+        _function(_CHECK)(self.graph, name, inputs)
         found: Values = _function(node.kind.work)(node.config, inputs, self._context(node, number))
         self._at = self.keys.repetition_of(name) or name
         return found

@@ -9,6 +9,7 @@ from typing import Literal
 from .graph import Graph, Link, Node
 from .node_types import NODE_TYPES
 from .ports import GraphError
+from .repetition import body_of
 
 Purpose = Literal["training", "inference"]
 
@@ -78,6 +79,8 @@ def _faults_of(graph: Graph, node: Node) -> Iterator[str]:
         graph.link_into(node.name, port) for port in ("image", "dataloader")
     ):
         yield f"Required input 'image' or 'dataloader' on node '{node.name}' is not connected"
+    if node.type == "repeat":
+        yield from _between(graph, node.name)
     if node.type == "trainer":
         network = graph.link_into(node.name, "model")
         optimizer = graph.link_into(node.name, "optimizer")
@@ -86,6 +89,18 @@ def _faults_of(graph: Graph, node: Node) -> Iterator[str]:
             yield (
                 f"Node '{node.name}' trains '{network.source}', but its optimizer changes the weights of "
                 f"'{changed.source}': connect the same network to both"
+            )
+
+
+def _between(graph: Graph, repeat: str) -> Iterator[str]:
+    """Yield a sentence for whatever stands between the steps of a repetition, and is none."""
+    body = body_of(graph, repeat)
+    before = graph.upstream(repeat)
+    for link in graph.links:
+        if link.source in body and link.target in before and link.target not in (*body, repeat):
+            yield (
+                f"Node '{link.target}' stands between step '{link.source}' and '{repeat}', which repeats "
+                f"steps only: connect a step to '{repeat}', and '{link.target}' to nothing that is repeated"
             )
 
 

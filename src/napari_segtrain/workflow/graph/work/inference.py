@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -96,8 +97,6 @@ def predictor(config: PredictorParameters, inputs: Values, context: Context) -> 
 def metrics(config: NoParameters, inputs: Values, context: Context) -> dict[str, Any]:
     """Score predictions against labels, as `segtrain evaluate` does."""
     predictions, labels = inputs["predictions"], inputs["labels"]
-    if not isinstance(predictions, Predicted) or not isinstance(labels, Labelled):
-        raise GraphError("metrics compare the all_predictions with the all_labels of one predictor")
     report = Report()
     for name, scored in predictions.scored.items():
         if name in labels.truth:
@@ -259,12 +258,22 @@ def _in_form(made: Predictor, wanted: InferenceConfig, activated: Arrays) -> Arr
     return arrays
 
 
+def predictor_before(config: PredictorParameters, context: Context, found: Values) -> Values | None:
+    """Return what a predictor gave before, None when the files that it wrote are gone."""
+    files = () if config.save_to is None else _files(found["all_predictions"], Path(config.save_to))
+    return found if all(path.is_file() for path, _, _ in files) else None
+
+
 def save(found: Predicted, folder: Path) -> list[Path]:
     """Write predictions as TIFF files, ``<image>_<target>.tif``, and return their paths."""
-    paths = []
-    for image, arrays in found.arrays.items():
+    files = list(_files(found, folder))
+    for path, image, array in files:
         spacing, unit = found.grids[image]
+        write_tiff(path, array if array.ndim > len(spacing) else array[None], spacing, unit)
+    return [path for path, _, _ in files]
+
+
+def _files(found: Predicted, folder: Path) -> Iterator[tuple[Path, str, npt.NDArray[Any]]]:
+    for image, arrays in found.arrays.items():
         for name, array in arrays.items():
-            paths.append(folder / f"{image.replace(':', '_')}_{name}.tif")
-            write_tiff(paths[-1], array if array.ndim > len(spacing) else array[None], spacing, unit)
-    return paths
+            yield folder / f"{image.replace(':', '_')}_{name}.tif", image, array

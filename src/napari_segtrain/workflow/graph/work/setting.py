@@ -36,22 +36,20 @@ class Setting:
         Its data.
     batches
         The loaders of its data.
+    resolved
+        What the experiment means for the data and this machine.
     """
 
     recipe: Recipe
     reviewed: Review
     opened: OpenData
     batches: SegtrainDataModule
+    resolved: ResolvedExperiment
 
     @property
     def config(self) -> ExperimentConfig:
         """The experiment, with the targets of the data."""
         return self.reviewed.config
-
-    @property
-    def resolved(self) -> ResolvedExperiment:
-        """What the experiment means for the data and this machine."""
-        return self.batches.resolved
 
     def under(self, recipe: Recipe) -> Setting:
         """Return the same data for an experiment that differs in what batches do not follow from."""
@@ -59,14 +57,17 @@ class Setting:
             return self
         config = _config(recipe, self.opened.dataset)
         reviewed = review(config, self.opened.dataset)
-        before, now = self.batches.resolved, reviewed.checked()
-        self.batches.resolved = now.replace(
-            batch_size=before.batch_size,
-            normalisation=before.normalisation,
-            batches_per_epoch=before.batches_per_epoch,
+        resolved = reviewed.checked().replace(
+            batch_size=self.resolved.batch_size,
+            normalisation=self.resolved.normalisation,
+            batches_per_epoch=self.resolved.batches_per_epoch,
         )
-        self.batches.config = reviewed.config
-        return replace(self, recipe=recipe, reviewed=reviewed)
+        return replace(self, recipe=recipe, reviewed=reviewed, resolved=resolved)
+
+    def used(self) -> Setting:
+        """Return this setting with its batches told so: other experiments have the same ones."""
+        self.batches.config, self.batches.resolved = self.config, self.resolved
+        return self
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,7 +138,7 @@ def open_setting(context: Context, data: Any) -> Setting:
     reviewed.checked()
     folder = None if recipe.project is None else Path(recipe.project) / "cache"
     batches = prepare_data(reviewed.config, dataset, folder)
-    return Setting(recipe, reviewed, OpenData(dataset, where_it_is(data, dataset)), batches)
+    return Setting(recipe, reviewed, OpenData(dataset, where_it_is(data, dataset)), batches, batches.resolved)
 
 
 def setting_of(context: Context, why: str) -> Setting:
@@ -156,7 +157,7 @@ def setting_of(context: Context, why: str) -> Setting:
     known: dict[int, Setting] = context.memo["setting"]
     if id(loader) not in known:
         known[id(loader)] = loader.setting.under(context.recipe)
-    return known[id(loader)]
+    return known[id(loader)].used()
 
 
 def _config(recipe: Recipe, dataset: Dataset) -> ExperimentConfig:

@@ -9,8 +9,9 @@ from typing import Any
 from torch import nn
 
 from napari_segtrain.config import CancelledError, SegtrainError, TrainingError
+from napari_segtrain.data import content_hash
 from napari_segtrain.inference import load_trained
-from napari_segtrain.runs import Event, Finished, RunFolder, RunStarted, RunState
+from napari_segtrain.runs import Event, Finished, RunFolder, RunStarted, RunState, find_checkpoint
 from napari_segtrain.training import (
     Given,
     Optimization,
@@ -29,6 +30,7 @@ from .setting import Loader, setting_of
 
 GRAPH_FILE = "workflow.json"
 _KEY_FILE = "workflow_key.json"
+_EXPERIMENT = ("config.yaml", "data_hashes.json")
 
 
 def loss_function(config: LossParameters, inputs: Values, context: Context) -> dict[str, Any]:
@@ -52,12 +54,14 @@ def optimizer(config: OptimizerParameters, inputs: Values, context: Context) -> 
 
 def trainer(config: TrainerParameters, inputs: Values, context: Context) -> Values:
     """Train what is connected, to a finished run."""
-    loader, model, changes = inputs["dataloader"], inputs["model"], inputs["optimizer"]
-    if not isinstance(loader, Loader) or loader.part != "train":
+    loader: Loader = inputs["dataloader"]
+    model: nn.Module = inputs["model"]
+    changes: Optimization = inputs["optimizer"]
+    if loader.part != "train":
         raise GraphError(
             "a trainer takes the train_loader of a data loader: the other parts of the data validate and test"
         )
-    if not isinstance(changes, Optimization) or changes.network is not model:
+    if changes.network is not model:
         raise TrainingError(
             "the optimizer changes the weights of another network: connect the same network's model to both"
         )
@@ -74,6 +78,7 @@ def trainer(config: TrainerParameters, inputs: Values, context: Context) -> Valu
     )
     if result.status is RunState.INTERRUPTED and context.control.stopped:
         raise CancelledError(f"{STOPPED}; {result.message}")
+    _write_key(RunFolder(result.path), context)  # less of a batch at a time, where memory ran out, is noted
     return _Outputs(result.path)
 
 
@@ -89,19 +94,34 @@ class _Told:
         if isinstance(event, RunStarted):
             run = RunFolder(Path(event.path))
             write_graph(run.path / GRAPH_FILE, self._context.graph)
-            if self._context.key:
-                run.write_json(_KEY_FILE, {"node": self._context.node.name, "key": self._context.key})
+            _write_key(run, self._context)
         self._context.emit(event)
 
 
-def trainer_before(config: TrainerParameters, context: Context) -> Values | None:
-    """Return what a trainer gave when it ran with the same key before, from its run folder; often None."""
+def _write_key(run: RunFolder, context: Context) -> None:
+    if context.key:
+        said = {"node": context.node.name, "key": context.key, "experiment": _digest(run)}
+        run.write_json(_KEY_FILE, said)
+
+
+def _digest(run: RunFolder) -> str:
+    """Return a text that changes when a run goes on with another experiment, or with other data."""
+    files = (run.path / name for name in _EXPERIMENT)
+    return ":".join(content_hash(file) or "" for file in files)
+
+
+def trainer_before(config: TrainerParameters, context: Context, found: Values | None) -> Values | None:
+    """Return what a trainer gave when it ran with the same key before, from its run folder; often None.
+
+    What this process knows of it does not count: runs are deleted, and go on.
+    """
     runs = Path(config.project) / "runs"
     for file in sorted(runs.glob(f"*/{_KEY_FILE}")) if runs.is_dir() else ():
         try:
             run = RunFolder.open(file.parent)
-            same = run.read_as(_KEY_FILE, dict).get("key") == context.key
-            if same and run.state is RunState.COMPLETED:
+            said = run.read_as(_KEY_FILE, dict)
+            same = (said.get("key"), said.get("experiment")) == (context.key, _digest(run))
+            if same and run.state is RunState.COMPLETED and find_checkpoint(run.path):
                 return _Outputs(run.path)
         except SegtrainError:
             continue  # somebody deletes it, or has changed it
