@@ -12,7 +12,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QFileDialog
 
-from napari_segtrain.widgets.docks.workflow_dock import WorkflowDock
+from napari_segtrain.widgets.docks.workflow_dock import WorkflowDock, _result_of
 from napari_segtrain.widgets.forms.style import theme_colours
 from napari_segtrain.workflow.graph import NODE_TYPES, Graph, find_faults, read_graph, write_graph
 from napari_segtrain.workflow.graph.arrange import arrange
@@ -255,6 +255,47 @@ def test_a_graph_runs_and_its_output_is_a_layer_that_knows_it(
     viewer.layers.selection.active = image
     dock.of_layer.click()
     assert notes[-1][1] == "no workflow made the selected layer: select a layer that came from one"
+
+
+def test_the_output_that_is_shown_follows_the_graph(dock: Any) -> None:
+    dock.set_value(template("predict"))
+    choose(dock.shown, ("predictor", "all_predictions"))
+    dock.node.renamed.emit("predictor", "oracle")
+    assert dock.shown.value() == ("oracle", "all_predictions")
+    dock.history.undo()
+    assert dock.shown.value() == ("predictor", "all_predictions")
+    dock.set_value(template("train"))
+    assert dock.shown.value() == _result_of(template("train"))
+    dock.set_value(template("predict"))
+    assert dock.shown.value() == ("predictor", "predictions"), "what was chosen is gone: the default again"
+    choose(dock.shown, None)
+    dock.set_value(template("evaluate"))
+    assert dock.shown.value() is None, "nothing is always there"
+
+
+def test_what_cannot_be_read_is_not_run_or_saved(
+    dock: Any, notes: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "g.json"), ""))
+    dock.set_value(template("train"))
+    dock.editor.select("data_loader")
+    targets = dock.node.form().editors["targets"]
+    targets.setPlainText("cells: [")
+    dock.editor.select("trainer")
+    for button in (dock.panel.buttons["run"], dock.save):
+        button.click()
+        kind, message = notes.pop()
+        assert kind == "error" and message.startswith("node 'data_loader': ") and "Targets" in message
+    assert not dock.session.busy and not list(tmp_path.iterdir())
+    dock.editor.select("data_loader")
+    assert targets.toPlainText() == "cells: [", "it can be mended"
+    targets.setPlainText("cells: {kind: binary}")
+    dock.node.refuse_unreadable(dock.value())
+    assert dock.value().node("data_loader").config.targets["cells"].kind == "binary"
+    targets.setPlainText("cells: [")
+    dock.history.undo()
+    dock.node.refuse_unreadable(dock.value())
+    assert targets.toPlainText() == "{}" or not targets.toPlainText()
 
 
 def test_the_node_that_fails_is_named_and_selected(

@@ -48,6 +48,7 @@ class WorkflowDock(EngineDock):
         super().__init__(napari_viewer, engine_arguments)
         self.setObjectName("workflow_dock")
         self._shown_chosen = False
+        self._before = Graph()
         self.history = History()
         self.editor = GraphEditor(self.history, self._theme())
         self.node = NodePanel()
@@ -163,6 +164,7 @@ class WorkflowDock(EngineDock):
         """Run the graph as it is drawn now; says why not when it cannot."""
         try:
             graph = self.value()
+            self.node.refuse_unreadable(graph)
             refuse_faults(graph)
             project = self.project.value() or DEFAULT_PROJECT
             for node in graph.of_type("trainer"):
@@ -195,6 +197,11 @@ class WorkflowDock(EngineDock):
             self._ask(lambda: read_graph(path), self.set_value)
 
     def _save_graph(self) -> None:
+        try:
+            self.node.refuse_unreadable(self.value())
+        except SegtrainError as error:
+            self._refuse(str(error))
+            return
         path, _ = QFileDialog.getSaveFileName(self, "Save the workflow", "workflow.json", _FILES)
         if path:
             graph = self.value()
@@ -221,11 +228,15 @@ class WorkflowDock(EngineDock):
         self.checks.show_graph(graph)
         ports = [(node, port) for node in graph.nodes for port in node.kind.outputs]
         offered = [(f"{node.name}.{port.label}", (node.name, port.name)) for node, port in ports]
-        wanted = self.shown.value() if self._shown_chosen else _result_of(graph)
-        self.shown.set_items([("nothing", None), *offered], wanted)
+        wanted = _followed(self.shown.value(), self._before, graph)
+        self._before = graph
+        self._shown_chosen &= wanted is None or wanted in [output for _, output in offered]
+        self.shown.set_items(
+            [("nothing", None), *offered], wanted if self._shown_chosen else _result_of(graph)
+        )
 
     def _on_shown_chosen(self, _: int) -> None:
-        self._shown_chosen = True  # by the user: it stays, whatever the graph becomes
+        self._shown_chosen = True  # by the user: it stays as long as the graph has it
 
     def _on_end(self, well: bool, message: str) -> None:
         self.panel.reset()
@@ -272,6 +283,16 @@ def _result_of(graph: Graph) -> tuple[str, str] | None:
             if node.kind.output(port) is not None and used:
                 return node.name, port
     return None
+
+
+def _followed(output: tuple[str, str] | None, before: Graph, after: Graph) -> tuple[str, str] | None:
+    """Return an output by the name that its node has now, where that was renamed."""
+    if output is None or after.has(output[0]) or len(before.nodes) != len(after.nodes):
+        return output
+    for old, new in zip(before.nodes, after.nodes, strict=True):
+        if old.name == output[0] and old.type == new.type:
+            return new.name, output[1]
+    return output
 
 
 def _button(name: str, text: str, tip: str) -> QPushButton:

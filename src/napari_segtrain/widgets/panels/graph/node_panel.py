@@ -8,7 +8,7 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QLabel, QLineEdit, QListWidget, QPushButton, QVBoxLayout, QWidget
 
 from ....config import SegtrainError
-from ....workflow.graph import Graph, Link, Node, Parameters
+from ....workflow.graph import Graph, GraphError, Link, Node, Parameters
 from ...forms.form import Form
 from ...forms.form_rows import FormRows
 from ...forms.path_edit import PathEdit
@@ -35,6 +35,8 @@ class NodePanel(QWidget):
         super().__init__()
         self._node: Node | None = None
         self._forms: dict[str, Form] = {}
+        self._shown: dict[str, tuple[str, Parameters]] = {}
+        """By type the node in its form, and the parameters that the graph has of it."""
         self._links: tuple[Link, ...] = ()
         self.text = QLabel(_NONE)
         self.text.setWordWrap(True)
@@ -78,7 +80,10 @@ class NodePanel(QWidget):
         return None if self._node is None else self._forms.get(self._node.type)
 
     def show_node(self, graph: Graph, name: str) -> None:
-        """Show a node of a graph, or that none is selected."""
+        """Show a node of a graph, or that none is selected.
+
+        What cannot be read yet in the form of the same node stays, so that it can be mended.
+        """
         self._node = node = graph.node(name) if name and graph.has(name) else None
         self._inside.setVisible(node is not None)
         self.text.setText(_NONE if node is None else f"{node.kind.title}. {node.kind.text}")
@@ -89,10 +94,29 @@ class NodePanel(QWidget):
         shown = self._form_of(node)
         for kind, form in self._forms.items():
             form.setVisible(kind == node.type)
-        if _value_of(shown) != node.config:  # else the cursor would leave the text that is being typed
+        value, before = _value_of(shown), self._shown.get(node.type)
+        self._shown[node.type] = after = (node.name, node.config)
+        if value is None and before == after:
+            return
+        if value != node.config:  # else the cursor would leave the text that is being typed
             shown.blockSignals(True)
             shown.set_value(node.config)
             shown.blockSignals(False)
+
+    def refuse_unreadable(self, graph: Graph) -> None:
+        """Raise when a form shows what cannot be read, and the graph therefore does not have.
+
+        Raises
+        ------
+        GraphError
+            With the name of the node and the message of its form.
+        """
+        for kind, (name, config) in self._shown.items():
+            if graph.has(name) and graph.node(name).type == kind and graph.node(name).config == config:
+                try:
+                    self._forms[kind].value()
+                except SegtrainError as error:
+                    raise GraphError(f"node '{name}': {error}") from error
 
     def _show_links(self, links: tuple[Link, ...]) -> None:
         if links != self._links:
