@@ -100,7 +100,7 @@ def main():
     coin, unseen = truth > 0, ~painted
     with tempfile.TemporaryDirectory() as project:
         dock.project.set_value(project)
-        wait(app, lambda: dock.engine.engine.ready, 120)
+        wait(app, lambda: dock.engine.engine.ready, 600)
         dock.panel.buttons["start"].click()
         start, reached, best = time.perf_counter(), {}, 0.0
 
@@ -127,7 +127,7 @@ def main():
         if options.picture:
             viewer.screenshot(options.picture, canvas_only=False)
         dock.panel.buttons["stop"].click()
-        wait(app, lambda: str(dock.session.state) == "idle", 120)
+        wait(app, lambda: str(dock.session.state) == "idle", 600)
     for goal in GOALS:
         seconds = reached.get(goal)
         if seconds is None:

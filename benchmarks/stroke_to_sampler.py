@@ -105,7 +105,7 @@ def main() -> None:
                 f"{name:32}{statistics.median(found):16.3f}{max(found):12.3f}{max(found):10.0%}", flush=True
             )
         events.clear()
-        wait(lambda: sum(isinstance(event, BatchDone) for event in events) > 5, 120)
+        wait(lambda: sum(isinstance(event, BatchDone) for event in events) > 5, 600)
         times = [event.time for event in events if isinstance(event, BatchDone)]
         gaps = [late - early for early, late in itertools.pairwise(times)]
         print(f"a batch of the training: {statistics.median(gaps):.3f} s")
