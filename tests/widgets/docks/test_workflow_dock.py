@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from qtpy.QtWidgets import QFileDialog
 
 from napari_segtrain.widgets.docks.workflow_dock import WorkflowDock, _result_of
 from napari_segtrain.widgets.forms.style import theme_colours
+from napari_segtrain.widgets.sessions import graph_session
 from napari_segtrain.workflow.graph import NODE_TYPES, Graph, find_faults, read_graph, write_graph
 from napari_segtrain.workflow.graph.arrange import arrange
 from napari_segtrain.workflow.graph.templates import TEMPLATES, template
@@ -324,3 +326,40 @@ def test_a_run_is_stopped_and_what_cannot_run_says_why(
     dock.run()
     assert notes == [("error", "Required input 'model' on node 'optimizer' is not connected")]
     assert dock.panel.buttons["run"].isEnabled()
+
+
+def test_a_run_ends_also_when_its_output_cannot_be_shown(
+    dock: Any, cells: Any, until: Callable[..., None], monkeypatch: Any
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise RuntimeError("no room")
+
+    monkeypatch.setattr(graph_session, "add_output", refuse)
+    told: list[str] = []
+    dock.session.warned.connect(told.append)
+    dock.set_value(predict_graph())
+    dock.run()
+    until(lambda: dock.panel.buttons["run"].isEnabled())
+    assert told == ["predictor.predictions cannot be shown as a layer (RuntimeError: no room)"]
+    assert dock.panel.text.startswith("The workflow is done")
+
+
+def test_stop_ends_a_run_whose_outputs_are_being_read(
+    dock: Any, cells: Any, viewer: Any, until: Callable[..., None], monkeypatch: Any
+) -> None:
+    before, read = len(viewer.layers), threading.Event()
+
+    def wait(event: Any) -> dict[str, Any]:
+        read.wait()
+        return {}
+
+    monkeypatch.setattr(graph_session, "_read", wait)
+    dock.set_value(predict_graph())
+    dock.run()
+    try:
+        until(lambda: dock.session._finished is not None)
+        dock.panel.buttons["stop"].click()
+        assert dock.panel.buttons["run"].isEnabled() and not dock.session.busy
+    finally:
+        read.set()
+    assert dock.panel.text == "Cancelled" and len(viewer.layers) == before

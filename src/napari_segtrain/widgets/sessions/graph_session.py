@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from qtpy.compat import isalive
 from qtpy.QtCore import QObject, Signal
 
 from ...engine.protocol import RunGraph
@@ -18,6 +20,8 @@ from ..layers.graph_layers import GraphData, add_output
 from .engine_job import EngineJob
 from .engine_session import EngineSession
 from .followers import perform
+
+logger = logging.getLogger(__name__)
 
 _MOST_NUMBERS = 8
 """Numbers of an output that are said at its end."""
@@ -101,6 +105,7 @@ class GraphSession(EngineJob):
                 self._read_next()
         elif isinstance(event, Finished):
             self._finished = event
+            self._reading = True  # nothing is left that the engine could stop
             self._end_when_shown()
 
     def _tell(self, event: NodeStatus) -> None:
@@ -133,22 +138,29 @@ class GraphSession(EngineJob):
         self._worker.start()
 
     def _on_output(self, event: NodeOutput, result: tuple[Any, str], job: str) -> None:
-        if self._command is None or self._command.job != job:
+        if not isalive(self) or self._command is None or self._command.job != job:
             return
-        arrays, fault = result
+        self._show(event, *result)
+        self._waiting.pop(0)
+        if self._waiting:
+            self._read_next()
+        else:
+            self._end_when_shown()
+
+    def _show(self, event: NodeOutput, arrays: Any, fault: str) -> None:
+        """Add an output as layers, or say why not: the run ends in any case."""
         where = f"{event.node}.{event.port}"
         if fault:
             self.warned.emit(f"{where} cannot be read back ({fault}); is the disk still there?")
         elif not arrays and not event.numbers:
             self.warned.emit(f"{where} gave nothing that can be shown as a layer")
         else:
-            add_output(self._viewer, self._data, self._graph, where, arrays)
             self._numbers += [f"{where}: {words}"] if (words := _in_words(event.numbers)) else []
-        self._waiting.pop(0)
-        if self._waiting:
-            self._read_next()
-        else:
-            self._end_when_shown()
+            try:
+                add_output(self._viewer, self._data, self._graph, where, arrays)
+            except Exception as error:  # of napari, or of another plugin that follows the layers
+                logger.exception("an output was not added")
+                self.warned.emit(f"{where} cannot be shown as a layer ({type(error).__name__}: {error})")
 
     def _end_when_shown(self) -> None:
         event = self._finished
