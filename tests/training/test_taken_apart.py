@@ -182,3 +182,10 @@ def test_without_the_gpu_that_was_asked_for_the_processor_trains_and_says_so(
     plain.fit()
     trained = plain.experiment.module.network.state_dict()
     same(made.experiment.module.network.state_dict(), trained)
+
+
+def test_batches_that_the_training_computes_in_parts_are_told(layers: Any, tiny_config: Any) -> None:
+    with take_apart(tiny_config(tr_config__batch_size=2, tr_config__micro_batch=1), layers()) as parts:
+        assert "where the training computes 1 at a time (tr_config.micro_batch)" in parts.resolved.messages[0]
+    with take_apart(tiny_config(tr_config__batch_size=2), layers()) as parts:
+        assert not any("micro_batch" in message for message in parts.resolved.messages)

@@ -112,8 +112,7 @@ class SegtrainDataModule(pl.LightningDataModule):
         self.split = self.splits[split_index]
         self.config = config
         self.resolved = resolved
-        self.position: Callable[[], tuple[int, int]] = lambda: (0, 0)
-        self.device: Callable[[], torch.device] = lambda: torch.device(resolved.device)
+        self.forget_training()
         self._dataset = dataset
         self._deriver = deriver
         self._cache_dir = cache_dir
@@ -121,6 +120,12 @@ class SegtrainDataModule(pl.LightningDataModule):
         if not team.alone:
             share_cache(len(resolved.devices))
         self._loaders: dict[Part, PatchLoader] = {}
+
+    def forget_training(self) -> None:
+        """Be at the first batch, and keep nothing alive of what was trained with the batches."""
+        self.position: Callable[[], tuple[int, int]] = lambda: (0, 0)
+        self.device: Callable[[], torch.device] = lambda: torch.device(self.resolved.device)
+        self.trainer = None
         self._history: LabelHistory | None = None
 
     def loader(self, part: Part) -> PatchLoader:
@@ -198,6 +203,7 @@ class SegtrainDataModule(pl.LightningDataModule):
     def follow_labels(self, run: RunFolder) -> LabelHistory | None:
         """Return what keeps the labels with the checkpoints of a run; None where they are not to be kept."""
         tr = self.config.tr_config
+        self._history = None  # that of an earlier run with the same batches
         if tr.keep_labels:
             self._history = LabelHistory(self._dataset, LabelStore(run.path), tr.keep_labels_up_to)
         return self._history

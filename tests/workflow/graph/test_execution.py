@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,9 @@ import torch
 
 from napari_segtrain.cli import main
 from napari_segtrain.config import CancelledError, ExperimentConfig, dump_config
-from napari_segtrain.runs import LAST, Control, NodeStatus, RunStarted, Warned, load_checkpoint
+from napari_segtrain.runs import LAST, Control, NodeStatus, RunFolder, RunStarted, Warned, load_checkpoint
+from napari_segtrain.runs.scratch import Scratch
+from napari_segtrain.training.load import Load
 from napari_segtrain.workflow import evaluate, predict, resume, train
 from napari_segtrain.workflow.graph import GraphError, read_graph, write_graph
 from napari_segtrain.workflow.graph.cache import Cache, Keys
@@ -142,6 +145,23 @@ def test_the_steps_repeated_give_the_weights_of_the_training(data, run):
     # Fewer rounds are the beginning of the same training.
     begun = execute(graph.configure("repeat", {"rounds": 3})).values["repeat"]["history"]
     assert begun == history[:3]
+
+
+def test_steps_recompute_features_as_the_training_and_warn_of_whole_batches(data, monkeypatch):
+    where = "napari_segtrain.workflow.graph.work.setting.prepare_data"
+    prepare = import_module("napari_segtrain.workflow.graph.work.setting").prepare_data
+
+    def lighter(*given):
+        batches = prepare(*given)
+        batches.resolved = batches.resolved.under(Load(1, recompute=True))
+        return batches
+
+    monkeypatch.setattr(where, lighter)
+    events = []
+    found = execute(stepwise(data), emit=events.append)
+    assert found.values["unet_model"]["model"].checkpointing
+    (said,) = [e.message for e in events if isinstance(e, Warned) and "micro_batch" in e.message]
+    assert "A step computes the whole batch of 2 patches, where the training computes 1 at a time" in said
 
 
 def test_what_is_connected_is_what_is_trained(graph):
@@ -335,6 +355,32 @@ def test_predictions_whose_files_are_gone_are_written_again(data, run, tmp_path)
     assert file.is_file()
 
 
+def test_a_layer_that_is_shared_anew_is_the_same_input(data, run, tmp_path):
+    image, cache = tifffile.imread(data / "images" / "im0.tif"), Cache()
+    graph = template("predict").configure("checkpoint_loader", {"run": str(run)})
+    graph = graph.configure("image_layer", {"image": "my cells"})
+    for overlap, array, expected in (
+        (0.25, image, "done"),
+        (0.25, image, "cached"),
+        (0.5, image, "done"),
+        (0.5, image[::-1], "done"),
+    ):
+        scratch = Scratch.create(tmp_path)
+        layers = {"my cells": scratch.add("image_0", array)}
+        found = execute(graph.configure("predictor", {"overlap": overlap}), cache=cache, layers=layers)
+        assert found.status["predictor"] == expected
+        shutil.rmtree(scratch.folder)
+
+
+def test_batches_that_are_kept_keep_nothing_of_a_training(graph):
+    found = execute(graph.configure("trainer", {"keep_labels": True}))
+    batches = found.values["data_loader"]["train_loader"].setting.batches
+    assert (batches.trainer, batches.position()) == (None, (0, 0))
+    assert batches.follow_labels(RunFolder.open(run_of(found))) is not None
+    batches.config = batches.config.with_overrides({"tr_config.keep_labels": False})
+    assert batches.follow_labels(RunFolder.open(run_of(found))) is None
+
+
 def test_other_labels_are_another_input(graph, data, tmp_path):
     copied = tmp_path / "copy"
     for file in data.rglob("*.tif"):
@@ -474,7 +520,7 @@ def test_the_engine_runs_a_graph_with_layers_and_shares_what_outputs_gave(data, 
     from napari_segtrain.engine import RunGraph
     from napari_segtrain.engine.jobs import WORKFLOW_JOBS
     from napari_segtrain.runs import NodeOutput
-    from napari_segtrain.runs.scratch import Scratch, open_memmap
+    from napari_segtrain.runs.scratch import open_memmap
     from napari_segtrain.workflow.graph import graph_to_dict
 
     image = tifffile.imread(data / "images" / "im0.tif")

@@ -138,6 +138,19 @@ class Keys:
             self._keys[name] = self._key(self._graph.node(name))
         return self._keys[name]
 
+    def kept_as(self, name: str) -> str:
+        """Return the key that the cache keeps a node by; empty when it is not to be kept.
+
+        What has the path of an array, to read it later, is not kept for the same array at another path.
+        """
+        key, paths = self.of(name), sorted(_paths(self._given(self._graph.node(name))))
+        return " ".join((key, *paths)) if key else ""
+
+    def _given(self, node: Node) -> list[Any]:
+        """Return what is given to a node in the place of a file: data, or a layer of the viewer."""
+        found = self._data.get(node.name), self._layers.get(getattr(node.config, "image", None) or "")
+        return [given for given in found if given is not None]
+
     def _key(self, node: Node) -> str:
         said: dict[str, Any] = {"type": node.type, "config": node.config.to_dict()}
         contents = [self._content(path) for path in (*self._files(node), *self._files_of_recipe(node))]
@@ -149,7 +162,7 @@ class Keys:
             for link in self._graph.links_into(node.name)
         ]
         said |= {"files": contents, "links": sorted(links), "before": sorted(before.values())}
-        said["given"] = self._data.get(node.name), self._layers.get(getattr(node.config, "image", None) or "")
+        said["given"] = _without_shared(self._given(node))
         said |= self._of_recipe(node)
         text = json.dumps(said, sort_keys=True, default=str)
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
@@ -223,6 +236,14 @@ def _paths(spec: Any) -> Iterator[str]:
             yield from _paths(value)
         elif name in ("path", "folder") and isinstance(value, str | Path):
             yield str(value)
+
+
+def _without_shared(spec: Any) -> Any:
+    """Return a description without the paths of shared arrays: each time they are other ones."""
+    if isinstance(spec, Mapping):
+        unsaid = ("path",) if spec.get("kind") == "memmap" else ()
+        return {name: _without_shared(value) for name, value in spec.items() if name not in unsaid}
+    return [_without_shared(value) for value in spec] if isinstance(spec, list | tuple) else spec
 
 
 def _checkpoint(run: str, which: Any) -> str:

@@ -122,14 +122,14 @@ class _Runner:
         if self.again:
             return False
         key, node = self.keys.of(name), self.graph.node(name)
-        found = self.cache.get(key)
+        found = self.cache.get(self.keys.kept_as(name))
         if key and (node.type == "trainer" or (node.type == "predictor" and found is not None)):
             # They write files, and these may be gone, or be there from another process.
             found = _function(f"{node.kind.work}_before")(node.config, self._context(node), found)
         if found is None:
             return False
         self.values[name] = found
-        self.cache.put(key, found)
+        self.cache.put(self.keys.kept_as(name), found)
         return True
 
     def _run(self, name: str) -> None:
@@ -152,7 +152,7 @@ class _Runner:
         finally:
             if self.graph.node(name).type in _CHANGES_WEIGHTS:
                 self._forget_what_changed(name)
-        self.cache.put(self.keys.of(name), self.values[name])
+        self.cache.put(self.keys.kept_as(name), self.values[name])
         for each in together:
             self._set(each, Status.DONE, seconds=time.monotonic() - began)
 
@@ -175,7 +175,7 @@ class _Runner:
             node = self.graph.node(source)
             types = {port.type for port in node.kind.outputs}
             if node.kind.category == "steps" or types & {PortType.MODEL, PortType.OPTIMIZER}:
-                self.cache.drop(self.keys.of(source))
+                self.cache.drop(self.keys.kept_as(source))
 
     def _work(self, name: str, number: int) -> Values:
         """Do the work of a node, in a round of its repetition."""
@@ -280,5 +280,5 @@ def execute(
     try:
         runner.run(only or ends)
     finally:
-        kept.keep_only(keys.of(node.name) for node in graph.nodes)
+        kept.keep_only(keys.kept_as(node.name) for node in graph.nodes)
     return Execution(runner.status, runner.values)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from napari_segtrain.training import steps
+from napari_segtrain.network import MultiTaskNetwork
+from napari_segtrain.runs import Warned
+from napari_segtrain.training import parts_unstepped, steps
 
 from ..context import Context, Values
 from ..parameters import (
@@ -28,13 +30,15 @@ def initialize_optimizer(config: InitializeParameters, inputs: Values, context: 
 def prepare_batch(config: BatchParameters, inputs: Values, context: Context) -> dict[str, Any]:
     """Step 2: the batch of the round, from epoch to epoch."""
     loader: Loader = inputs["dataloader"]
-    device = setting_of(context, _NEEDS_DATA).resolved.device
+    resolved = setting_of(context, _NEEDS_DATA).resolved
+    if context.round == 0 and (said := parts_unstepped(resolved)):
+        context.emit(Warned(message=said))
     number = config.batch_index + context.round
     # Without a repetition a batch that the epoch does not have is refused by the step itself.
     epoch, index = divmod(number, len(loader)) if context.round else (0, number)
     loader.set_epoch(epoch)
     context.memo["epoch"] = epoch
-    return {"batch": steps.prepare_batch(loader, index, device)}
+    return {"batch": steps.prepare_batch(loader, index, resolved.device)}
 
 
 def zero_gradients(config: NoParameters, inputs: Values, context: Context) -> dict[str, Any]:
@@ -45,8 +49,11 @@ def zero_gradients(config: NoParameters, inputs: Values, context: Context) -> di
 def forward_pass(config: NoParameters, inputs: Values, context: Context) -> dict[str, Any]:
     """Step 4, in training mode and not compiled, as a training's first epoch is."""
     network = inputs["model"].train()
-    precision = setting_of(context, _NEEDS_DATA).resolved.precision
-    return {"prediction": steps.forward_pass(network, inputs["batch"], precision, run=network.forward)}
+    resolved = setting_of(context, _NEEDS_DATA).resolved
+    if isinstance(network, MultiTaskNetwork):
+        network.checkpointing = resolved.load.recompute
+    prediction = steps.forward_pass(network, inputs["batch"], resolved.precision, run=network.forward)
+    return {"prediction": prediction}
 
 
 def calculate_loss(config: NoParameters, inputs: Values, context: Context) -> dict[str, Any]:

@@ -68,14 +68,17 @@ def trainer(config: TrainerParameters, inputs: Values, context: Context) -> Valu
     setting = setting_of(context, "a trainer needs data")
     given = Given(setting.batches, described(model)[1], model, inputs["loss_fn"], changes)
     emit = _Told(context)
-    result = train_given(
-        given,
-        setting.reviewed,
-        setting.opened,
-        config.project,
-        emit=emit,
-        control=context.control,
-    )
+    try:
+        result = train_given(
+            given,
+            setting.reviewed,
+            setting.opened,
+            config.project,
+            emit=emit,
+            control=context.control,
+        )
+    finally:
+        setting.batches.forget_training()
     if result.status is RunState.INTERRUPTED and context.control.stopped:
         raise CancelledError(f"{STOPPED}; {result.message}")
     _write_key(RunFolder(result.path), context)  # less of a batch at a time, where memory ran out, is noted
