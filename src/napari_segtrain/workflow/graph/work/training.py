@@ -124,7 +124,8 @@ def trainer_before(config: TrainerParameters, context: Context, found: Values | 
             run = RunFolder.open(file.parent)
             said = run.read_as(_KEY_FILE, dict)
             same = (said.get("key"), said.get("experiment")) == (context.key, _digest(run))
-            if same and run.state is RunState.COMPLETED and find_checkpoint(run.path):
+            if same and run.state is RunState.COMPLETED:
+                find_checkpoint(run.path, run.read_config().inference_config.checkpoint)
                 return _Outputs(run.path)
         except SegtrainError:
             continue  # somebody deletes it, or has changed it
