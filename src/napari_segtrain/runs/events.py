@@ -480,7 +480,8 @@ class NodeOutput(Event):
     port: str
     """Name of the output."""
     arrays: dict[str, dict[str, Any]]
-    """Source specification of each array ``(*spatial)`` or ``(C, *spatial)``, by a name for its layer."""
+    """Source specification of each array ``(*spatial)`` or ``(C, *spatial)``, by a name for its layer; with
+    ``spacing`` and ``unit`` where they are known."""
     numbers: dict[str, Any] = Field(default_factory=dict)
     """What is not an array, such as scores, as plain values."""
 

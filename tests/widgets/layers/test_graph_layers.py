@@ -70,3 +70,12 @@ def test_scaled_numbers_are_an_image() -> None:
     graph = graph.configure("predictor", {"output": "uint8"})
     assert kinds(graph, "predictions") == ["image", "labels"], "objects have numbers in every form"
     assert kinds(graph, "all_labels") == ["labels", "labels"]
+
+
+def test_the_output_of_a_file_has_its_voxel_size_and_channels() -> None:
+    viewer, graph, data = shown((6, 8))
+    told = {"file nuclei": {"spacing": [0.5, 0.25], "unit": "micrometer"}}
+    arrays = {"file nuclei": np.ones((2, 6, 8)), "other nuclei": np.ones((2, 6, 8))}
+    added = add_output(viewer, data, graph, "predictor.predictions", arrays, told)
+    assert [tuple(layer.scale) for layer in added] == [(0.5, 0.25), (0.5, 0.25), (1, 1, 1)]
+    assert {str(unit) for unit in added[0].units} == {"micrometer"}

@@ -10,6 +10,7 @@ import numpy as np
 
 from ...workflow.graph import Graph, GraphError, graph_from_dict, graph_to_dict
 from .axes import Copies
+from .geometry import Geometry
 from .layer_choice import is_image
 from .prediction_data import PredictionData, Scope, prediction_data
 from .results import OURS
@@ -73,7 +74,12 @@ def graph_data(viewer: Any, graph: Graph) -> GraphData:
 
 
 def add_output(
-    viewer: Any, data: GraphData, graph: Graph, where: str, arrays: Mapping[str, Any]
+    viewer: Any,
+    data: GraphData,
+    graph: Graph,
+    where: str,
+    arrays: Mapping[str, Any],
+    told: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> list[Any]:
     """Add what an output of a node gave, a layer for each array; the layers know the graph.
 
@@ -89,22 +95,33 @@ def add_output(
         Node and port, such as ``"predictor.predictions"``; the layers are called after it.
     arrays
         The arrays by name, ``(*spatial)`` or with channels in front.
+    told
+        By the same names ``spacing`` and ``unit`` of those that lie on no open layer, where they are known.
     """
     added = []
     for name, array in arrays.items():
-        image = data.image_of(name)
-        ndim = None if image is None else len(image.spacing)
+        place = _place_of(name, data, (told or {}).get(name, {}))
+        ndim = None if place is None else place.ndim
         several = ndim is not None and array.ndim == ndim + 1
         is_labels = np.issubdtype(array.dtype, np.integer) and not _is_scaled(graph, where, array.dtype)
         for channel in range(array.shape[0]) if several else (None,):
             shown = array if channel is None else array[channel]
             options: dict[str, Any] = {}
-            if image is not None and shown.ndim == ndim:
-                options = dict(image.geometry.kwargs())
+            if place is not None and shown.ndim == ndim:
+                options = dict(place.kwargs())
             options["name"] = f"{where} · {name}" + ("" if channel is None else f" {channel}")
             options["metadata"] = {OURS: {"result": True, _GRAPH: graph_to_dict(graph), "output": where}}
             added.append((viewer.add_labels if is_labels else viewer.add_image)(shown, **options))
     return added
+
+
+def _place_of(name: str, data: GraphData, told: Mapping[str, Any]) -> Geometry | None:
+    """Return where an array lies: on its layer, or at the origin of its file; None where nothing is known."""
+    image = data.image_of(name)
+    if image is not None:
+        return image.geometry
+    spacing = told.get("spacing")
+    return None if spacing is None else Geometry.placed(spacing, (0,) * len(spacing), told["unit"])
 
 
 def _is_scaled(graph: Graph, where: str, dtype: Any) -> bool:

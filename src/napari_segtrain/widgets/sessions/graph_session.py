@@ -157,7 +157,7 @@ class GraphSession(EngineJob):
         else:
             self._numbers += [f"{where}: {words}"] if (words := _in_words(event.numbers)) else []
             try:
-                add_output(self._viewer, self._data, self._graph, where, arrays)
+                add_output(self._viewer, self._data, self._graph, where, arrays, event.arrays)
             except Exception as error:  # of napari, or of another plugin that follows the layers
                 logger.exception("an output was not added")
                 self.warned.emit(f"{where} cannot be shown as a layer ({type(error).__name__}: {error})")
