@@ -19,8 +19,8 @@ from ..layers.layer_choice import LayerCombo, is_image, is_labels
 from ..panels.heading import Heading
 from ..panels.run_panel import RunPanel
 from ..sessions.label_session import LabelSession
-from .job_dock import JobDock
 from .label_keys import offer_keys
+from .network_dock import NetworkDock
 
 _NUMBER = Key("number", Shape.INT, False, "Regions", "", "", "common", lower=1, upper=1000)
 _STEPS = {
@@ -30,7 +30,7 @@ _STEPS = {
 }
 
 
-class LabelDock(JobDock):
+class LabelDock(NetworkDock):
     """Choose a network and an image; find the regions that it doubts; go through them.
 
     Parameters

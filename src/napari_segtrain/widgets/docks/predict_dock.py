@@ -20,10 +20,10 @@ from ..panels.instance_panel import InstancePanel
 from ..panels.run_panel import RunPanel
 from ..panels.store_note import StoreNote
 from ..sessions.prediction_session import PredictionSession
-from .job_dock import JobDock
+from .network_dock import NetworkDock
 
 
-class PredictDock(JobDock):
+class PredictDock(NetworkDock):
     """Choose a network and a layer, predict, get layers.
 
     Parameters

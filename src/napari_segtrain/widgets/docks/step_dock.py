@@ -21,7 +21,8 @@ from ..panels.preferences import preferences
 from ..panels.run_panel import RunPanel
 from ..panels.step_checks import StepChecks
 from ..sessions.stepping_session import SteppingSession
-from .dock import EngineDock, frame_of
+from .dock import frame_of
+from .job_dock import JobDock
 from .other_docks import find_dock, show_dock
 from .train_dock import TrainDock
 
@@ -48,7 +49,7 @@ _WHAT = (
 )
 
 
-class StepDock(EngineDock):
+class StepDock(JobDock):
     """Define a network, take the seven steps, look between them.
 
     Parameters
@@ -109,12 +110,10 @@ class StepDock(EngineDock):
         buttons["end"].clicked.connect(self.session.cancel)
         self.checks.asked.connect(self.ask)
         self.train.clicked.connect(lambda _=False: show_dock(self, TrainDock, "Train"))
+        self._connect_job()
         self.session.said.connect(self.panel.wait)
-        self.session.warned.connect(notify.warning)
-        self.session.progressed.connect(self.panel.show_progress)
         self.session.counted.connect(self._draw)
         self.session.taken.connect(self._on_taken)
-        self.session.ended.connect(self._on_end)
 
     # ------------------------------------------------------------------------------- actions
 
@@ -128,7 +127,7 @@ class StepDock(EngineDock):
             self._refuse(str(error))
             return
         self.curves.clear()
-        self._wait("stop")
+        self._enable(idle=False)
 
     def ask(self, action: str, values: dict[str, Any]) -> None:
         """Ask for a step, or what looks at the state.
@@ -148,7 +147,7 @@ class StepDock(EngineDock):
             if by_button:
                 # Or the focus would go on to End, and a second Enter forget the network.
                 self.panel.status.setFocus()
-            self._wait(*(["stop"] if action in ("run_batches", "overfit") else []))
+            self._allow(["stop"] if action in ("run_batches", "overfit") else [])
 
     def _train_dock(self) -> TrainDock:
         """Return the Train dock, opened behind this one where there is none."""
@@ -165,11 +164,15 @@ class StepDock(EngineDock):
 
     # --------------------------------------------------------------------------- what happens
 
-    def _wait(self, *still: str) -> None:
-        """Enable nothing but these, and the end, until there is an answer."""
-        self._allow(still)
+    def _enable(self, *, idle: bool) -> None:
+        if idle:
+            self.panel.enable(**{name: name == "define_model" for name in self.panel.buttons})
+            self.checks.allow(())
+        else:
+            self._allow(["stop"])
 
     def _allow(self, actions: Sequence[str]) -> None:
+        """Enable these, and the end."""
         self.panel.enable(**{name: name in actions or name == "end" for name in self.panel.buttons})
         self.checks.allow(actions)
 
@@ -195,19 +198,3 @@ class StepDock(EngineDock):
                 gradient_norm=event.norm,
                 learning_rate=event.learning_rate if done else None,
             )
-
-    def _on_idle(self) -> None:
-        self.panel.reset()
-        self.panel.enable(**{name: name == "define_model" for name in self.panel.buttons})
-        self.checks.allow(())
-
-    def _on_end(self, well: bool, message: str) -> None:
-        self._on_idle()
-        self.panel.say(message)
-        if not well:
-            notify.error(message)
-
-    def shut_down(self) -> None:
-        """Let go of viewer and engine; the network is forgotten, the layers stay."""
-        self.session.close()
-        super().shut_down()

@@ -12,7 +12,6 @@ from ...config import SegtrainError
 from ...workflow.graph import Graph, Link, Parameters, node_type, read_graph, refuse_faults, write_graph
 from ...workflow.graph.arrange import arrange
 from ...workflow.graph.templates import TEMPLATES, template
-from ..forms import notify
 from ..forms.choice_editors import Combo
 from ..forms.folding import sections
 from ..forms.form_rows import FormRows
@@ -28,12 +27,12 @@ from ..panels.heading import Heading
 from ..panels.preferences import preferences
 from ..panels.run_panel import RunPanel
 from ..sessions.graph_session import GraphSession
-from .dock import EngineDock
+from .job_dock import JobDock
 
 _FILES = "Workflows (*.json)"
 
 
-class WorkflowDock(EngineDock):
+class WorkflowDock(JobDock):
     """Draw a graph, check it, keep it as a file, run it.
 
     Parameters
@@ -67,7 +66,7 @@ class WorkflowDock(EngineDock):
         self._lay_out()
         self._connect()
         self._on_graph()
-        self._enable(idle=True)
+        self._on_idle()
         self._warm()
 
     def value(self) -> Graph:
@@ -151,12 +150,10 @@ class WorkflowDock(EngineDock):
         self.of_layer.clicked.connect(lambda _=False: self._open_graph_of_layer())
         self.panel.buttons["run"].clicked.connect(lambda _=False: self.run())
         self.panel.buttons["stop"].clicked.connect(self.session.cancel)
-        self.session.warned.connect(notify.warning)
+        self._connect_job()
         self.session.said.connect(self.panel.wait)
-        self.session.progressed.connect(self.panel.show_progress)
         self.session.statuses_changed.connect(self.editor.scene.show_status)
         self.session.failed.connect(self.editor.select)
-        self.session.ended.connect(self._on_end)
 
     # ------------------------------------------------------------------------------- actions
 
@@ -238,15 +235,6 @@ class WorkflowDock(EngineDock):
     def _on_shown_chosen(self, _: int) -> None:
         self._shown_chosen = True  # by the user: it stays as long as the graph has it
 
-    def _on_end(self, well: bool, message: str) -> None:
-        self.panel.reset()
-        self._enable(idle=True)
-        self.panel.say(message)
-        if not well:
-            notify.error(message)
-        elif self.window().isVisible() and not self.isVisible():
-            notify.info(message)  # the dock is behind another one
-
     def _on_node(self, name: str) -> None:
         self.node.show_node(self.value(), name)
 
@@ -255,7 +243,6 @@ class WorkflowDock(EngineDock):
 
     def shut_down(self) -> None:
         """Let go of viewer and engine; what runs is stopped."""
-        self.session.close()
         self.editor.scene.let_go()
         super().shut_down()
 
