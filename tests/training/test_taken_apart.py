@@ -24,6 +24,7 @@ from napari_segtrain.training.steps import (
     zero_gradients,
 )
 from napari_segtrain.training.tally import LossTally
+from napari_segtrain.training.values import mean_of
 
 
 def test_every_name_that_is_offered_is_there() -> None:
@@ -31,19 +32,16 @@ def test_every_name_that_is_offered_is_there() -> None:
         assert getattr(steps, name).__doc__, name
 
 
-@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize(("accumulate", "at_a_time"), [(1, None), (2, None), (2, 1)])
 def test_stepping_through_all_epochs_is_the_full_training(
-    make_experiment: Any, layers: Any, tiny_config: Any, accumulate: int
+    make_experiment: Any, layers: Any, tiny_config: Any, accumulate: int, at_a_time: int | None
 ) -> None:
     """Bit for bit: weights, optimizer, history; the last step of an epoch has fewer batches."""
-    config = tiny_config(
-        tr_config__accumulate=accumulate, tr_config__gradient_clip=0.5, model_config__dropout=0.1
-    )
-    whole = make_experiment(
-        tr_config__accumulate=accumulate, tr_config__gradient_clip=0.5, model_config__dropout=0.1
-    )
+    changes = {"tr_config__accumulate": accumulate, "tr_config__gradient_clip": 0.5}
+    changes |= {"model_config__dropout": 0.1, "tr_config__micro_batch": at_a_time}
+    whole = make_experiment(**changes)
     whole.fit()
-    parts = take_apart(config, layers(2, 3))
+    parts = take_apart(tiny_config(**changes), layers(2, 3))
     step, losses, rows, infos = parts.initialize_optimizer(), [], [], []
     for epoch in range(parts.epochs):
         parts.loader.set_epoch(epoch)
@@ -52,13 +50,18 @@ def test_stepping_through_all_epochs_is_the_full_training(
             position, group = parts.group(index)
             batch = prepare_batch(parts.loader, index, parts.device)
             step = step if position else zero_gradients(step)
-            loss = calculate_loss(forward_pass(step.network, batch), batch, parts.loss, epoch)
-            gradients = backward_pass(step, loss, accumulate=position > 0, divide_by=group)
+            judged = []
+            for number, (part, share) in enumerate(parts.divide(batch)):
+                loss = calculate_loss(forward_pass(step.network, part), part, parts.loss, epoch)
+                more = position > 0 or number > 0
+                gradients = backward_pass(step, loss, accumulate=more, divide_by=share)
+                tally.add(loss, part.size)
+                judged.append(loss)
+            assert len(judged) == (1 if at_a_time is None else batch.size // at_a_time)
             if position == group - 1:
                 step, info = optimizer_step(step, gradients, gradient_clip=parts.gradient_clip)
                 infos.append(info)
-            losses.append(loss.value)
-            tally.add(loss, batch.size)
+            losses.append(mean_of(judged).value)
         rows.append(tally.means())
     module = whole.experiment.module
     for name, value in module.network.state_dict().items():
@@ -182,10 +185,3 @@ def test_without_the_gpu_that_was_asked_for_the_processor_trains_and_says_so(
     plain.fit()
     trained = plain.experiment.module.network.state_dict()
     same(made.experiment.module.network.state_dict(), trained)
-
-
-def test_batches_that_the_training_computes_in_parts_are_told(layers: Any, tiny_config: Any) -> None:
-    with take_apart(tiny_config(tr_config__batch_size=2, tr_config__micro_batch=1), layers()) as parts:
-        assert "where the training computes 1 at a time (tr_config.micro_batch)" in parts.resolved.messages[0]
-    with take_apart(tiny_config(tr_config__batch_size=2), layers()) as parts:
-        assert not any("micro_batch" in message for message in parts.resolved.messages)

@@ -116,6 +116,41 @@ def test_buttons_and_runs_of_batches_are_the_full_training(make: Any, data: Any,
     assert all(event.loss is not None and event.norm is not None for event in told)
 
 
+def test_what_a_training_computes_in_parts_is_stepped_through_in_parts(
+    make: Any, data: Any, tmp_path: Path
+) -> None:
+    """Bit for bit too, dropout and the norms of parts included, and every part can be looked at."""
+    changes = {"tr_config.batch_size": 3, "tr_config.micro_batch": 2, "tr_config.num_epochs": 1}
+    stepped = make(**{key.replace(".", "__"): value for key, value in changes.items()})
+    stepped.ask("initialize_optimizer")
+    assert "2 of them are in the network at a time" in stepped.ask("prepare_batch").words
+    stepped.ask("zero_gradients")
+    seen = []
+    for number in (1, 2):
+        forward = stepped.ask("forward_pass", stage="encoder 1")
+        seen += [[len(open_memmap(p.array)) for p in forward.pictures if not p.channels]]
+        features = next(p for p in forward.pictures if p.group == "activations")
+        assert open_memmap(features.array).shape[1] == (2, 3)[number - 1]
+        assert f"part {number} of 2 of the batch" in forward.words
+        assert f"part {number} of 2" in stepped.ask("calculate_loss").words
+        backward = stepped.ask("backward_pass")
+        [gradient] = backward.pictures
+        known = open_memmap(gradient.array).reshape(3, -1).any(axis=1)
+        assert known.tolist() == [True, True, number == 2]
+    assert seen == [[2, 2], [3, 3]], "what is predicted already of each patch"
+    stepped.until("optimizer_step")
+    now = stepped.ask("what_if", learning_rate=0.0).words
+    assert f"from {stepped.session._loss.value:.4g} to {stepped.session._loss.value:.4g};" in now
+    stepped.ask("optimizer_step")
+    stepped.ask("run_batches", number=1)
+    run = RunFolder.create(tmp_path / "project", "whole")
+    config = ExperimentConfig.parse(CONFIG).with_overrides(changes)
+    whole = Experiment.prepare(config, open_dataset(data, config.dataset_config), run)
+    whole.fit(tensorboard=False)
+    own = stepped.parts.network.state_dict()
+    assert all(torch.equal(own[name], value) for name, value in whole.module.network.state_dict().items())
+
+
 def test_only_the_next_step_is_legal_and_the_others_are_refused(make: Any) -> None:
     stepped = make(tr_config__accumulate=1)
     before = stepped.weights()

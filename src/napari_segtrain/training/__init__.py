@@ -35,7 +35,7 @@ from .steps import (
     prepare_batch,
     zero_gradients,
 )
-from .taken_apart import Parts, parts_unstepped, take_apart
+from .taken_apart import Parts, take_apart
 from .team import ALONE, Team, connect
 from .trainer import build_callbacks, build_trainer
 from .values import (
@@ -95,7 +95,6 @@ __all__ = [
     "metric_names",
     "network_of",
     "optimizer_step",
-    "parts_unstepped",
     "planned_split",
     "prepare_batch",
     "prepare_data",

@@ -36,6 +36,23 @@ class Load:
             return [batch]
         return list(_cut(batch, self.patches))
 
+    def shares(self, batch: Batch, group: int = 1) -> list[tuple[Batch, float]]:
+        """Return the parts of a batch, each with what its loss is divided by.
+
+        The gradients of all parts of all batches then add up to that of the mean loss of these batches.
+
+        Parameters
+        ----------
+        batch
+            The batch.
+        group
+            Batches that share a step of the optimizer.
+        """
+        parts = self.parts(batch)
+        if len(parts) == 1:
+            return [(batch, group)]
+        return [(part, group * batch.size / part.size) for part in parts]
+
     def shared_parts(self, batch: Batch, team: Team) -> list[Batch]:
         """Return as many parts as any process of a team has: beyond its own, ones that stand in for one."""
         parts = self.parts(batch)

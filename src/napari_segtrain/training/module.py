@@ -230,10 +230,8 @@ class SegmentationModule(pl.LightningModule):
         judged: list[LossValue] = []
         for place, batch in enumerate(self._waiting[first:], start=first):
             prepared = prepare_batch(batch, batch_idx - position + place, self.device)
-            parts = self.load.parts(prepared)
             judged = []
-            for number, part in enumerate(parts):
-                share = group if len(parts) == 1 else group * prepared.size / part.size
+            for number, (part, share) in enumerate(self.load.shares(prepared, group)):
                 judged.append(self._learn_part(part, place > 0 or number > 0, share))
         return judged
 

@@ -22,7 +22,7 @@ from .randomness import seed_everything
 from .resolve import ResolvedExperiment, settle
 from .schedules import Journey
 from .steps import initialize_optimizer
-from .values import Optimization
+from .values import Batch, Optimization
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +90,13 @@ class Parts:
         position = batch_index % self.resolved.accumulate
         return position, min(self.resolved.accumulate, len(self.loader) - batch_index + position)
 
+    def divide(self, batch: Batch) -> list[tuple[Batch, float]]:
+        """Return what is in the network at a time: parts of a batch, each with the `divide_by` of its loss.
+
+        It is the whole batch unless ``tr_config.micro_batch``, or what fits into memory, says less.
+        """
+        return self.resolved.load.shares(batch, self.group(batch.index)[1])
+
     def close(self) -> None:
         """Stop the loader's threads."""
         self.loader.close()
@@ -105,8 +112,8 @@ def take_apart(config: ExperimentLike, data: str | Path | Mapping[str, Any] | Da
     """Return network, loss and batches of an experiment, ready for the seven steps; nothing is written.
 
     They are those of a training: the same split, patches, order and weights to begin with. Whoever takes the
-    steps that `train` takes gets the same weights, bit for bit where ``tr_setup.compile`` is off and the
-    training has whole batches in the network; where it has not, the first message of `resolved` says so.
+    steps that `train` takes gets the same weights, bit for bit where ``tr_setup.compile`` is off.
+    `Parts.group` says which batches share a step, `Parts.divide` which part of one is computed at a time.
 
     Parameters
     ----------
@@ -144,8 +151,6 @@ def take_apart(config: ExperimentLike, data: str | Path | Mapping[str, Any] | Da
         network, resolved = network_of(config, batches.resolved)
         loss = loss_of(resolved)
     network.checkpointing = resolved.load.recompute
-    if said := parts_unstepped(resolved):
-        resolved = resolved.replace(messages=(said, *resolved.messages))
     batches.device = lambda: next(network.parameters()).device
     parts = Parts(
         settle(config, resolved),
@@ -158,14 +163,3 @@ def take_apart(config: ExperimentLike, data: str | Path | Mapping[str, Any] | Da
     # What a network draws while it trains begins where that of a training begins.
     seed_everything(config.tr_setup.seed)
     return parts
-
-
-def parts_unstepped(resolved: ResolvedExperiment) -> str:
-    """Return what to know where a training computes batches in parts, which steps do not; often nothing."""
-    if resolved.at_a_time == resolved.batch_size:
-        return ""
-    return (
-        f"A step computes the whole batch of {resolved.batch_size} patches, where the training computes "
-        f"{resolved.at_a_time} at a time (tr_config.micro_batch): it needs more memory, and its weights "
-        "differ from the training's by rounding, and by what dropout draws"
-    )

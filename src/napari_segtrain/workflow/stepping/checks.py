@@ -25,6 +25,7 @@ from napari_segtrain.training.steps import (
     optimizer_step,
     zero_gradients,
 )
+from napari_segtrain.training.values import mean_of
 
 LEARNED = 0.1
 """Share of its first loss that one patch must come down to, to count as learned."""
@@ -78,10 +79,13 @@ def loss_after_step(
     gradients = Gradients(network, optimization.ledger.micro_batches, optimization.step)
     stepped.ledger.current = gradients
     optimizer_step(stepped, gradients, gradient_clip=parts.gradient_clip)
+    judged = []
     with untouched_randomness(), torch.no_grad():
         restore_random_states(random_states)
-        prediction = forward_pass(network, batch, parts.precision, run=network.forward)
-        return calculate_loss(prediction, batch, parts.loss, epoch).value
+        for part, _ in parts.divide(batch):
+            prediction = forward_pass(network, part, parts.precision, run=network.forward)
+            judged.append(calculate_loss(prediction, part, parts.loss, epoch))
+    return mean_of(judged).value
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ from napari_segtrain.training.steps import (
     prepare_batch,
     zero_gradients,
 )
+from napari_segtrain.training.values import mean_of
 
 from .checks import loss_after_step, overfit
 from .pictures import Pictures
@@ -81,6 +82,10 @@ class StepSession:
 
     def _forget(self) -> None:
         self._batch: Batch | None = None
+        self._waiting: list[tuple[Batch, float]] = []
+        self._share = 1.0
+        self._judged: list[LossValue] = []
+        self._seen: dict[str, Tensor] = {}
         self._prediction: Prediction | None = None
         self._loss: LossValue | None = None
         self._gradients: Gradients | None = None
@@ -165,24 +170,27 @@ class StepSession:
         return f"{name} begins with the learning rate {self._rate:.4g}", []
 
     def _prepare_batch(self, request: StepRequest) -> Done:
-        self._prepare()
+        self._prepare(look=True)
         batch = self._known(self._batch)
-        # What the loss says of the image itself is asked for here, and is there after the backward pass.
-        batch.image.requires_grad_()
         shape = " × ".join(map(str, batch.image.shape[2:]))
         records = ", ".join(dict.fromkeys(place.record for place in self._patches))
         words = (
             f"Batch {self._index + 1} of {len(self._parts.loader)} in epoch {self._epoch + 1}: "
             f"{_many(batch.size, 'patch')} of {shape} voxels of {records}"
         )
+        if len(self._waiting) > 1:
+            words += f". {self._waiting[0][0].size} of them are in the network at a time"
         return words, self._pictures.of_batch(batch.tensors)
 
-    def _prepare(self) -> None:
+    def _prepare(self, *, look: bool = False) -> None:
         self._forget()
         loader, self._at = self._parts.loader, (self._epoch, self._index)
         loader.set_epoch(self._epoch)
         self._patches = tuple(_place(spec) for spec in loader.specs(self._index))
         self._batch = prepare_batch(loader, self._index, self._parts.device)
+        # What the loss says of the image itself is asked for here, and is there after the backward pass.
+        self._batch.image.requires_grad_(look)
+        self._waiting = self._parts.divide(self._batch)
         self._norm = None
         accumulates = self._parts.group(self._index)[0] > 0
         self._expected = "forward_pass" if accumulates else "zero_gradients"
@@ -195,36 +203,46 @@ class StepSession:
     def _forward_pass(self, request: StepRequest) -> Done:
         with watched(self._parts.network) as features:
             self._predict(self._parts.network.forward)  # hooks are nothing to compiled code
-        self._features = features
-        prediction = self._known(self._prediction)
-        shown = self._pictures.of_prediction(prediction.outputs)
+        self._features = _joined(self._features, features)
+        shown = self._pictures.of_prediction(self._seen)
         if request.stage:
             shown += self._show_activations(request)[1]
-        return f"The network says what it sees of {', '.join(prediction.outputs)}", shown
+        return f"The network says what it sees of {', '.join(self._seen)}{self._of_parts}", shown
 
     def _predict(self, run: Callable[[Tensor], Any] | None = None) -> None:
-        network, batch = self._parts.network, self._known(self._batch)
-        self._states = random_states()
+        network = self._parts.network
+        if not self._judged:
+            self._states = random_states()
+        part, self._share = self._waiting.pop(0)
         # As the full training does, which lets nothing wait for a compiler in its first epoch.
         run = network.forward if self._epoch == 0 else run
-        self._prediction = forward_pass(network, batch, self._parts.precision, run=run)
+        self._prediction = forward_pass(network, part, self._parts.precision, run=run)
+        finest = {n: out[0] if isinstance(out, list) else out for n, out in self._prediction.outputs.items()}
+        self._seen = _joined(self._seen, {name: out.detach() for name, out in finest.items()})
         self._expected = "calculate_loss"
 
+    @property
+    def _of_parts(self) -> str:
+        """Say which part of a batch is in the network; nothing of a whole batch."""
+        done, left = len(self._judged), len(self._waiting)
+        return f" (part {done + 1} of {done + 1 + left} of the batch)" if done + left else ""
+
     def _calculate_loss(self, request: StepRequest) -> Done:
-        prediction, batch = self._known(self._prediction), self._known(self._batch)
-        self._loss = calculate_loss(prediction, batch, self._parts.loss, self._epoch)
+        prediction = self._known(self._prediction)
+        self._loss = calculate_loss(prediction, prediction.batch, self._parts.loss, self._epoch)
         self._expected = "backward_pass"
         heads = {name: float(value) for name, value in self._loss.parts.items() if "/" not in name}
         parts = ", ".join(f"{name} {value:.4g}" for name, value in heads.items())
         if not math.isfinite(self._loss.value):
             words = f"The loss is no number ({parts}): a step would ruin the weights"
             return f"{words}. End, lower the learning rate in the Train dock, and define the model anew", []
-        return f"Loss {self._loss.value:.4g}: {parts}", []
+        return f"Loss {self._loss.value:.4g}: {parts}{self._of_parts}", []
 
     def _backward_pass(self, request: StepRequest) -> Done:
+        of_parts = self._of_parts
         position, group = self._differentiate()
-        words = f"The gradient has the norm {self._norm:.4g}"
-        if group > 1:
+        words = f"The gradient has the norm {self._norm:.4g}{of_parts}"
+        if group > 1 and not self._waiting:
             words += f"; {position + 1} of {group} batches are added up"
         image = self._known(self._batch).image.grad
         return words, [] if image is None else self._pictures.of_gradient(image * (group / self._scale))
@@ -232,13 +250,17 @@ class StepSession:
     def _differentiate(self) -> tuple[int, int]:
         optimization, loss = self._known(self._optimization), self._known(self._loss)
         position, group = self._parts.group(self._index)
-        self._gradients = backward_pass(optimization, loss, accumulate=position > 0, divide_by=group)
+        further = position > 0 or bool(self._judged)
+        self._gradients = backward_pass(optimization, loss, accumulate=further, divide_by=self._share)
         # The graph is gone now: what the network said is kept without it.
-        self._loss = loss.without_graph()
+        self._judged.append(loss.without_graph())
+        self._loss = mean_of(self._judged)
         own = [p.grad for p in optimization.network.parameters() if p.grad is not None]
         norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(own, 2.0)))
         self._norm = float(norm) / self._scale
-        if position == group - 1:
+        if self._waiting:
+            self._expected = "forward_pass"
+        elif position == group - 1:
             self._expected = "optimizer_step"
         else:
             self._advance()
@@ -283,9 +305,9 @@ class StepSession:
             left = spent / taken * (request.number - taken)
             self._emit(PredictProgress(fraction=taken / request.number, seconds_left=left))
         pictures: list[StepPicture] = []
-        if taken and shown is not None and self._prediction is not None:
+        if taken and shown is not None and self._seen:
             pictures = self._pictures.of_batch(shown.tensors)
-            pictures += self._pictures.of_prediction(self._prediction.outputs)
+            pictures += self._pictures.of_prediction(self._seen)
         return (
             f"{_many(taken, 'batch')} done; next is batch {self._index + 1} of epoch {self._epoch + 1}",
             pictures,
@@ -298,12 +320,13 @@ class StepSession:
         batch: Batch = self._known(self._batch)
         if self._expected == "zero_gradients":
             self._zero_gradients(request)
-        if self._expected == "forward_pass":
-            self._predict()
-        if self._expected == "calculate_loss":
-            self._calculate_loss(request)
-        if self._expected == "backward_pass":
-            self._differentiate()
+        while self._expected in ("forward_pass", "calculate_loss", "backward_pass"):
+            if self._expected == "forward_pass":
+                self._predict()
+            elif self._expected == "calculate_loss":
+                self._calculate_loss(request)
+            else:
+                self._differentiate()
         if self._expected == "optimizer_step":
             self._optimizer_step(request)
         self._emit(self._taken("run_batches", ""))
@@ -357,6 +380,11 @@ class StepSession:
 def _place(spec: Any) -> PatchPlace:
     stop = tuple(a + n for a, n in zip(spec.start, spec.size, strict=True))
     return PatchPlace(record=spec.record, start=tuple(spec.start), stop=stop)
+
+
+def _joined(before: dict[str, Tensor], after: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return what is known of the patches of a batch, one part after the other."""
+    return {name: torch.cat([before[name], new]) if name in before else new for name, new in after.items()}
 
 
 def _many(number: int, what: str) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from napari_segtrain.network import MultiTaskNetwork
 from napari_segtrain.runs import Warned
-from napari_segtrain.training import parts_unstepped, steps
+from napari_segtrain.training import ResolvedExperiment, steps
 
 from ..context import Context, Values
 from ..parameters import (
@@ -31,7 +31,7 @@ def prepare_batch(config: BatchParameters, inputs: Values, context: Context) -> 
     """Step 2: the batch of the round, from epoch to epoch."""
     loader: Loader = inputs["dataloader"]
     resolved = setting_of(context, _NEEDS_DATA).resolved
-    if context.round == 0 and (said := parts_unstepped(resolved)):
+    if context.round == 0 and (said := _whole_at_once(resolved)):
         context.emit(Warned(message=said))
     number = config.batch_index + context.round
     # Without a repetition a batch that the epoch does not have is refused by the step itself.
@@ -75,3 +75,14 @@ def optimizer_step(config: StepParameters, inputs: Values, context: Context) -> 
         inputs["optimizer"], inputs["gradients"], gradient_clip=config.gradient_clip
     )
     return {"optimizer": after, "step_info": info, "model": after.network}
+
+
+def _whole_at_once(resolved: ResolvedExperiment) -> str:
+    """Return what to know where a training computes batches in parts; these nodes do not."""
+    if resolved.at_a_time == resolved.batch_size:
+        return ""
+    return (
+        f"A step computes the whole batch of {resolved.batch_size} patches, where the training computes "
+        f"{resolved.at_a_time} at a time (tr_config.micro_batch): it needs more memory, and its weights "
+        "differ from the training's by rounding, and by what dropout draws"
+    )
