@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -96,14 +96,16 @@ def add_output(
     arrays
         The arrays by name, ``(*spatial)`` or with channels in front.
     told
-        By the same names ``spacing`` and ``unit`` of those that lie on no open layer, where they are known.
+        By the same names where they lie in which image, and what they are, where it is known: see
+        `NodeOutput.arrays`.
     """
     added = []
     for name, array in arrays.items():
-        place = _place_of(name, data, (told or {}).get(name, {}))
+        known = (told or {}).get(name, {})
+        place = _place_of(known, array.shape, data)
         ndim = None if place is None else place.ndim
         several = ndim is not None and array.ndim == ndim + 1
-        is_labels = np.issubdtype(array.dtype, np.integer) and not _is_scaled(graph, where, array.dtype)
+        is_labels = np.issubdtype(array.dtype, np.integer) and known.get("kind") != "image"
         for channel in range(array.shape[0]) if several else (None,):
             shown = array if channel is None else array[channel]
             options: dict[str, Any] = {}
@@ -115,20 +117,15 @@ def add_output(
     return added
 
 
-def _place_of(name: str, data: GraphData, told: Mapping[str, Any]) -> Geometry | None:
-    """Return where an array lies: on its layer, or at the origin of its file; None where nothing is known."""
-    image = data.image_of(name)
-    if image is not None:
-        return image.geometry
-    spacing = told.get("spacing")
-    return None if spacing is None else Geometry.placed(spacing, (0,) * len(spacing), told["unit"])
-
-
-def _is_scaled(graph: Graph, where: str, dtype: Any) -> bool:
-    """Return whether numbers are measured ones in bytes, as a predictor gives them on demand."""
-    name, _, port = where.rpartition(".")
-    asked = getattr(graph.node(name).config, "output", None) if graph.has(name) else None
-    return dtype == np.uint8 and asked == "uint8" and port in ("predictions", "all_predictions")
+def _place_of(known: Mapping[str, Any], shape: Sequence[int], data: GraphData) -> Geometry | None:
+    """Return where an array lies: on its layer, or in its file; None where nothing is known."""
+    if "record" not in known:
+        return None
+    start = known["start"]
+    layer = data.images.get(known["record"])
+    if layer is not None:
+        return layer.geometry.crop(start)
+    return Geometry.placed(known["spacing"], start, known["unit"])
 
 
 def graph_of(layer: Any) -> Graph:

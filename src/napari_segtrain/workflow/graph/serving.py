@@ -70,21 +70,12 @@ class GraphServer:
         scratch = Scratch(Path(output))
         for number, (name, port) in enumerate(show):
             value = found.values[name][port]
+            known = told.told_of(value)
             arrays = {
-                label: {**scratch.add(f"{number}_{place}", array), **_grid_of(value, label)}
+                label: {**scratch.add(f"{number}_{place}", array), **known.get(label, {})}
                 for place, (label, array) in enumerate(told.arrays_of(value).items())
             }
             emit(NodeOutput(node=name, port=port, arrays=arrays, numbers=told.numbers_of(value)))
-
-
-def _grid_of(value: Any, label: str) -> dict[str, Any]:
-    """Return voxel size and unit of the array ``"<image> <name>"`` of an output, where it has them."""
-    grids: Mapping[str, tuple[Sequence[float], str]] = getattr(value, "grids", {})
-    found = [image for image in grids if label.startswith(f"{image} ")]
-    if not found:
-        return {}
-    spacing, unit = grids[max(found, key=len)]
-    return {"spacing": list(spacing), "unit": unit}
 
 
 def _check_output(graph: Graph, name: str, port: str) -> None:

@@ -42,53 +42,70 @@ Arrays = dict[str, npt.NDArray[Any]]
 _DONE = Outcome.COMPLETED
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where arrays lie: in which image, from which voxel on, with voxels of which size and unit."""
+
+    record: str
+    start: tuple[int, ...]
+    spacing: tuple[float, ...]
+    unit: str
+
+
 @dataclass(frozen=True, eq=False)
 class Predicted:
-    """What a network predicted of one image, or of several.
+    """What a network predicted of one image, or of several, or of regions of them.
 
     Attributes
     ----------
     arrays
         By image and output, each ``(*spatial)``, or ``(C, *spatial)`` where there are several channels.
+    places
+        By image where its arrays lie.
+    labels
+        Outputs that are masks, classes or objects; the others are measured.
     scored
         By image what the scores were computed from, where there are labels.
-    records
-        The image that each is a part of, where there are several parts of one.
-    grids
-        Size of a voxel, in array order, and its unit.
     """
 
-    arrays: dict[str, Arrays]
+    arrays: dict[str, Arrays] = field(default_factory=dict)
+    places: dict[str, Place] = field(default_factory=dict)
+    labels: frozenset[str] = frozenset()
     scored: dict[str, Scored] = field(default_factory=dict)
-    records: dict[str, str] = field(default_factory=dict)
-    grids: dict[str, tuple[tuple[float, ...], str]] = field(default_factory=dict)
 
     @property
     def finest(self) -> Predicted:
         """The first image alone."""
         name = next(iter(self.arrays))
         kept = {name: self.scored[name]} if name in self.scored else {}
-        return Predicted({name: self.arrays[name]}, kept, self.records, self.grids)
+        return Predicted({name: self.arrays[name]}, self.places, self.labels, kept)
+
+    def and_also(self, other: Predicted) -> Predicted:
+        """Return these images, and then those of another one."""
+        return Predicted(
+            self.arrays | other.arrays,
+            self.places | other.places,
+            self.labels | other.labels,
+            self.scored | other.scored,
+        )
 
 
 @dataclass(frozen=True, eq=False)
 class Labelled:
-    """The labels of images, as targets: by image what `TargetDeriver` makes of them."""
+    """The labels of images, as targets: by image what `TargetDeriver` makes of them, and where it lies."""
 
-    truth: dict[str, Arrays]
+    truth: dict[str, Arrays] = field(default_factory=dict)
+    places: dict[str, Place] = field(default_factory=dict)
 
 
 def predictor(config: PredictorParameters, inputs: Values, context: Context) -> dict[str, Any]:
     """Predict an image, or a part of the images of a loader."""
     asked = _asked(config)
-    found, labels = Predicted({}), Labelled({})
+    found, labels = Predicted(), Labelled()
     if "dataloader" in inputs:
         found, labels = _predict_loader(inputs["model"], inputs["dataloader"], config, asked, context)
     if "image" in inputs:
-        picture = predict_picture(inputs["model"], inputs["image"], context, config, asked)
-        found = Predicted(
-            picture.arrays | found.arrays, found.scored, found.records, picture.grids | found.grids
-        )
+        found = predict_picture(inputs["model"], inputs["image"], context, config, asked).and_also(found)
     if config.save_to is not None:
         save(found, Path(config.save_to))
     return {"predictions": found.finest, "all_predictions": found, "all_labels": labels}
@@ -100,7 +117,7 @@ def metrics(config: NoParameters, inputs: Values, context: Context) -> dict[str,
     report = Report()
     for name, scored in predictions.scored.items():
         if name in labels.truth:
-            report.add(predictions.records[name], scored.scores)
+            report.add(predictions.places[name].record, scored.scores)
     if not report.to_dict():
         raise GraphError(
             "there are no labels of what was predicted: give the predictor a data loader whose images have "
@@ -152,7 +169,7 @@ def predict_picture(
     files: dict[str, Any] = {picture.name: picture.where}
     if isinstance(picture.where, str):
         files = dict(reader.find(picture.where))
-    found = Predicted({})
+    found = Predicted(labels=_labels_of(made, made.inference))
     for number, (name, where) in enumerate(files.items()):
         source, sink = reader.open(where), MemorySink()
 
@@ -162,10 +179,16 @@ def predict_picture(
         if made.predict_source(source, sink, progress=tell, cancel=context.cancelled).outcome is not _DONE:
             raise PredictionCancelledError("the prediction was cancelled; there is no result")
         found.arrays[name] = {output: _plain(array) for output, array in sink.arrays.items()}
-        found.grids[name] = source.spacing, source.unit
+        found.places[name] = Place(name, (0,) * len(source.spacing), source.spacing, source.unit)
     for message in dict.fromkeys((*reader.messages, *made.messages)):
         context.emit(Warned(message=message))
     return found
+
+
+def _labels_of(made: Predictor, wanted: InferenceConfig) -> frozenset[str]:
+    """Return the outputs that are labels in the form that is asked for."""
+    kept = plan_outputs(made.heads, wanted, made.values).kept
+    return frozenset(output.name for output in kept if output.form in ("mask", "classes", "instances"))
 
 
 def _plain(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -182,7 +205,7 @@ def _predict_loader(
     experiment = made_config(model)
     loader = loader.read_as(experiment)
     scorer = Scorer(made, resolved, complete_targets(experiment, loader.dataset))
-    found, labels = Predicted({}), Labelled({})
+    found, labels = Predicted(labels=_labels_of(made, wanted)), Labelled()
     regions = _regions(loader, made, resolved)
     several = max(Counter(region.record for region in regions).values())
     for number, region in enumerate(regions):
@@ -193,8 +216,8 @@ def _predict_loader(
 
         scored = scorer.score(record, region, context.control, tell)
         name = region.record if several == 1 else f"{region.record}:{number}"
-        found.records[name] = region.record
-        found.grids[name] = record.spacing, record.image.unit
+        place = Place(region.record, region.start, record.spacing, record.image.unit)
+        found.places[name] = labels.places[name] = place
         found.arrays[name] = _in_form(made, wanted, scored.prediction)
         found.scored[name] = scored
         labels.truth[name] = dict(scored.truth)
@@ -268,8 +291,9 @@ def save(found: Predicted, folder: Path) -> list[Path]:
     """Write predictions as TIFF files, ``<image>_<target>.tif``, and return their paths."""
     files = list(_files(found, folder))
     for path, image, array in files:
-        spacing, unit = found.grids[image]
-        write_tiff(path, array if array.ndim > len(spacing) else array[None], spacing, unit)
+        place = found.places[image]
+        shown = array if array.ndim > len(place.spacing) else array[None]
+        write_tiff(path, shown, place.spacing, place.unit)
     return [path for path, _, _ in files]
 
 

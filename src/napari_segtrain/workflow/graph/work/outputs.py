@@ -12,7 +12,7 @@ from torch import Tensor
 from napari_segtrain.training import Batch, LossValue, Prediction, StepInfo
 
 from .data import Picture
-from .inference import Labelled, Predicted
+from .inference import Labelled, Place, Predicted
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -43,6 +43,31 @@ def arrays_of(value: Any) -> Arrays:
     return {}
 
 
+def told_of(value: Any) -> dict[str, dict[str, Any]]:
+    """Return what is known of the arrays that an output gave, by the names of `arrays_of`, often nothing.
+
+    Returns
+    -------
+    dict
+        ``record``, ``start``, ``spacing`` and ``unit`` of what lies in an image, and for a prediction its
+        ``kind``: ``"labels"`` or ``"image"``.
+    """
+    if isinstance(value, Predicted):
+        kinds = {True: {"kind": "labels"}, False: {"kind": "image"}}
+        return {
+            f"{image} {name}": _place(value.places[image]) | kinds[name in value.labels]
+            for image, arrays in value.arrays.items()
+            for name in arrays
+        }
+    if isinstance(value, Labelled):
+        return {
+            f"{image} {name}": _place(value.places[image])
+            for image, arrays in value.truth.items()
+            for name in arrays
+        }
+    return {}
+
+
 def numbers_of(value: Any) -> dict[str, Any]:
     """Return what an output gave that is not an array, as plain values, often nothing."""
     if isinstance(value, LossValue):
@@ -57,10 +82,25 @@ def numbers_of(value: Any) -> dict[str, Any]:
 
 
 def _named(found: Mapping[str, Mapping[str, npt.NDArray[Any]]]) -> Arrays:
-    return {f"{image} {name}": array for image, arrays in found.items() for name, array in arrays.items()}
+    return {
+        f"{image} {name}": _shown(array) for image, arrays in found.items() for name, array in arrays.items()
+    }
+
+
+def _place(place: Place) -> dict[str, Any]:
+    return {
+        "record": place.record,
+        "start": list(place.start),
+        "spacing": list(place.spacing),
+        "unit": place.unit,
+    }
+
+
+def _shown(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return an array as a viewer shows it: nothing draws truth values."""
+    return array.astype(np.uint8) if array.dtype == np.bool_ else array
 
 
 def _numpy(tensor: Tensor) -> npt.NDArray[Any]:
-    array = tensor.detach().cpu().numpy()
-    array = array.astype(np.uint8) if array.dtype == np.bool_ else array
+    array = _shown(tensor.detach().cpu().numpy())
     return array[:, 0] if array.shape[1] == 1 else array
