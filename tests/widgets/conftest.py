@@ -55,6 +55,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _default_preferences(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep what the user of this machine prefers out of the tests."""
     monkeypatch.setattr("napari_segtrain.widgets.panels.preferences._stored", lambda: None)
+    workflow = sys.modules.get("napari_segtrain.widgets.docks.workflow_dock")
+    if workflow is not None:
+        workflow._DRAWN.clear()
 
 
 @pytest.fixture

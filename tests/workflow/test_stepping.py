@@ -142,7 +142,8 @@ def test_what_a_training_computes_in_parts_is_stepped_through_in_parts(
     now = stepped.ask("what_if", learning_rate=0.0).words
     assert f"from {stepped.session._loss.value:.4g} to {stepped.session._loss.value:.4g};" in now
     stepped.ask("optimizer_step")
-    stepped.ask("run_batches", number=1)
+    stepped.ask("run_batches", number=4)
+    assert (stepped.session._epoch, stepped.session._index) == (1, 0)
     run = RunFolder.create(tmp_path / "project", "whole")
     config = ExperimentConfig.parse(CONFIG).with_overrides(changes)
     whole = Experiment.prepare(config, open_dataset(data, config.dataset_config), run)

@@ -480,9 +480,10 @@ class NodeOutput(Event):
     port: str
     """Name of the output."""
     arrays: dict[str, dict[str, Any]]
-    """Source specification of each array ``(*spatial)`` or ``(C, *spatial)``, by a name for its layer; where
-    they are known with ``record``, the image that it lies in, the ``start`` of it there, ``spacing`` and
-    ``unit``, and ``kind``, ``"labels"`` or ``"image"``."""
+    """Source specification of each array ``(*spatial)`` or ``(C, *spatial)``, by a name for its layer."""
+    told: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """By the same names, where they are known: ``record``, the image that the array lies in, its ``start``
+    there, ``spacing`` and ``unit``, and ``shown_as``, ``"labels"`` or ``"image"``."""
     numbers: dict[str, Any] = Field(default_factory=dict)
     """What is not an array, such as scores, as plain values."""
 

@@ -13,10 +13,19 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QFileDialog
 
+from napari_segtrain.widgets.docks.other_docks import find_dock
+from napari_segtrain.widgets.docks.train_dock import TrainDock
 from napari_segtrain.widgets.docks.workflow_dock import WorkflowDock, _result_of
 from napari_segtrain.widgets.forms.style import theme_colours
 from napari_segtrain.widgets.sessions import graph_session
-from napari_segtrain.workflow.graph import NODE_TYPES, Graph, find_faults, read_graph, write_graph
+from napari_segtrain.workflow.graph import (
+    NODE_TYPES,
+    Graph,
+    experiment_of,
+    find_faults,
+    read_graph,
+    write_graph,
+)
 from napari_segtrain.workflow.graph.arrange import arrange
 from napari_segtrain.workflow.graph.templates import TEMPLATES, template
 
@@ -135,6 +144,119 @@ def test_what_is_missing_is_listed_and_leads_to_its_node(dock: Any) -> None:
     dock.checks.setCurrentRow(0)
     assert dock.editor.scene.selected_nodes() == ["optimizer"]
     assert dock.node.name.text() == "optimizer"
+
+
+def test_a_fault_leads_to_its_node_also_when_a_port_is_called_as_another(dock: Any) -> None:
+    whole = template("train")
+    for link in whole.links:
+        ends = (link.source, link.source_port, link.target, link.target_port)
+        dock.set_value(whole.disconnect(*ends))
+        dock.editor.select("data_loader")
+        row = checks(dock).index(
+            f"✗ Required input '{link.target_port}' on node '{link.target}' is not connected"
+        )
+        for _ in range(2):  # also when the line is chosen already
+            dock.editor.select("data_loader")
+            dock.checks.setCurrentRow(row)
+            dock.checks.itemClicked.emit(dock.checks.item(row))
+            assert dock.editor.scene.selected_nodes() == [link.target]
+
+
+def test_open_layers_are_chosen_for_a_data_loader_and_for_an_image(
+    dock: Any, cells: Any, viewer: Any, until: Callable[..., None]
+) -> None:
+    image, _ = cells
+    dock.set_value(template("evaluate"))
+    dock.editor.select("data_loader")
+    layers = dock.node.form().editors["layers"]
+    [box] = layers.boxes
+    box.click()
+    assert dock.value().node("data_loader").config.layers == ("cells",)
+    dock.node.form().editors["data"].line.setText("/a/folder")
+    assert dock.value().node("data_loader").config.data is None, "not both"
+    dock.node.form().editors["data"].line.setText("")
+    image.name = "others"
+    assert [box.text() for box in layers.boxes] == ["others", "cells (missing)"]
+    image.name = "cells"
+    dock.set_value(template("predict"))
+    dock.editor.select("image_layer")
+    edit = dock.node.form().editors["image"]
+    assert edit.path.isVisible() and edit.layer.offered() == [None, "cells"]
+    choose(edit.layer, "cells")
+    edit.layer.activated.emit(edit.layer.currentIndex())
+    assert dock.value().node("image_layer").config.image == "cells" and not edit.path.isVisible()
+    choose(edit.layer, None)
+    edit.layer.activated.emit(0)
+    assert dock.value().node("image_layer").config.image is None and edit.path.isVisible()
+    edit.line.setText("/some/image.tif")
+    assert dock.value().node("image_layer").config.image == "/some/image.tif"
+
+
+def test_a_graph_runs_on_open_layers_and_shows_regions_where_they_lie(
+    dock: Any, cells: Any, viewer: Any, until: Callable[..., None]
+) -> None:
+    image, labels = cells
+    labels.name = "cells_nuclei"
+    dock.set_value(template("evaluate").configure("data_loader", {"layers": ["cells"]}))
+    dock.shown.set_value(("predictor", "all_predictions"))
+    dock.run()
+    until(lambda: dock.panel.buttons["run"].isEnabled())
+    assert dock.panel.text.startswith("The workflow is done"), dock.panel.text
+    layer = viewer.layers["predictor.all_predictions · cells cells"]
+    assert layer._type_string == "image"
+    assert (np.asarray(layer.data) == 255 - image.data[2:, 2:]).all()
+    assert np.allclose(layer.data_to_world((1, 3)), image.data_to_world((3, 5)))
+
+
+def test_the_train_docks_experiment_is_a_graph(
+    dock: Any, cells: Any, notes: list[Any], make_dock: Callable[[type], Any], tmp_path: Path
+) -> None:
+    choose(dock.template, "train_dock")
+    dock.use.click()
+    assert notes == [("error", "Choose images and targets in the Train dock, and press Use again")]
+    train = find_dock(dock, TrainDock)
+    assert train is not None, "it is opened"
+    config = train.value().with_overrides({"tr_config.num_epochs": 7})
+    train.set_value(config)
+    dock.use.click()
+    assert len(notes) == 1, notes
+    graph = dock.value()
+    assert graph.node("data_loader").config.layers == ("cells",)
+    assert experiment_of(graph).config == train.value()
+    assert graph.node("trainer").config.project == str(train.project.value())
+    cells[1].name = "painted elsewhere"
+    dock.use.click()
+    assert experiment_of(dock.value()).config == train.value(), "a target names its layer"
+
+
+def test_what_a_run_said_of_a_node_goes_when_it_is_no_longer_true(
+    dock: Any, cells: Any, until: Callable[..., None]
+) -> None:
+    def done() -> set[str]:
+        return {name for name, item in dock.editor.scene.nodes.items() if item.status}
+
+    dock.set_value(predict_graph())
+    dock.run()
+    until(lambda: dock.panel.buttons["run"].isEnabled())
+    everything = {"checkpoint_loader", "image_layer", "predictor"}
+    assert done() == everything
+    dock.history.edit(lambda graph: graph.move({"predictor": (900.0, 9.0)}))
+    assert done() == everything
+    dock.history.edit(lambda graph: graph.configure("predictor", {"overlap": 0.25}))
+    assert done() == {"checkpoint_loader", "image_layer"}
+    dock.history.edit(lambda graph: graph.configure("image_layer", {"image": "other"}))
+    assert done() == {"checkpoint_loader"}
+    dock.history.undo()
+    dock.history.undo()
+    assert done() == everything
+    dock.set_value(template("train"))
+    assert done() == set()
+
+
+def test_a_drawing_outlives_its_dock(dock: Any, make_dock: Callable[[type], Any]) -> None:
+    dock.set_value(template("train"))
+    dock.close()
+    assert make_dock(WorkflowDock).value() == template("train")
 
 
 def test_every_node_has_its_parameters_in_a_form(dock: Any) -> None:

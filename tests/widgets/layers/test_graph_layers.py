@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -7,9 +8,11 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 
-from napari_segtrain.data import open_source
+from napari_segtrain.config import DataError
+from napari_segtrain.data import open_dataset, open_source
 from napari_segtrain.runs.scratch import Scratch
-from napari_segtrain.widgets.layers.graph_layers import GraphData, add_output, graph_data
+from napari_segtrain.widgets.layers.graph_layers import GraphData, add_output, graph_data, graph_of
+from napari_segtrain.widgets.layers.results import OURS
 from napari_segtrain.workflow.graph import Graph
 from napari_segtrain.workflow.graph.templates import template
 
@@ -38,18 +41,27 @@ def test_a_layer_is_read_with_its_voxel_size_and_unit(shape: tuple[int, ...], tm
     assert source.unit == "micrometer"
 
 
-def test_an_output_lies_on_the_image_that_it_is_called_after() -> None:
+def lies(record: str, *start: int, **others: Any) -> dict[str, Any]:
+    """What is told of an array."""
+    spacing = [2.0] * len(start)
+    return {"record": record, "start": list(start), "spacing": spacing, "unit": "micrometer", **others}
+
+
+def test_an_output_lies_on_the_image_that_it_belongs_to() -> None:
     viewer, graph, data = shown((6, 8), (6, 8))
-    arrays = {f"{name} nuclei": np.ones((6, 8), np.int32) for name in ("Image", "Image [1]", "Imagery")}
-    added = add_output(viewer, data, graph, "predictor.predictions", arrays)
+    names = ("Image", "Image [1]", "Imagery")
+    arrays = {f"{name} nuclei": np.ones((6, 8), np.int32) for name in names}
+    told = {f"{name} nuclei": lies(name, 0, 0) for name in names}
+    added = add_output(viewer, data, graph, "predictor.predictions", arrays, told)
     assert [tuple(layer.translate) for layer in added] == [(0, 0), (1, 1), (0, 0)]
-    assert [layer.scale[0] for layer in added] == [0.5, 0.5, 1.0]
+    assert [layer.scale[0] for layer in added] == [0.5, 0.5, 2.0]
 
 
 def test_channels_are_told_by_the_image_that_an_output_belongs_to() -> None:
     viewer, graph, data = shown((6, 8), (4, 6, 8))
     arrays = {"Image nuclei": np.ones((2, 6, 8)), "Image [1] nuclei": np.ones((4, 6, 8))}
-    added = add_output(viewer, data, graph, "predictor.predictions", arrays)
+    told = {"Image nuclei": lies("Image", 0, 0), "Image [1] nuclei": lies("Image [1]", 0, 0, 0)}
+    added = add_output(viewer, data, graph, "predictor.predictions", arrays, told)
     before = "predictor.predictions · Image"
     assert [layer.name for layer in added] == [
         f"{before} nuclei 0",
@@ -59,23 +71,100 @@ def test_channels_are_told_by_the_image_that_an_output_belongs_to() -> None:
     assert [layer.ndim for layer in added] == [2, 2, 3]
 
 
-def test_scaled_numbers_are_an_image() -> None:
+def test_numbers_are_shown_as_what_they_are() -> None:
+    """Bytes may be a mask, or a measure; what is predicted is offered for correction, what is true is not."""
     viewer, graph, data = shown((6, 8))
-    arrays = {"Image nuclei": np.ones((6, 8), np.uint8), "Image cells": np.ones((6, 8), np.int32)}
+    arrays = {f"Image {kind}": np.ones((6, 8), np.uint8) for kind in ("labels", "image")}
+    told = {f"Image {kind}": lies("Image", 0, 0, shown_as=kind) for kind in ("labels", "image")}
+    predicted = add_output(viewer, data, graph, "predictor.predictions", arrays, told)
+    assert [layer._type_string for layer in predicted] == ["labels", "image"]
+    true = add_output(viewer, data, graph, "predictor.all_labels", arrays, {})
+    assert [layer._type_string for layer in true] == ["labels", "labels"]
+    assert [bool(layer.metadata[OURS].get("result")) for layer in (*predicted, *true)] == [True] * 2 + [
+        False
+    ] * 2
+    assert graph_of(true[0]) == graph
 
-    def kinds(graph: Graph, port: str) -> list[str]:
-        return [layer._type_string for layer in add_output(viewer, data, graph, f"predictor.{port}", arrays)]
 
-    assert kinds(graph, "predictions") == ["labels", "labels"]
-    graph = graph.configure("predictor", {"output": "uint8"})
-    assert kinds(graph, "predictions") == ["image", "labels"], "objects have numbers in every form"
-    assert kinds(graph, "all_labels") == ["labels", "labels"]
-
-
-def test_the_output_of_a_file_has_its_voxel_size_and_channels() -> None:
+def test_the_output_of_a_file_has_its_voxel_size_place_and_channels() -> None:
     viewer, graph, data = shown((6, 8))
-    told = {"file nuclei": {"spacing": [0.5, 0.25], "unit": "micrometer"}}
+    told = {"file nuclei": lies("file", 3, 1)}
     arrays = {"file nuclei": np.ones((2, 6, 8)), "other nuclei": np.ones((2, 6, 8))}
     added = add_output(viewer, data, graph, "predictor.predictions", arrays, told)
-    assert [tuple(layer.scale) for layer in added] == [(0.5, 0.25), (0.5, 0.25), (1, 1, 1)]
+    assert [tuple(layer.scale) for layer in added] == [(2, 2), (2, 2), (1, 1, 1)]
+    assert tuple(added[0].translate) == (6, 2)
     assert {str(unit) for unit in added[0].units} == {"micrometer"}
+
+
+def loading(viewer: ViewerModel, **config: Any) -> Graph:
+    """A graph whose data loader reads layers of the viewer."""
+    return template("evaluate").configure("data_loader", config)
+
+
+def test_a_data_loader_reads_open_layers_with_what_is_painted_for_them(tmp_path: Path) -> None:
+    viewer = ViewerModel()
+    space: dict[str, Any] = {"scale": (0.5, 0.25), "units": ("um", "um")}
+    for number, name in enumerate(("a", "b")):
+        viewer.add_image(np.full((6, 8), number, np.uint8), name=name, **space)
+        viewer.add_labels(np.full((6, 8), number + 1, np.uint8), name=f"{name}_cells", **space)
+    viewer.add_labels(np.ones((6, 8), np.uint8), name="a_cells_mask", **space)
+    graph = loading(viewer, layers=["a", "b"])
+    data = graph_data(viewer, graph)
+    list(data.copies.write(Scratch(tmp_path / "scratch")))
+    dataset = open_dataset(data.data["data_loader"], graph.node("data_loader").config)
+    assert list(dataset.records) == ["a", "b"]
+    for number, record in enumerate(dataset.records.values()):
+        assert record.spacing == (0.5, 0.25)
+        everything = (slice(0, 6), slice(0, 8))
+        assert (record.image.read(everything) == number).all()
+        assert (record.labels["cells"].read(everything) == number + 1).all()
+    assert list(dataset.records["a"].masks) == ["cells"]
+    named = loading(viewer, layers=["a"], targets={"nuclei": {"labels": "b_cells"}})
+    [mirror] = graph_data(viewer, named).loaders["data_loader"].mirrors
+    assert (mirror.layer.name, mirror.targets) == ("b_cells", ("nuclei",))
+
+
+def test_what_is_predicted_of_a_region_lies_there() -> None:
+    """Also where it is a plane of a stack."""
+    viewer = ViewerModel()
+    viewer.add_image(np.ones((3, 6, 8)), name="a", scale=(4, 0.5, 0.25), axis_labels=("t", "y", "x"))
+    viewer.add_labels(np.ones((3, 6, 8), np.uint8), name="a_cells", scale=(4, 0.5, 0.25))
+    graph = loading(viewer, layers=["a"], ndim=2)
+    data = graph_data(viewer, graph)
+    [added] = add_output(
+        viewer,
+        data,
+        graph,
+        "predictor.all_predictions",
+        {"a[2] cells": np.ones((4, 4), np.uint8)},
+        {"a[2] cells": lies("a[2]", 2, 4)},
+    )
+    assert added.data.shape == (1, 4, 4)
+    assert tuple(added.translate) == (8, 1, 1)
+    assert tuple(added.scale) == (4, 0.5, 0.25)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"layers": ["c"]}, "node 'data_loader': there is no image layer 'c'; open are 'a'"),
+        (
+            {"layers": ["a"]},
+            "no labels layer is called after 'a': call the one that is painted for it 'a_cells'",
+        ),
+        (
+            {"layers": ["a"], "targets": {"nuclei": {"labels": "that"}}},
+            "node 'data_loader': target 'nuclei' is painted on no open layer; looked for 'that'",
+        ),
+        (
+            {"layers": ["a"], "targets": {"nuclei": {}}},
+            "target 'nuclei' is painted on no open layer; looked for 'a_nuclei' and 'nuclei'",
+        ),
+    ],
+)
+def test_layers_that_are_missing_are_named(config: dict[str, Any], message: str) -> None:
+    viewer = ViewerModel()
+    viewer.add_image(np.ones((6, 8)), name="a")
+    viewer.add_labels(np.ones((6, 8), np.uint8), name="else")
+    with pytest.raises(DataError, match=re.escape(message)):
+        graph_data(viewer, loading(viewer, **config))

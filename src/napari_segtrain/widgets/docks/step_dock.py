@@ -139,7 +139,7 @@ class StepDock(JobDock):
         """
         by_button = self.focusWidget() in self.panel.buttons.values()
         try:
-            self.session.ask(action, **values)  # type: ignore[arg-type]
+            self.session.ask(action, **values)
         except SegtrainError as error:
             self._refuse(str(error))
             return

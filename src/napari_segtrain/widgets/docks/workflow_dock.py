@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QFileDialog, QGridLayout, QPushButton, QWidget
@@ -11,6 +12,7 @@ from qtpy.QtWidgets import QFileDialog, QGridLayout, QPushButton, QWidget
 from ...config import SegtrainError
 from ...workflow.graph import Graph, Link, Parameters, node_type, read_graph, refuse_faults, write_graph
 from ...workflow.graph.arrange import arrange
+from ...workflow.graph.from_config import learns_with
 from ...workflow.graph.templates import TEMPLATES, template
 from ..forms.choice_editors import Combo
 from ..forms.folding import sections
@@ -27,7 +29,10 @@ from ..panels.heading import Heading
 from ..panels.preferences import preferences
 from ..panels.run_panel import RunPanel
 from ..sessions.graph_session import GraphSession
+from .graph_of_form import graph_of_form
 from .job_dock import JobDock
+from .other_docks import find_dock, show_dock
+from .train_dock import TrainDock
 
 _FILES = "Workflows (*.json)"
 
@@ -47,10 +52,10 @@ class WorkflowDock(JobDock):
         super().__init__(napari_viewer, engine_arguments)
         self.setObjectName("workflow_dock")
         self._shown_chosen = False
-        self._before = Graph()
+        self._before = self._ran = Graph()
         self.history = History()
         self.editor = GraphEditor(self.history, self._theme())
-        self.node = NodePanel()
+        self.node = NodePanel(self.watch)
         self.checks = CheckList()
         self.session = GraphSession(napari_viewer, self.engine, self)
         self.panel = RunPanel(
@@ -65,8 +70,12 @@ class WorkflowDock(JobDock):
         )
         self._lay_out()
         self._connect()
+        # A plugin's viewer is a proxy, another one for each dock.
+        self._window = getattr(napari_viewer, "__wrapped__", napari_viewer).window
         self._on_graph()
         self._on_idle()
+        if (drawn := _DRAWN.get(self._window)) is not None:
+            self.set_value(drawn)
         self._warm()
 
     def value(self) -> Graph:
@@ -82,7 +91,12 @@ class WorkflowDock(JobDock):
 
     def _lay_out(self) -> None:
         self.template = Combo("template")
-        self.template.set_items([(name.replace("_", " "), name) for name in TEMPLATES])
+        self.template.set_items(
+            [
+                *((name.replace("_", " "), name) for name in TEMPLATES),
+                ("the Train dock's experiment", _OF_TRAIN),
+            ]
+        )
         self.template.setAccessibleName("Template")
         self.use = _button(
             "use_template", "Use", "Show this template in the place of the graph; Undo brings it back"
@@ -168,11 +182,12 @@ class WorkflowDock(JobDock):
                 if getattr(node.config, "project", None) == _TRAINER_PROJECT:
                     graph = graph.configure(node.name, {"project": str(project)})
             shown = self.shown.value()
-            self.editor.scene.show_status({})
             self.session.start(graph, graph_data(self.viewer, graph), [shown] if shown else [], project)
         except SegtrainError as error:
             self._refuse(str(error))
         else:
+            self._ran = self.value()
+            self.editor.scene.show_status({})
             self._enable(idle=False)
 
     def _enable(self, *, idle: bool) -> None:
@@ -185,8 +200,23 @@ class WorkflowDock(JobDock):
             self._refuse(str(error))
 
     def _use_template(self) -> None:
+        if self.template.value() == _OF_TRAIN:
+            self._use_train_dock()
+            return
         graph = template(self.template.value())
         self.set_value(graph.move(arrange(graph)))
+
+    def _use_train_dock(self) -> None:
+        """Show what the Train dock would start as a graph."""
+        train = find_dock(self, TrainDock)
+        if train is None:
+            show_dock(self, TrainDock, "Train")
+            self._refuse("Choose images and targets in the Train dock, and press Use again")
+            return
+        try:
+            self.set_value(graph_of_form(self.viewer, train.form, train.project.value()))
+        except SegtrainError as error:
+            self._refuse(str(error))
 
     def _open_graph(self) -> None:
         path, _ = QFileDialog.getOpenFileName(self, "Open a workflow", "", _FILES)
@@ -218,12 +248,19 @@ class WorkflowDock(JobDock):
     # -------------------------------------------------------------------------- what happens
 
     def _on_template(self) -> None:
-        self.template.setToolTip(TEMPLATES[self.template.value()][0])
+        name = self.template.value()
+        self.template.setToolTip(TEMPLATES[name][0] if name in TEMPLATES else _OF_TRAIN_TIP)
 
     def _on_graph(self) -> None:
         graph = self.value()
+        if graph.nodes:
+            _DRAWN[self._window] = graph
         self.checks.show_graph(graph)
-        ports = [(node, port) for node in graph.nodes for port in node.kind.outputs]
+        if not self.session.busy:
+            self._show_statuses()
+        ports = [
+            (n, port) for n in graph.nodes for port in n.kind.outputs if port.name not in _NOTHING_TO_SEE
+        ]
         offered = [(f"{node.name}.{port.label}", (node.name, port.name)) for node, port in ports]
         wanted = _followed(self.shown.value(), self._before, graph)
         self._before = graph
@@ -234,6 +271,19 @@ class WorkflowDock(JobDock):
 
     def _on_shown_chosen(self, _: int) -> None:
         self._shown_chosen = True  # by the user: it stays as long as the graph has it
+
+    def _on_idle(self) -> None:
+        super()._on_idle()
+        self._show_statuses()
+
+    def _show_statuses(self) -> None:
+        """Show how far the last run came, on the nodes for which that is still true."""
+        now, before = self.value(), self._ran
+        changed = [node.name for node in now.nodes if not _is_same(node.name, before, now)]
+        changed += [other for name in changed for other in learns_with(now, name)]
+        stale = now.downstream(*changed) | set(changed)
+        statuses = {name: words for name, words in self.session.statuses.items() if name not in stale}
+        self.editor.scene.show_status(statuses)
 
     def _on_node(self, name: str) -> None:
         self.node.show_node(self.value(), name)
@@ -257,19 +307,36 @@ class WorkflowDock(JobDock):
             self.editor.restyle(self._theme())
 
 
+_OF_TRAIN = "train_dock"
+_OF_TRAIN_TIP = "The images, targets and settings of the Train dock, as a graph."
+_NOTHING_TO_SEE = frozenset(
+    ("model", "optimizer", "loss_fn", "gradients", "image", "train_loader", "val_loader", "test_loader")
+)
+"""Outputs of which there is nothing to be seen or told."""
+_DRAWN: WeakKeyDictionary[Any, Graph] = WeakKeyDictionary()
+"""What was drawn last in each window: a dock that is closed and opened again has it."""
 _TRAINER_PROJECT = node_type("trainer").config.model_fields["project"].default
 
 
 def _result_of(graph: Graph) -> tuple[str, str] | None:
     """Return the output that shows best what a graph does: scores, or what is predicted last."""
-    for node in graph.of_type("metrics"):
-        return node.name, "metrics"
+    for kind, port in (("metrics", "metrics"), ("repeat", "history"), ("trainer", "metrics")):
+        for node in graph.of_type(kind):
+            return node.name, port
     for port in ("predictions", "output"):
         for node in reversed(graph.nodes):
             used = port == "predictions" or graph.link_into(node.name, "input") is not None
             if node.kind.output(port) is not None and used:
                 return node.name, port
     return None
+
+
+def _is_same(name: str, before: Graph, now: Graph) -> bool:
+    """Return whether a node says and gets what it did before."""
+    if not before.has(name):
+        return False
+    moved = before.node(name).replace(position=now.node(name).position)
+    return moved == now.node(name) and set(before.links_into(name)) == set(now.links_into(name))
 
 
 def _followed(output: tuple[str, str] | None, before: Graph, after: Graph) -> tuple[str, str] | None:

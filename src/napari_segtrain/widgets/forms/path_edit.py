@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLineEdit, QPushButton, QWidget
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLineEdit, QMenu, QPushButton, QWidget
 
 
 class PathEdit(QWidget):
@@ -18,7 +18,8 @@ class PathEdit(QWidget):
     tip
         Tooltip of the line.
     kind
-        ``"folder"`` to choose one that exists or is made, ``"save"`` for a new store.
+        ``"folder"`` to choose one that exists or is made, ``"file"`` for one that exists, ``"any"`` for
+        either, ``"save"`` for a new store.
     """
 
     changed = Signal()
@@ -62,9 +63,21 @@ class PathEdit(QWidget):
         self.line.setText("" if path is None else str(path))
 
     def _browse(self) -> None:
-        start = str(self.value() or Path.home())
-        if self._kind == "save":
+        if self._kind != "any":
+            self._look_for(self._kind)
+            return
+        menu = QMenu(self)
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        for text, kind in (("A folder…", "folder"), ("A file…", "file")):
+            menu.addAction(text).triggered.connect(lambda _=False, kind=kind: self._look_for(kind))
+        menu.popup(self.browse.mapToGlobal(self.browse.rect().bottomLeft()))
+
+    def _look_for(self, kind: str) -> None:
+        start = str(Path(str(self.value() or Path.home())).expanduser())
+        if kind == "save":
             chosen, _ = QFileDialog.getSaveFileName(self, "Write to", start, "Zarr (*.zarr)")
+        elif kind == "file":
+            chosen, _ = QFileDialog.getOpenFileName(self, "Choose a file", start)
         else:
             chosen = QFileDialog.getExistingDirectory(self, "Choose a folder", start)
         if chosen:

@@ -133,6 +133,7 @@ def training_data(
     all_layers: Sequence[Any],
     as_channels: bool = False,
     chosen: Mapping[str, Chosen] | None = None,
+    prefix: str = "",
 ) -> TrainingData:
     """Describe layers as a data set.
 
@@ -153,6 +154,8 @@ def training_data(
         The images are channels of one image instead of separate images.
     chosen
         Layers that were chosen for single images, by target.
+    prefix
+        What the names of shared files begin with, where other data is shared beside it.
 
     Raises
     ------
@@ -164,7 +167,13 @@ def training_data(
     if not targets:
         raise DataError("there is no target; add one and choose the labels layer to learn from")
     builder = _Builder(
-        images, targets, config, all_layers, single=as_channels or len(images) == 1, chosen=chosen or {}
+        images,
+        targets,
+        config,
+        all_layers,
+        single=as_channels or len(images) == 1,
+        chosen=chosen or {},
+        prefix=prefix,
     )
     for group in [list(images)] if as_channels else [[image] for image in images]:
         builder.add(group)
@@ -192,8 +201,10 @@ class _Builder:
         *,
         single: bool,
         chosen: Mapping[str, Chosen] | None = None,
+        prefix: str = "",
     ) -> None:
         self.data = TrainingData()
+        self._prefix = prefix
         self._chosen = chosen or {}
         self._channels: dict[str, int] = {}
         self._images, self._targets, self._config = images, targets, config
@@ -219,7 +230,9 @@ class _Builder:
         self.data.layers.append(
             {
                 "id": image.name,
-                "image": array_spec(f"image_{number}", group, axes, self.data.copies, level=level),
+                "image": array_spec(
+                    f"{self._prefix}image_{number}", group, axes, self.data.copies, level=level
+                ),
                 "labels": labels,
                 "masks": masks,
                 "spacing": [float(geometry.scale[axis]) for axis in plain.spatial],
@@ -241,7 +254,7 @@ class _Builder:
             mask = self._layer_for(image, target, own_mask, trained.shape, mask=True)
             for item in (layer, mask):
                 if item is not None and item not in shared:
-                    shared[item] = self._share(item, f"labels_{number}_{len(shared)}", trained)
+                    shared[item] = self._share(item, f"{self._prefix}labels_{number}_{len(shared)}", trained)
             if layer is not None:
                 labels[config.labels or target] = shared[layer]
                 self._painted.add(target)

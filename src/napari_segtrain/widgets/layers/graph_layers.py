@@ -8,30 +8,38 @@ from typing import Any
 
 import numpy as np
 
-from ...workflow.graph import Graph, GraphError, graph_from_dict, graph_to_dict
+from ...config import DataError, TargetConfig
+from ...workflow.graph import Graph, GraphError, Node, graph_from_dict, graph_to_dict
 from .axes import Copies
+from .data_spec import TrainingData, training_data
 from .geometry import Geometry
-from .layer_choice import is_image
+from .layer_choice import is_image, is_labels
+from .placing import place_of
 from .prediction_data import PredictionData, Scope, prediction_data
 from .results import OURS
 
 _GRAPH = "workflow"
 """Key of the graph in what this plugin notes in the metadata of a layer."""
+_PREDICTIONS = ("predictions", "all_predictions", "output")
+"""Outputs that are what a network says; others are true labels, or what it learns from."""
 
 
 @dataclass
 class GraphData:
-    """The open layers that the image nodes of a graph name.
+    """The open layers that the nodes of a graph name.
 
     Attributes
     ----------
     images
-        By the name of the layer.
+        What image nodes name, by the name of the layer.
+    loaders
+        What data loaders name, by the name of the node.
     copies
         Arrays that have to be written into shared files first.
     """
 
     images: dict[str, PredictionData] = field(default_factory=dict)
+    loaders: dict[str, TrainingData] = field(default_factory=dict)
     copies: Copies = field(default_factory=Copies)
 
     @property
@@ -39,13 +47,10 @@ class GraphData:
         """Source specification of each layer by its name; complete when `copies` are written."""
         return {name: {**data.spec, **_grid(data)} for name, data in self.images.items()}
 
-    def image_of(self, name: str) -> PredictionData | None:
-        """Return the layer that an array belongs to by its name, ``"<layer> <target>"``, or None.
-
-        A layer may be called as another one with more behind it: the longest name counts.
-        """
-        found = [image for image in self.images if name.startswith(f"{image} ")]
-        return self.images[max(found, key=len)] if found else None
+    @property
+    def data(self) -> dict[str, Any]:
+        """Data of each loader that reads layers, by the name of its node; complete as `spec` is."""
+        return {name: data.spec for name, data in self.loaders.items()}
 
 
 def _grid(data: PredictionData) -> dict[str, Any]:
@@ -60,7 +65,7 @@ def graph_data(viewer: Any, graph: Graph) -> GraphData:
     Raises
     ------
     DataError
-        When one of them cannot be an image.
+        When one of them cannot be an image, or one that a data loader names is not there.
     """
     found = GraphData()
     open_images = {layer.name: layer for layer in viewer.layers if is_image(layer)}
@@ -70,7 +75,69 @@ def graph_data(viewer: Any, graph: Graph) -> GraphData:
             data = prediction_data(viewer, open_images[name], Scope.LAYER, copy=f"image_{len(found.images)}")
             found.images[name] = data
             found.copies.items += data.copies.items
+    for node in graph.of_type("data_loader"):
+        if getattr(node.config, "layers", ()):
+            loaded = _loader_data(viewer, node, prefix=f"data_{len(found.loaders)}_")
+            found.loaders[node.name] = loaded
+            found.copies.items += loaded.copies.items
     return found
+
+
+def _loader_data(viewer: Any, node: Node, prefix: str) -> TrainingData:
+    """Describe the layers of a data loader, with what is painted for them.
+
+    Labels are told by their names, as they are in a folder; without targets all that are called after one
+    of the images are learned.
+    """
+    config: Any = node.config
+    open_layers = list(viewer.layers)
+    images = [_open_image(name, node.name, open_layers) for name in config.layers]
+    names = list(config.targets) or _painted_for(images, open_layers)
+    if not names:
+        raise DataError(
+            f"node '{node.name}': no labels layer is called after {images[0].name!r}: call the one that is "
+            f"painted for it {images[0].name + '_cells'!r}, or say under Targets which it is, such as "
+            "cells: {labels: Labels}"
+        )
+    targets = {name: _target_layers(name, config, images, open_layers, node.name) for name in names}
+    return training_data(images, targets, config, all_layers=open_layers, prefix=prefix)
+
+
+def _open_image(name: str, node: str, layers: Sequence[Any]) -> Any:
+    found = next((layer for layer in layers if layer.name == name and is_image(layer)), None)
+    if found is None:
+        there = ", ".join(repr(layer.name) for layer in layers if is_image(layer)) or "none"
+        raise DataError(f"node '{node}': there is no image layer {name!r}; open are {there}")
+    return found
+
+
+def _painted_for(images: Sequence[Any], layers: Sequence[Any]) -> list[str]:
+    """Return what is painted for images, by the names of the layers."""
+    endings = [
+        layer.name[len(image.name) + 1 :]
+        for image in images
+        for layer in layers
+        if is_labels(layer) and layer.name.startswith(f"{image.name}_")
+    ]
+    return [name for name in dict.fromkeys(endings) if name and not name.endswith("_mask")]
+
+
+def _target_layers(
+    name: str, config: Any, images: Sequence[Any], layers: Sequence[Any], node: str
+) -> tuple[Any, Any]:
+    """Return the layer that a target is painted on, and that of its mask or None."""
+    target = config.targets.get(name, TargetConfig())
+    found = []
+    for own, ending in ((target.labels, name), (target.mask, f"{name}_mask")):
+        called = [own] if own else [*(f"{image.name}_{ending}" for image in images), ending]
+        layer = next((layer for text in called for layer in layers if layer.name == text), None)
+        if layer is None and (own or ending == name):
+            raise DataError(
+                f"node '{node}': target {name!r} is painted on no open layer; looked for "
+                + " and ".join(map(repr, called))
+            )
+        found.append(layer)
+    return found[0], found[1]
 
 
 def add_output(
@@ -97,35 +164,51 @@ def add_output(
         The arrays by name, ``(*spatial)`` or with channels in front.
     told
         By the same names where they lie in which image, and what they are, where it is known: see
-        `NodeOutput.arrays`.
+        `NodeOutput.told`.
     """
     added = []
+    predicted = where.rpartition(".")[2] in _PREDICTIONS
     for name, array in arrays.items():
         known = (told or {}).get(name, {})
-        place = _place_of(known, array.shape, data)
-        ndim = None if place is None else place.ndim
-        several = ndim is not None and array.ndim == ndim + 1
-        is_labels = np.issubdtype(array.dtype, np.integer) and known.get("kind") != "image"
-        for channel in range(array.shape[0]) if several else (None,):
-            shown = array if channel is None else array[channel]
-            options: dict[str, Any] = {}
-            if place is not None and shown.ndim == ndim:
-                options = dict(place.kwargs())
+        ndim = len(known["start"]) if "start" in known else array.ndim
+        shape, place = _place_of(known, array.shape[-ndim:], data)
+        is_labels = np.issubdtype(array.dtype, np.integer) and known.get("shown_as") != "image"
+        for channel in range(array.shape[0]) if array.ndim > ndim else (None,):
+            options: dict[str, Any] = {} if place is None else place.kwargs()
             options["name"] = f"{where} · {name}" + ("" if channel is None else f" {channel}")
-            options["metadata"] = {OURS: {"result": True, _GRAPH: graph_to_dict(graph), "output": where}}
+            noted = {"result": True} if predicted else {}
+            options["metadata"] = {OURS: {**noted, _GRAPH: graph_to_dict(graph), "output": where}}
+            shown = (array if channel is None else array[channel]).reshape(shape)
             added.append((viewer.add_labels if is_labels else viewer.add_image)(shown, **options))
     return added
 
 
-def _place_of(known: Mapping[str, Any], shape: Sequence[int], data: GraphData) -> Geometry | None:
-    """Return where an array lies: on its layer, or in its file; None where nothing is known."""
-    if "record" not in known:
-        return None
+def _place_of(
+    known: Mapping[str, Any], shape: Sequence[int], data: GraphData
+) -> tuple[tuple[int, ...], Geometry | None]:
+    """Return the shape of an array on all axes of what it belongs to, and where it lies, where it is known.
+
+    Parameters
+    ----------
+    known
+        What is told of the array.
+    shape
+        Its own shape, on the spatial axes.
+    data
+        The layers that it may lie on; else it lies in its file.
+    """
+    if "start" not in known:
+        return tuple(shape), None
     start = known["start"]
-    layer = data.images.get(known["record"])
-    if layer is not None:
-        return layer.geometry.crop(start)
-    return Geometry.placed(known["spacing"], start, known["unit"])
+    stop = [first + size for first, size in zip(start, shape, strict=True)]
+    image = data.images.get(known["record"])
+    if image is not None:
+        return tuple(shape), image.geometry.crop(start)
+    for loader in data.loaders.values():
+        place = place_of(loader.images, known["record"], start, stop)
+        if place is not None:
+            return place.size, place.geometry
+    return tuple(shape), Geometry.placed(known["spacing"], start, known["unit"])
 
 
 def graph_of(layer: Any) -> Graph:

@@ -54,6 +54,11 @@ class GraphSession(EngineJob):
         self._finished: Finished | None = None
         self._numbers: list[str] = []
 
+    @property
+    def statuses(self) -> dict[str, str]:
+        """Where each node of the last run is, in words by its name."""
+        return dict(self._statuses)
+
     def start(self, graph: Graph, data: GraphData, wanted: Sequence[tuple[str, str]], project: Path) -> None:
         """Run a graph; returns at once.
 
@@ -85,7 +90,7 @@ class GraphSession(EngineJob):
         worker.start()
 
     def _with_data(self, command: Any) -> Any:
-        return command.replace(layers=self._data.spec)
+        return command.replace(layers=self._data.spec, data=self._data.data)
 
     def _when_closed(self) -> str:
         trains = bool(self._graph.of_type("trainer"))
@@ -157,7 +162,7 @@ class GraphSession(EngineJob):
         else:
             self._numbers += [f"{where}: {words}"] if (words := _in_words(event.numbers)) else []
             try:
-                add_output(self._viewer, self._data, self._graph, where, arrays, event.arrays)
+                add_output(self._viewer, self._data, self._graph, where, arrays, event.told)
             except Exception as error:  # of napari, or of another plugin that follows the layers
                 logger.exception("an output was not added")
                 self.warned.emit(f"{where} cannot be shown as a layer ({type(error).__name__}: {error})")

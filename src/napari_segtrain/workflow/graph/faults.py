@@ -16,7 +16,7 @@ Purpose = Literal["training", "inference"]
 _TRAINS = ("trainer", "loss_function", "optimizer")
 _NETWORKS = ("unet_model", "vnet_model", "network_from_config", "checkpoint_loader")
 _UNSET = {
-    "data_loader": ("data", "a folder with images/ and labels/"),
+    "data_loader": ("data", "a folder with images/ and labels/, or open layers"),
     "image_layer": ("image", "an open image layer, or the path of an image"),
     "network_from_config": ("config", "the YAML file of an experiment"),
     "checkpoint_loader": ("run", "a run folder or checkpoint"),
@@ -116,7 +116,7 @@ def find_warnings(graph: Graph) -> tuple[str, ...]:
 def _warnings_of(graph: Graph, node: Node) -> Iterator[str]:
     if node.type in _UNSET:
         parameter, wanted = _UNSET[node.type]
-        if getattr(node.config, parameter) is None:
+        if getattr(node.config, parameter) is None and not getattr(node.config, "layers", ()):
             yield f"Parameter '{parameter}' on node '{node.name}' is not set: give {wanted}"
     for link in graph.links_into(node.name):
         yield from _misused(graph, link)

@@ -122,16 +122,29 @@ class NoParameters(Parameters):
     """A node without parameters."""
 
 
-class _DataFolder(Parameters):
+class _Data(Parameters):
     data: str | None = key(
         None,
         "Data",
         "Folder with images/ and labels/, or a folder of layers that napari saved. Empty: not chosen yet.",
         level="common",
     )
+    layers: tuple[str, ...] = key(
+        tuple,
+        "Layers",
+        "Image layers that are open in napari, in the place of a folder. What is painted for them is on "
+        "the layers <image>_<target>, or on those that the targets name.",
+        level="common",
+    )
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if self.data is not None and self.layers:
+            raise ValueError("data and layers are both given: give a folder, or layers of napari")
+        return self
 
 
-class DataLoaderParameters(DatasetConfig, _DataFolder):
+class DataLoaderParameters(DatasetConfig, _Data):
     """What is trained on, and how patches are taken from it."""
 
     section: ClassVar[str] = "dataset_config"

@@ -66,16 +66,16 @@ class GraphServer:
         )
         if not show:
             return
-        told = import_module("napari_segtrain.workflow.graph.work.outputs")
+        outputs = import_module("napari_segtrain.workflow.graph.work.outputs")
         scratch = Scratch(Path(output))
         for number, (name, port) in enumerate(show):
             value = found.values[name][port]
-            known = told.told_of(value)
             arrays = {
-                label: {**scratch.add(f"{number}_{place}", array), **known.get(label, {})}
-                for place, (label, array) in enumerate(told.arrays_of(value).items())
+                label: scratch.add(f"{number}_{place}", array)
+                for place, (label, array) in enumerate(outputs.arrays_of(value).items())
             }
-            emit(NodeOutput(node=name, port=port, arrays=arrays, numbers=told.numbers_of(value)))
+            told, numbers = outputs.told_of(value), outputs.numbers_of(value)
+            emit(NodeOutput(node=name, port=port, arrays=arrays, told=told, numbers=numbers))
 
 
 def _check_output(graph: Graph, name: str, port: str) -> None:

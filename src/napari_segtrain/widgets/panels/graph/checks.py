@@ -28,6 +28,7 @@ class CheckList(QListWidget):
         self.setWordWrap(True)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.currentTextChanged.connect(self._on_line)
+        self.itemClicked.connect(lambda item: self._on_line(item.text()))  # also the line of before
 
     def show_graph(self, graph: Graph) -> None:
         """Check a graph."""
@@ -55,7 +56,8 @@ class CheckList(QListWidget):
         self.setFixedHeight(min(needed, _MOST * line) + line + 2 * self.frameWidth())
 
     def _on_line(self, text: str) -> None:
-        for name in re.findall(r"'([^']+)'", text):
+        # A port may be called as another node is.
+        for name in (*re.findall(r"[Nn]ode '([^']+)'", text), *re.findall(r"'([^']+)'", text)):
             if self._graph.has(name):
                 self.node_chosen.emit(name)
                 return

@@ -11,18 +11,32 @@ from ....config import SegtrainError
 from ....workflow.graph import Graph, GraphError, Link, Node, Parameters
 from ...forms.form import Form
 from ...forms.form_rows import FormRows
-from ...forms.path_edit import PathEdit
 from ...forms.schema import Key, Shape, keys_of
 from ...forms.yaml_edit import YamlEdit
+from ...layers.layer_choice import LayerWatch
+from .layer_edits import ImageEdit, LayerTicks, PathText
 
-_PATHS = {"data", "run", "config", "weights", "save_to", "project", "image"}
-"""Parameters that are a file or a folder."""
+_PATHS = {
+    "data": "folder",
+    "save_to": "folder",
+    "project": "folder",
+    "config": "file",
+    "run": "any",
+    "weights": "any",
+}
+"""Parameters that are a file or a folder, and what can be looked for."""
 _NONE = "No node is selected: click one, or go to the drawing and press an arrow key."
 _ROWS = 5
 
 
 class NodePanel(QWidget):
-    """Shows one node; what the user changes is said by signals."""
+    """Shows one node; what the user changes is said by signals.
+
+    Parameters
+    ----------
+    watch
+        Says which layers there are.
+    """
 
     renamed = Signal(str, str)
     """The name, and the new one."""
@@ -31,8 +45,9 @@ class NodePanel(QWidget):
     disconnected = Signal(object)
     """The `Link` that shall go."""
 
-    def __init__(self) -> None:
+    def __init__(self, watch: LayerWatch) -> None:
         super().__init__()
+        self._watch = watch
         self._node: Node | None = None
         self._forms: dict[str, Form] = {}
         self._shown: dict[str, tuple[str, Parameters]] = {}
@@ -132,9 +147,8 @@ class NodePanel(QWidget):
     def _form_of(self, node: Node) -> Form:
         if node.type not in self._forms:
             model = node.kind.config
-            form = Form(
-                model, editors={key.name: e for key in keys_of(model) if (e := _editor(key)) is not None}
-            )
+            own = ((key.name, _editor(key, self._watch)) for key in keys_of(model))
+            form = Form(model, editors={name: editor for name, editor in own if editor is not None})
             form.setObjectName(f"parameters_{node.type}")
             form.within = node.type
             form.changed.connect(self._on_form)
@@ -169,27 +183,14 @@ def _value_of(form: Form) -> Parameters | None:
     return value
 
 
-def _editor(key: Key) -> Any:
+def _editor(key: Key, watch: LayerWatch) -> Any:
     """Return an editor for what the form has none of its own for."""
     if key.shape is Shape.MAPPING:
         return YamlEdit(key)
+    if key.name == "layers":
+        return LayerTicks(key, watch)
+    if key.name == "image":
+        return ImageEdit(key, watch)
     if key.shape is Shape.TEXT and key.name in _PATHS:
-        return _PathText(key)
+        return PathText(key, _PATHS[key.name])
     return None
-
-
-class _PathText(PathEdit):
-    """A path as text, as files of graphs have it."""
-
-    def __init__(self, key: Key) -> None:
-        super().__init__(key.name, key.description)
-        self._optional = key.optional
-
-    def value(self) -> Any:
-        """Return the path as it was typed, None when nothing was typed and nothing may be."""
-        text = str(self.line.text()).strip()
-        return text or (None if self._optional else "")
-
-    def set_value(self, value: Any) -> None:
-        """Show a path as it is."""
-        self.line.setText("" if value is None else str(value))

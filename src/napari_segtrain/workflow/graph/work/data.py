@@ -35,6 +35,11 @@ class Picture:
 def load_data(config: DataLoaderParameters, inputs: Mapping[str, Any], context: Context) -> dict[str, Loader]:
     """Open images and labels; with what is trained on them, prepare their batches."""
     data = config.data if context.data is None else context.data
+    if data is None and config.layers:
+        raise GraphError(
+            f"Parameter 'layers' names {', '.join(map(repr, config.layers))}, which are layers of napari: "
+            "here set layers to [], and data to a folder with images/ and labels/"
+        )
     if data is None:
         raise GraphError("Parameter 'data' is not set: give a folder with images/ and labels/")
     names: dict[Part, str] = {part: f"{part}_loader" for part in PARTS}

@@ -34,7 +34,7 @@ def arrays_of(value: Any) -> Arrays:
     if isinstance(value, Predicted):
         return _named(value.arrays)
     if isinstance(value, Labelled):
-        return _named(value.truth)
+        return {name: array[0] if len(array) == 1 else array for name, array in _named(value.truth).items()}
     if isinstance(value, Batch):
         return {name: _numpy(tensor) for name, tensor in value.tensors.items()}
     if isinstance(value, Prediction):
@@ -50,10 +50,10 @@ def told_of(value: Any) -> dict[str, dict[str, Any]]:
     -------
     dict
         ``record``, ``start``, ``spacing`` and ``unit`` of what lies in an image, and for a prediction its
-        ``kind``: ``"labels"`` or ``"image"``.
+        ``shown_as``: ``"labels"`` or ``"image"``.
     """
     if isinstance(value, Predicted):
-        kinds = {True: {"kind": "labels"}, False: {"kind": "image"}}
+        kinds = {True: {"shown_as": "labels"}, False: {"shown_as": "image"}}
         return {
             f"{image} {name}": _place(value.places[image]) | kinds[name in value.labels]
             for image, arrays in value.arrays.items()
