@@ -31,6 +31,8 @@ CASES = {
     "fib25_em3d": ("membrane3d", "boundary", ("dice", "precision", "recall"), 32, 24, 6),
 }
 EPOCH = 20
+TRIES = 100_000
+"""Random squares that are drawn until it is said that there is no room for more."""
 PREDICTION = {"overlap": 0.25, "mirroring": False}
 
 
@@ -67,7 +69,7 @@ class Labels:
         names = {part: [one["image"] for one in split[part]] for part in ("train", "test")}
         if case == "fib25_em3d":
             # A corner of the volume: predictions of all of it would be most of the time.
-            names["train"], edge, depth = ["sample2"], (96 if small else 128), (40 if small else 64)
+            names["train"], edge, depth = ["sample2"], 128, 64
             box = np.s_[:, :edge, :edge]
             split = {
                 "train": [{"image": "sample2", "region": [[0, depth], [0, edge], [0, edge]]}],
@@ -120,7 +122,9 @@ class Labels:
         sizes = np.array([np.prod([part.stop for part in self.boxes[name]]) for name in names], float)
         masks = {name: tifffile.imread(self._mask(name)) for name in names}
         found = []
-        while len(found) < count:
+        for _ in range(TRIES):
+            if len(found) == count:
+                return found
             name = names[rng.choice(len(names), p=sizes / sizes.sum())]
             start = [int(rng.integers(max(1, part.stop - self.edge + 1))) for part in self.boxes[name]]
             ends = zip(start, self.boxes[name], strict=True)
@@ -129,7 +133,7 @@ class Labels:
             if not masks[name][box].any():
                 masks[name][box] = 1
                 found.append((name, start, stop))
-        return found
+        raise SystemExit(f"there is no room for {count} more squares without labels; take fewer rounds")
 
 
 def choose(way, labels, count, run, rng):
