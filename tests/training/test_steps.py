@@ -207,6 +207,33 @@ def loss_used_twice() -> None:
     backward_pass(step, loss, accumulate=True)
 
 
+def loss_used_again_after_zeroing() -> None:
+    step = zero_gradients(initialize_optimizer(Line(), PLAIN))
+    loss = forwarded(step)
+    backward_pass(step, loss)
+    backward_pass(step, forwarded(step), accumulate=True)
+    backward_pass(zero_gradients(step), loss)
+
+
+def prediction_used_twice() -> None:
+    step, batch = zero_gradients(initialize_optimizer(Line(), PLAIN)), batch_of([1.0])
+    prediction = forward_pass(step.network, batch)
+    for _ in range(2):
+        backward_pass(step, calculate_loss(prediction, batch, mean_square), accumulate=True)
+
+
+def prediction_of_weights_before_a_step() -> None:
+    step, batch = zero_gradients(initialize_optimizer(Line(), PLAIN)), batch_of([1.0])
+    prediction = forward_pass(step.network, batch)
+    after, _ = optimizer_step(step, backward_pass(step, forwarded(step)))
+    backward_pass(zero_gradients(after), calculate_loss(prediction, batch, mean_square))
+
+
+def batch_that_was_prepared_again() -> None:
+    step = initialize_optimizer(Line(), PLAIN)
+    calculate_loss(forward_pass(step.network, batch_of([1.0])), batch_of([1.0]), mean_square)
+
+
 NOT_THERE = (
     "backward_pass must come before optimizer_step: these gradients are not in the network (they were used "
     "for a step, zeroed, or replaced by later ones)"
@@ -215,6 +242,7 @@ USED = (
     "zero_gradients must come before backward_pass: the gradients that are there have already been used for "
     "a step"
 )
+ONCE = "each loss has one backward_pass, and this one had it: run forward_pass and calculate_loss again"
 ORDER = {
     without_backward: NOT_THERE,
     gradients_used_twice: NOT_THERE,
@@ -239,8 +267,19 @@ ORDER = {
     other_network_under_the_same_optimizer: (
         "optimizer_step must get gradients of the network that the optimizer trains"
     ),
-    loss_used_twice: (
-        "each loss has one backward_pass, and this one had it: run forward_pass and calculate_loss again"
+    loss_used_twice: ONCE,
+    loss_used_again_after_zeroing: ONCE,
+    prediction_used_twice: (
+        "each prediction has one backward_pass, and this one had it: run forward_pass again, or add the "
+        "losses up before"
+    ),
+    prediction_of_weights_before_a_step: (
+        "forward_pass must come after optimizer_step: the weights changed since this prediction; run "
+        "forward_pass and calculate_loss again"
+    ),
+    batch_that_was_prepared_again: (
+        "calculate_loss must get the batch that forward_pass was given: this is another preparation of batch "
+        "0; give forward_pass and calculate_loss the same value"
     ),
 }
 
@@ -326,6 +365,53 @@ def test_a_loss_that_cannot_be_is_refused_in_words() -> None:
         calculate_loss(forward_pass(step.network, nothing), nothing, "mse")
 
 
+A_LOSS = (
+    "a loss is the name of one, or a function of outputs, targets (tensors by name, both) and epoch that "
+    "returns one tensor"
+)
+OF_TWO = f"compares two tensors: call it in a function of yours; {A_LOSS}"
+NO_LOSS: dict[str, tuple[Any, str]] = {
+    "a number": (lambda outputs, batch, epoch: outputs["a"].sum().item(), f"returned a float: {A_LOSS}"),
+    "nothing": (lambda outputs, batch, epoch: None, f"the loss returned a NoneType: {A_LOSS}"),
+    "of two": (lambda outputs, batch: None, f"<lambda> does not take what a loss is given: {A_LOSS}"),
+    "torch's module": (nn.MSELoss(), f"MSELoss {OF_TWO}"),
+    "torch's function": (nn.functional.mse_loss, f"mse_loss {OF_TWO}"),
+    "detached": (
+        lambda outputs, batch, epoch: outputs["a"].detach().mean(),
+        "the loss has no gradient: it was detached, made of plain numbers, or computed without a graph",
+    ),
+    "of nothing that learns": (
+        lambda outputs, batch, epoch: nn.Parameter(torch.ones(())) * 2,
+        "no weight of the network has a gradient: the loss does not follow from what the network said",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NO_LOSS)
+def test_what_is_no_loss_is_refused_and_told_what_one_is(name: str) -> None:
+    function, message = NO_LOSS[name]
+    step, batch = zero_gradients(initialize_optimizer(Line(), PLAIN)), batch_of([1.0])
+    with pytest.raises(TrainingError) as refused:
+        backward_pass(step, calculate_loss(forward_pass(step.network, batch), batch, function))
+    assert message in str(refused.value)
+
+
+def test_an_error_inside_a_users_loss_stays_what_it_is() -> None:
+    step, batch = initialize_optimizer(Line(), PLAIN), batch_of([1.0])
+    with pytest.raises(TypeError, match="unsupported operand"):
+        calculate_loss(
+            forward_pass(step.network, batch), batch, lambda outputs, batch, epoch: outputs + batch
+        )
+
+
+def test_a_step_without_gradients_is_refused_in_words() -> None:
+    step = zero_gradients(initialize_optimizer(Line(), PLAIN))
+    gradients = backward_pass(step, forwarded(step))
+    step.network.weight.grad = None
+    with pytest.raises(TrainingError, match="no weight of the network has a gradient"):
+        optimizer_step(step, gradients, measure=True)
+
+
 # ------------------------------------------------------------------------------------- batches
 
 
@@ -341,6 +427,12 @@ class Three:
 def test_a_batch_index_out_of_range_names_the_valid_range(index: int) -> None:
     with pytest.raises(TrainingError, match="batches 0 to 2"):
         prepare_batch(Three(), index)
+
+
+def test_an_epoch_without_batches_says_so() -> None:
+    empty = type("Empty", (Three,), {"__len__": lambda self: 0})()
+    with pytest.raises(TrainingError, match="batch_index 0 is out of range: this epoch has no batches"):
+        prepare_batch(empty, 0)
 
 
 def test_a_batch_is_taken_by_its_number() -> None:

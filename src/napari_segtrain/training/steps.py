@@ -21,10 +21,20 @@ from napari_segtrain.network.hardware import Number
 
 from ..lazy_names import lazy
 from .frugal import step_weights
-from .named_loss import NamedLoss
+from .judging import LossFunction, judge
 from .optimizers import build_optimizer
 from .schedules import Journey, build_scheduler
-from .values import Batch, Gradients, LossValue, Optimization, Prediction, StepInfo, StepOrderError
+from .values import (
+    Batch,
+    Gradients,
+    LossValue,
+    Optimization,
+    Prediction,
+    StepInfo,
+    StepOrderError,
+    note_change,
+    state_of,
+)
 
 if TYPE_CHECKING:
     from .taken_apart import Parts, take_apart
@@ -53,6 +63,10 @@ __all__ = [
 __getattr__ = lazy(__package__, {"Parts": "taken_apart", "take_apart": "taken_apart"})
 
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+_NO_GRADIENT = (
+    "no weight of the network has a gradient: the loss does not follow from what the network said, or all "
+    "weights are frozen"
+)
 
 
 class BatchSource(Protocol):
@@ -63,18 +77,6 @@ class BatchSource(Protocol):
 
     def batch(self, index: int) -> Mapping[str, Tensor]:
         """Return one batch of the epoch that is set."""
-
-
-class LossResultLike(Protocol):
-    """What a multi-task loss returns."""
-
-    total: Tensor
-    parts: dict[str, Tensor]
-    valid: dict[str, Tensor]
-
-
-LossFunction = Callable[[dict[str, Any], dict[str, Tensor], int], "LossResultLike | Tensor"]
-"""From outputs, targets and the epoch (counted from 0) to a `LossResult`, or to one scalar tensor."""
 
 
 def define_model(plan: NetworkPlan, device: torch.device | str = "cpu") -> MultiTaskNetwork:
@@ -149,10 +151,10 @@ def prepare_batch(
     if isinstance(source, Mapping):
         tensors = source
     else:
-        if not 0 <= batch_index < len(source):
-            raise TrainingError(
-                f"batch_index {batch_index} is out of range: this epoch has batches 0 to {len(source) - 1}"
-            )
+        number = len(source)
+        if not 0 <= batch_index < number:
+            has = f"batches 0 to {number - 1}" if number else "no batches"
+            raise TrainingError(f"batch_index {batch_index} is out of range: this epoch has {has}")
         tensors = source.batch(batch_index)
     moved = {name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()}
     return Batch(moved, batch_index)
@@ -190,7 +192,7 @@ def forward_pass(
         outputs = (run if run is not None else network)(batch.image)
     if precision != "fp32":
         outputs = {name: _to_float(value) for name, value in outputs.items()}
-    return Prediction(outputs, batch, network)
+    return Prediction(outputs, batch, network, state_of(network))
 
 
 def autocast(device: torch.device, precision: Number) -> AbstractContextManager[Any]:
@@ -226,24 +228,23 @@ def calculate_loss(
     StepOrderError
         When `batch` is not the one that was predicted.
     TrainingError
-        When the loss is not one number.
+        When it is no such function, or does not return one number as a tensor.
     ConfigError
         When there is no loss of this name.
     """
-    if prediction.batch is not batch:
-        raise StepOrderError(
-            "calculate_loss must get the batch that forward_pass was given: this prediction is of batch "
-            f"{prediction.batch.index}, the targets are of batch {batch.index}; run forward_pass on it first"
-        )
-    judge = NamedLoss(loss) if isinstance(loss, str) else loss
-    result = judge(dict(prediction.outputs), dict(batch.tensors), epoch)
-    if isinstance(result, Tensor):
-        if result.dim():
-            raise TrainingError(
-                f"the loss must be one number, and has the shape {tuple(result.shape)}: return its mean"
+    if (predicted := prediction.batch) is not batch:
+        rule = "calculate_loss must get the batch that forward_pass was given"
+        if predicted.index == batch.index:
+            raise StepOrderError(
+                f"{rule}: this is another preparation of batch {batch.index}; give forward_pass and "
+                "calculate_loss the same value"
             )
-        return LossValue(result, prediction)
-    return LossValue(result.total, prediction, result.parts, result.valid)
+        raise StepOrderError(
+            f"{rule}: this prediction is of batch {predicted.index}, the targets are of batch {batch.index}; "
+            "run forward_pass on it first"
+        )
+    total, parts, valid = judge(loss, prediction.outputs, batch.tensors, epoch)
+    return LossValue(total, prediction, parts, valid)
 
 
 def backward_pass(
@@ -273,37 +274,70 @@ def backward_pass(
     Raises
     ------
     StepOrderError
-        When the loss is of another network, was used already, or gradients are there and `accumulate`
-        is not set.
+        When the loss is of another network, it or its prediction was used already or is of weights that have
+        changed since, or gradients are there and `accumulate` is not set.
+    TrainingError
+        When the loss depends on no weight of the network.
     """
-    ledger = optimization.ledger
-    if loss.prediction.network is not optimization.network:
+    _check_order(optimization, loss, accumulate=accumulate)
+    ledger, network = optimization.ledger, optimization.network
+    total = loss.total if divide_by == 1 else loss.total / divide_by
+    if not total.requires_grad:
+        raise TrainingError(
+            "the loss has no gradient: it was detached, made of plain numbers, or computed without a graph "
+            "(no_grad); compute it from the outputs with torch's operations"
+        )
+    if optimization.scaler is not None:
+        total = optimization.scaler.scale(total)
+    ledger.judged.add(loss)
+    _differentiate(total, backward if backward is not None else Tensor.backward)
+    if all(p.grad is None for p in network.parameters()):
+        raise TrainingError(_NO_GRADIENT)
+    ledger.micro_batches += 1
+    ledger.current = Gradients(network, ledger.micro_batches, ledger.steps)
+    return ledger.current
+
+
+def _check_order(optimization: Optimization, loss: LossValue, *, accumulate: bool) -> None:
+    """Refuse a backward pass that is taken out of order."""
+    ledger, network = optimization.ledger, optimization.network
+    if loss.prediction.network is not network:
         raise StepOrderError(
             "backward_pass must get a loss of the network that the optimizer trains: another network "
             "was forwarded; run forward_pass with the optimizer's network"
         )
-    if ledger.backpropagated is loss:
+    if loss in ledger.judged:
         raise StepOrderError(
             "each loss has one backward_pass, and this one had it: run forward_pass and calculate_loss again"
         )
-    if ledger.used and any(p.grad is not None for p in optimization.network.parameters()):
+    if loss.prediction.state not in (None, state_of(network)):
+        raise StepOrderError(
+            "forward_pass must come after optimizer_step: the weights changed since this prediction; run "
+            "forward_pass and calculate_loss again"
+        )
+    there = any(p.grad is not None for p in network.parameters())
+    if there and ledger.used:
         raise StepOrderError(
             "zero_gradients must come before backward_pass: the gradients that are there have already "
             "been used for a step"
         )
-    if not accumulate and any(p.grad is not None for p in optimization.network.parameters()):
+    if there and not accumulate:
         raise StepOrderError(
             "zero_gradients must come before backward_pass: the gradients of an earlier batch are still "
             "there; set accumulate=True to add to them"
         )
-    total = loss.total if divide_by == 1 else loss.total / divide_by
-    if optimization.scaler is not None:
-        total = optimization.scaler.scale(total)
-    (backward if backward is not None else Tensor.backward)(total)
-    ledger.micro_batches += 1
-    ledger.backpropagated = loss
-    ledger.current = Gradients(optimization.network, ledger.micro_batches, ledger.steps)
-    return ledger.current
+
+
+def _differentiate(total: Tensor, backward: Callable[[Tensor], None]) -> None:
+    try:
+        backward(total)
+    except RuntimeError as error:
+        if "backward through the graph a second time" not in str(error):
+            raise
+        raise StepOrderError(
+            "each prediction has one backward_pass, and this one had it: run forward_pass again, or add "
+            "the losses up before"
+        ) from error
 
 
 def optimizer_step(
@@ -349,6 +383,7 @@ def optimizer_step(
             scaler.unscale_(optimizer)
         norm = _clip(optimization.network, gradient_clip)
     learning_rate = optimization.learning_rate
+    note_change(optimization.network)
     step_weights(optimization)
     if scaler is not None:
         scaler.update()
@@ -359,10 +394,24 @@ def optimizer_step(
     return after, StepInfo(after.step, learning_rate, norm, gradient_clip)
 
 
+def gradient_norm(gradients: list[Tensor]) -> Tensor:
+    """Return the total L2 norm of the gradients of all weights, a scalar on their device.
+
+    Raises
+    ------
+    TrainingError
+        When there are none.
+    """
+    if not gradients:
+        raise TrainingError(_NO_GRADIENT)
+    norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients, 2.0)))
+    return norm
+
+
 def _clip(network: nn.Module, limit: float) -> Tensor:
     """Return the total L2 norm of the gradient, and scale the gradient down to `limit` unless that is 0."""
     gradients = [p.grad for p in network.parameters() if p.grad is not None]
-    norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients, 2.0)))
+    norm = gradient_norm(gradients)
     if limit > 0:
         # On a processor the norm is known without a wait, and a pass over all weights can be saved.
         if norm.device.type != "cpu":

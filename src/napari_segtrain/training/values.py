@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary, WeakSet
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +37,19 @@ class StepOrderError(TrainingError):
     """A step was taken before one that it needs; the message names the rule."""
 
 
+_CHANGES: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
+
+
+def state_of(network: nn.Module) -> int:
+    """Return how often steps have changed the weights of a network, which tells one state from another."""
+    return _CHANGES.get(network, 0)
+
+
+def note_change(network: nn.Module) -> None:
+    """Take note that a step changes the weights of a network."""
+    _CHANGES[network] = state_of(network) + 1
+
+
 class Ledger:
     """What really happened to one optimizer's gradients; the frozen values of its steps share it.
 
@@ -45,15 +59,17 @@ class Ledger:
     ----------
     frugal
         Whether steps change one tensor after another, since memory ran out in one of them.
+    judged
+        The losses that had their backward pass, as long as somebody holds them.
     """
 
-    __slots__ = ("backpropagated", "current", "frugal", "micro_batches", "steps", "used")
+    __slots__ = ("current", "frugal", "judged", "micro_batches", "steps", "used")
 
     def __init__(self) -> None:
         self.steps = 0
         self.micro_batches = 0
         self.current: Gradients | None = None
-        self.backpropagated: LossValue | None = None
+        self.judged: WeakSet[LossValue] = WeakSet()
         self.used = False
         self.frugal = False
 
@@ -61,7 +77,6 @@ class Ledger:
         """Take note that the gradients are gone: zeroed, or used for a step but still in the network."""
         self.micro_batches = 0
         self.current = None
-        self.backpropagated = None
         self.used = used
 
 
@@ -142,11 +157,14 @@ class Prediction:
         Raw output in float32 by head: (B, C, *spatial), or with deep supervision a list, finest first.
     batch, network
         What was predicted, and by whom.
+    state
+        The state of the weights by which it was (see `state_of`); None where that is not known.
     """
 
     outputs: Mapping[str, Any]
     batch: Batch
     network: nn.Module
+    state: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
