@@ -3,9 +3,12 @@
 import re
 import runpy
 import shlex
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -70,6 +73,17 @@ def test_the_tutorial_of_the_seven_steps_ends_with_the_weights_of_train(tmp_path
     *steps, last = [line for line in capsys.readouterr().out.splitlines() if line]
     assert len([line for line in steps if line.startswith("epoch ")]) == 10
     assert last == "train() took 10 such steps: the same weights"
+
+
+def test_the_tutorial_of_the_seven_steps_fails_where_weights_differ(capsys):
+    source = (DOCS / "tutorials" / "step_by_step.py").read_text(encoding="utf-8")
+    step = SimpleNamespace(step=1, network=torch.nn.Linear(1, 1))
+    trained = {name: value + 1 for name, value in step.network.state_dict().items()}
+    known = {"sys": sys, "torch": torch, "step": step, "trained": trained}
+    with pytest.raises(SystemExit) as ended:
+        exec(source[source.index("by_hand = ") :], known)
+    assert ended.value.code == 1
+    assert capsys.readouterr().out == "train() took 1 such steps: OTHER WEIGHTS\n"
 
 
 def test_the_page_of_the_seven_steps_works_as_written(tmp_path, monkeypatch, capsys):

@@ -12,6 +12,7 @@ from napari_segtrain.engine import (
     Predict,
     PreviewAugmentation,
     PreviewTargets,
+    StepThrough,
     Train,
     jobs,
     load_jobs,
@@ -58,6 +59,9 @@ def test_several_devices_never_train_from_napari(
     command = Train(config={"tr_setup": setup}, data="d", project="p")
     with pytest.raises(ConfigError, match="never from inside napari"):
         jobs.WORKFLOW_JOBS.train(command, ignore, Control())
+    steps = StepThrough(config={"tr_setup": setup}, data={}, output="o")
+    with pytest.raises(ConfigError, match="never from inside napari"):
+        jobs.WORKFLOW_JOBS.step_through(steps, ignore, Control())
     assert calls == []
 
 

@@ -373,7 +373,7 @@ class _Stepping:
         self.record = next(iter(dataset.records.values()))
         self.scratch = Scratch(Path(command.output))
         self.emit, self.control = emit, control
-        self.expected = self.batch = 0
+        self.expected = self.batch = self.steps = 0
 
     def answer(self, request: StepRequest) -> StepTaken:
         action = request.action
@@ -382,7 +382,7 @@ class _Stepping:
         if action == "overfit":
             while not self.control.halted:
                 time.sleep(0.005)
-            return self.taken(action, "Stopped", ())
+            return self.taken(action, f"Stopped at patch {request.patch}", ())
         if action == "run_batches":
             for number in range(request.number):
                 self.batch += 1
@@ -391,23 +391,32 @@ class _Stepping:
             return self.taken(action, f"{request.number} batches done", ("batch", "prediction"))
         if action == "show_activations":
             return self.taken(action, request.stage, ("activations",))
+        if action == "save":
+            Path(request.path).touch()
+            return self.taken(action, f"Saved {request.path}", ())
         if action == "prepare_batch":
             self.batch += 1
+        if action == "optimizer_step":
+            self.steps += 1
         if action == "calculate_loss" and self.batch == 3:
             return self.taken(action, "the loss is no number", (), refused=True)
         self.expected = self.expected % 6 + 1
         seen = {"prepare_batch": "batch", "forward_pass": "prediction", "backward_pass": "gradient"}
         loss = 1 / self.batch if action == "calculate_loss" else None
-        return self.taken(action, f"{action} is done", (seen[action],) if action in seen else (), loss=loss)
+        groups = (seen[action],) if action in seen else ()
+        groups += ("activations",) if action == "forward_pass" and request.stage else ()
+        return self.taken(action, f"{action} is done", groups, loss=loss)
 
     def taken(self, action: str, words: str, groups: tuple[str, ...], **values: Any) -> StepTaken:
         begun, out = self.expected > 0, "show_activations" if self.expected > 3 else "overfit"
+        looks = ("run_batches", "overfit", "what_if", out)
         starts = ((8, 0), (8, 4))
         places = [PatchPlace(record=self.record.id, start=a, stop=(a[0] + 16, a[1] + 16)) for a in starts]
         return StepTaken(
             action=action,
             words=words,
-            next=(ORDER[self.expected], *(("run_batches", "overfit", "what_if", out) if begun else ())),
+            next=(ORDER[self.expected], "save", *(looks if begun else ())),
+            step=self.steps,
             batch=max(0, self.batch - 1),
             batches=100,
             stages=("encoder 1", "encoder 2"),
@@ -428,7 +437,7 @@ class _Stepping:
             array=self.scratch.add(group, values),
             channels=len(size) == 4,
             factors=(2.0, 2.0) if len(size) == 4 else (1.0, 1.0),
-            limits=(0.0, 9.0),
+            limits=(0.0, 9.0 + self.batch),
         )
 
 

@@ -13,11 +13,22 @@ import torch
 
 from napari_segtrain.config import ExperimentConfig, TrainingError
 from napari_segtrain.data import open_dataset
-from napari_segtrain.runs import Control, Event, PredictProgress, RunFolder, StepRequest, StepTaken
+from napari_segtrain.inference import load_trained
+from napari_segtrain.runs import (
+    Control,
+    DeviceLostError,
+    Event,
+    PredictProgress,
+    RunFolder,
+    StepRequest,
+    StepTaken,
+)
 from napari_segtrain.runs.scratch import Scratch, open_memmap
 from napari_segtrain.training import Experiment
+from napari_segtrain.training.callbacks.nan_guard import is_too_many
 from napari_segtrain.training.steps import Parts, take_apart
-from napari_segtrain.workflow import StepSession, step_through
+from napari_segtrain.workflow import StepSession, predict, step_through
+from napari_segtrain.workflow.stepping.pictures import _limits
 from napari_segtrain.workflow.stepping.session import STEPS
 
 CONFIG = {
@@ -112,6 +123,9 @@ def test_buttons_and_runs_of_batches_are_the_full_training(make: Any, data: Any,
     whole.fit(tensorboard=False)
     own = stepped.parts.network.state_dict()
     assert all(torch.equal(own[name], value) for name, value in whole.module.network.state_dict().items())
+    state = stepped.session._optimization.optimizer.state_dict()
+    trained = whole.module.optimization.optimizer.state_dict()
+    torch.testing.assert_close(state, trained, rtol=0, atol=0)
     assert [(event.epoch, event.batch) for event in told] == [(n // 6, n % 6) for n in range(2, 12)]
     assert all(event.loss is not None and event.norm is not None for event in told)
 
@@ -160,22 +174,40 @@ def test_only_the_next_step_is_legal_and_the_others_are_refused(make: Any) -> No
         for other in set(STEPS) - {expected}:
             answer = stepped.session.answer(StepRequest(action=other))
             assert answer.refused
-            assert answer.words == f"{expected} must come before {other}"
+            taken = f"{other} was taken already; next is {expected}"
+            before_it = STEPS.index(other) < STEPS.index(expected)
+            assert answer.words == (taken if before_it else f"{expected} must come before {other}")
             assert answer.next == stepped.session.next
         stepped.ask(expected)
     assert not same(before, stepped.weights())
 
 
+def test_a_look_that_is_not_legal_names_the_step_that_it_needs(make: Any) -> None:
+    stepped = make()
+    said = {
+        "run_batches": "initialize_optimizer must come before run_batches",
+        "overfit": "prepare_batch must come before overfit",
+        "show_activations": "forward_pass must come before show_activations",
+        "what_if": "backward_pass must come before what_if",
+    }
+    for action, words in said.items():
+        assert stepped.session.answer(StepRequest(action=action)).words == words
+    stepped.ask("initialize_optimizer")
+    stepped.ask("run_batches", number=1)
+    answer = stepped.session.answer(StepRequest(action="show_activations", stage="encoder 1"))
+    assert answer.refused and answer.words == said["show_activations"], "nothing was kept in a run of batches"
+
+
 def test_what_can_be_asked_follows_from_what_is_there(make: Any) -> None:
     stepped = make()
-    looks = {"run_batches", "show_activations", "what_if", "overfit"}
+    looks = {"run_batches", "show_activations", "what_if", "overfit", "save"}
     wanted = {
-        "initialize_optimizer": set(),
-        "prepare_batch": {"run_batches"},
-        "zero_gradients": {"run_batches", "overfit"},
-        "forward_pass": {"run_batches", "overfit"},
-        "calculate_loss": {"run_batches", "overfit", "show_activations"},
-        "backward_pass": {"run_batches", "overfit", "show_activations"},
+        "initialize_optimizer": {"save"},
+        "prepare_batch": {"save", "run_batches"},
+        "zero_gradients": {"save", "run_batches", "overfit"},
+        "forward_pass": {"save", "run_batches", "overfit"},
+        "calculate_loss": {"save", "run_batches", "overfit", "show_activations"},
+        "backward_pass": {"save", "run_batches", "overfit", "show_activations"},
     }
     for step, legal in wanted.items():
         assert set(stepped.session.next[1:]) == legal, step
@@ -225,6 +257,118 @@ def test_a_network_that_is_ruined_can_still_be_looked_at(make: Any) -> None:
     assert len(answers[2].pictures) == 4
     for answer in answers:
         assert Event.from_json(answer.to_json()) == answer, "what was told arrives"
+    patch = stepped.session.answer(StepRequest(action="overfit"))
+    assert patch.refused and patch.words.startswith("the loss of this patch is no number, before any step: ")
+
+
+def test_a_run_of_batches_ends_before_it_ruins_the_weights(
+    make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And each further one: what can be done about it is said, and nothing is learned from it."""
+    stepped = make(tr_config__accumulate=1)
+    stepped.ask("initialize_optimizer")
+
+    def ruin() -> bool:
+        if sum(isinstance(event, StepTaken) for event in stepped.events) == 2:
+            next(stepped.parts.network.parameters()).data.fill_(torch.nan)
+        return False
+
+    monkeypatch.setattr(stepped.session, "_halted", ruin)
+    why = "The loss is no number (fg nan, kinds nan, normals nan): a step would ruin the weights. End, lower"
+    for number in (2, 0):
+        answer = stepped.ask("run_batches", number=5)
+        assert answer.words.startswith(f"{number} batches done. {why}")
+        assert (answer.step, answer.batch, answer.next[0]) == (2, 2, "backward_pass")
+    assert {picture.group for picture in answer.pictures} == {"batch", "prediction"}
+    weights = list(stepped.parts.network.parameters())[1:]
+    assert all(bool(torch.isfinite(p).all()) for p in weights)
+
+
+def test_in_16_bits_single_losses_may_overflow() -> None:
+    assert [is_too_many(bad, "fp32") for bad in (0, 1)] == [False, True]
+    assert [is_too_many(bad, "fp16") for bad in (1, 20, 21)] == [False, False, True]
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.9])
+def test_the_end_of_the_full_training_is_said(make: Any, decay: float) -> None:
+    stepped = make(
+        tr_config__num_epochs=1, tr_config__accumulate=1, tr_config__ema_decay=decay, auxiliary_tasks={}
+    )
+    defined = stepped.session.defined().words
+    assert ("tr_config.ema_decay 0.9" in defined) is (decay > 0)
+    stepped.ask("initialize_optimizer")
+    stepped.ask("run_batches", number=2)
+    same = "" if decay else ": these are the weights of the full training"
+    end = f"The only epoch is done{same}; the learning rate stays at its end"
+    if decay:
+        stepped.until("optimizer_step")
+        assert stepped.ask("optimizer_step").words.endswith(f". {end}")
+    else:
+        answer = stepped.ask("run_batches", number=10)
+        assert answer.words.startswith("1 batch done, the last one with the loss ")
+        assert answer.words.endswith(f"; next is batch 1 of epoch 2. {end}")
+    past = ". This is past the end of the full training: the learning rate stays at its end"
+    assert stepped.ask("run_batches", number=2).words.endswith(f"; next is batch 3 of epoch 2{past}")
+    stepped.until("optimizer_step")
+    assert stepped.ask("optimizer_step").words.endswith(past)
+
+
+def test_a_lost_gpu_ends_the_session(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    stepped = make()
+    stepped.ask("initialize_optimizer")
+    stepped.until("forward_pass")
+
+    def fail(*_: Any) -> None:
+        raise RuntimeError("CUDA error: unspecified launch failure")
+
+    monkeypatch.setattr(stepped.parts.network, "forward", fail)
+    with pytest.raises(DeviceLostError) as lost:
+        stepped.session.answer(StepRequest(action="forward_pass"))
+    assert "unspecified launch failure). The network is gone" in str(lost.value)
+    assert "define the model anew" in str(lost.value) and "resume" not in str(lost.value)
+
+
+def test_of_a_wide_stage_the_first_features_are_shown(make: Any) -> None:
+    stepped = make(model_config__base_features=40, model_config__max_features=40, auxiliary_tasks={})
+    stepped.ask("initialize_optimizer")
+    stepped.until("forward_pass")
+    shown = [p for p in stepped.ask("forward_pass", stage="encoder 1").pictures if p.group == "activations"]
+    assert open_memmap(shown[0].array).shape == (32, 2, 16, 16)
+    words = "encoder 1 has 40 features of 16 × 16 voxels, of which the first 32 are shown"
+    assert stepped.ask("show_activations", stage="encoder 1").words == words
+    assert all(kept.device.type == "cpu" for kept in stepped.session._features.values())
+
+
+def test_limits_of_much_are_those_of_a_sample() -> None:
+    values = np.random.default_rng(0).normal(size=(2, 1000, 1000)).astype(np.float32)
+    values[:, ::2] += 10  # a sample must not take every second row only
+    limits = _limits(values, 1, 99)
+    np.testing.assert_allclose(limits, np.percentile(values, (1, 99)), atol=0.1)
+
+
+def test_a_volume_is_stepped_through(data: Any, tmp_path: Path) -> None:
+    volumes = [{**layer, "image": np.stack([layer["image"]] * 16)} for layer in data["layers"][:2]]
+    volumes = [
+        {**one, "labels": {"fg": np.stack([one["labels"]["fg"]] * 16)}, "spacing": (2.0, 1.0, 1.0)}
+        for one in volumes
+    ]
+    stepped = Stepped(
+        {"layers": volumes}, tmp_path / "steps",
+        tr_config__patch_size=[8, 16, 16], tr_config__accumulate=1, auxiliary_tasks={},
+        dataset_config__targets={"fg": {"kind": "binary"}},
+    )  # fmt: skip
+    stepped.ask("initialize_optimizer")
+    batch = stepped.ask("prepare_batch")
+    assert "patches of 8 × 16 × 16 voxels" in batch.words and batch.spacing == (2.0, 1.0, 1.0)
+    stepped.until("forward_pass")
+    shown = stepped.ask("forward_pass", stage=batch.stages[1]).pictures
+    stepped.until("backward_pass")
+    shown += stepped.ask("backward_pass").pictures
+    sizes = {picture.group: open_memmap(picture.array).shape for picture in shown}
+    assert sizes["prediction"] == sizes["gradient"] == (2, 8, 16, 16)
+    coarse = [n * f for n, f in zip(sizes["activations"][2:], shown[1].factors, strict=True)]
+    assert coarse == [8, 16, 16] and shown[1].factors != (1.0, 1.0, 1.0)
+    assert stepped.ask("optimizer_step").step == 1
 
 
 def test_another_learning_rate_is_tried_on_a_copy(make: Any) -> None:
@@ -252,7 +396,7 @@ def test_one_patch_is_learned_by_heart_or_not_and_that_is_said(make: Any) -> Non
     fractions = [event.fraction for event in stepped.events if isinstance(event, PredictProgress)]
     assert fractions == sorted(fractions) and 0 < fractions[-1] <= 1
     short = stepped.ask("overfit", number=1, patch=1)
-    assert "could not learn this patch by heart" in short.words and "in 1 steps" in short.words
+    assert "could not learn this patch by heart" in short.words and "in 1 step;" in short.words
     stepped.halt_after = len(stepped.events) + 3
     assert stepped.ask("overfit", number=400).words.startswith("Stopped: ")
     assert same(before, stepped.weights())
@@ -265,10 +409,11 @@ def test_a_run_of_batches_can_be_halted_and_goes_on(make: Any) -> None:
     stepped.ask("initialize_optimizer")
     stepped.halt_after = 4  # two batches tell two events each
     answer = stepped.ask("run_batches", number=6)
-    assert answer.words == "2 batches done; next is batch 3 of epoch 1"
+    loss = f"{stepped.session._loss.value:.4g}"
+    assert answer.words == f"2 batches done, the last one with the loss {loss}; next is batch 3 of epoch 1"
     assert stepped.session.next[0] == "prepare_batch"
     stepped.halt_after = 10**9
-    assert stepped.ask("run_batches").words == "1 batch done; next is batch 1 of epoch 2"
+    assert stepped.ask("run_batches").words.endswith("; next is batch 1 of epoch 2")
 
 
 def test_a_step_that_fails_begins_its_batches_again(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -289,6 +434,33 @@ def test_a_step_that_fails_begins_its_batches_again(make: Any, monkeypatch: pyte
     monkeypatch.setattr(stepped.parts.loss, "forward", good)
     assert stepped.ask("prepare_batch").batch == 0
     assert stepped.ask("run_batches", number=2).step == 1
+
+
+def test_what_was_learned_can_be_saved_predict_and_begin_a_training(
+    make: Any, data: Any, tmp_path: Path
+) -> None:
+    stepped = make()
+    refused = stepped.session.answer(StepRequest(action="save"))
+    assert refused.refused and refused.words == "saving needs a file: give its path"
+    stepped.ask("initialize_optimizer")
+    stepped.ask("run_batches", number=2)
+    stepped.until("backward_pass")  # in the middle of a batch, which goes on
+    before = stepped.session.next
+    file = tmp_path / "network.ckpt"
+    answer = stepped.ask("save", path=str(tmp_path / "network"))
+    assert answer.words.startswith(f"Saved the network after 1 step as {file}: ") and answer.next == before
+    trained = load_trained(file)
+    assert same(stepped.weights(), list(trained.network.parameters()))
+    image = data["layers"][0]["image"]
+    found = predict(file, image, device="cpu")
+    assert {name: values.shape[-2:] for name, values in found.items()} == dict.fromkeys(
+        ("fg", "kinds", "normals"), image.shape
+    )
+    other = take_apart(stepped.parts.config.with_overrides({"model_config.weights": str(file)}), data)
+    assert same(stepped.weights(), list(other.network.parameters()))
+    refused = stepped.session.answer(StepRequest(action="save", path=str(tmp_path / "none" / "a.ckpt")))
+    assert refused.refused and "a.ckpt: the checkpoint cannot be written" in refused.words
+    assert refused.next == before
 
 
 def test_requests_are_answered_until_a_stop(data: dict[str, Any], tmp_path: Path) -> None:

@@ -101,7 +101,14 @@ def _warm_up() -> None:
         import_module("napari_segtrain.data.augmentation").warm_up(ndim)
 
 
-def _train(command: Train, emit: Emit, control: Control) -> None:
+def _parsed(command: Train | StepThrough) -> ExperimentConfig:
+    """Return the experiment of a command.
+
+    Raises
+    ------
+    ConfigError
+        When it cannot be, or not in this one process.
+    """
     config = ExperimentConfig.parse(command.config)
     setup = config.tr_setup
     if (setup.devices or 1) * setup.num_nodes > 1 or setup.strategy == "ddp" or "," in setup.device:
@@ -110,6 +117,11 @@ def _train(command: Train, emit: Emit, control: Control) -> None:
             "use segtrain train --devices N, or leave devices, num_nodes and strategy at their defaults and "
             "name one device"
         )
+    return config
+
+
+def _train(command: Train, emit: Emit, control: Control) -> None:
+    config = _parsed(command)
     workflow = import_module("napari_segtrain.workflow")
     options = {"wait": command.wait, "preview": True, "emit": emit, "control": control}
     try:
@@ -178,9 +190,9 @@ def _label_next(command: LabelNext, emit: Emit, control: Control) -> None:
 
 
 def _step_through(command: StepThrough, emit: Emit, control: Control) -> None:
+    config = _parsed(command)
     workflow = import_module("napari_segtrain.workflow")
     try:
-        config = ExperimentConfig.parse(command.config)
         workflow.step_through(config, command.data, command.output, emit=emit, control=control)
     finally:
         _free_memory()

@@ -30,6 +30,8 @@ _LOST = re.compile(
     r"|cudnn_status_(execution_failed|internal_error)",
     re.IGNORECASE,
 )
+SAVED = "Nothing that was saved is lost: resume the run, or predict again"
+"""How to go on when a GPU stopped working."""
 _DEVICE = re.compile(r"^(?:(?P<word>auto|cpu|mps)|(?:cuda|gpu)(?::(?P<index>\d+))?)$")
 
 
@@ -267,10 +269,17 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(word in str(error).lower() for word in _WORDS)
 
 
-def lost_device(error: BaseException) -> str:
+def lost_device(error: BaseException, advice: str = SAVED) -> str:
     """Return what to say when a GPU stopped working; an empty text when an error says something else.
 
     Errors of this kind stay: whatever the process computes there afterwards fails, too.
+
+    Parameters
+    ----------
+    error
+        What happened.
+    advice
+        A sentence on what is lost, and how to go on.
     """
     if not isinstance(error, RuntimeError) or is_out_of_memory(error):
         return ""
@@ -278,6 +287,6 @@ def lost_device(error: BaseException) -> str:
     if _LOST.search(told) is None:
         return ""
     return (
-        f"the GPU stopped working ({told}). Nothing that was saved is lost: resume the run, or predict "
-        "again. If it happens again, restart the computer, or compute on the processor (device cpu)"
+        f"the GPU stopped working ({told}). {advice}. If it happens again, restart the computer, or compute "
+        "on the processor (device cpu)"
     )

@@ -63,6 +63,7 @@ StepAction = Literal[
     "show_activations",
     "what_if",
     "overfit",
+    "save",
 ]
 """What can be asked of a training that is stepped through: the seven steps, and what looks at their state."""
 
@@ -80,6 +81,8 @@ class StepRequest(Config):
     """Stage of the network for ``forward_pass`` and ``show_activations``; empty for none."""
     learning_rate: float = Field(default=0.0, ge=0.0)
     """For ``what_if``."""
+    path: str = ""
+    """File for ``save``."""
 
 
 class Control:

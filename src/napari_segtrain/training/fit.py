@@ -14,6 +14,7 @@ import torch
 from napari_segtrain.config import ExperimentConfig
 from napari_segtrain.data.heap import memory_kept
 from napari_segtrain.network import NetworkPlan, is_out_of_memory, lost_device
+from napari_segtrain.network.hardware import SAVED
 from napari_segtrain.runs import (
     BEST,
     LAST,
@@ -105,7 +106,10 @@ def run_loop(
 
 @contextmanager
 def device_explained(
-    config: ExperimentConfig, resolved: ResolvedExperiment, load: Callable[[], Load] | None = None
+    config: ExperimentConfig,
+    resolved: ResolvedExperiment,
+    load: Callable[[], Load] | None = None,
+    advice: str = SAVED,
 ) -> Iterator[None]:
     """Raise `OutOfMemoryError`, with a size that should fit, or `DeviceLostError` for what says so inside.
 
@@ -115,11 +119,13 @@ def device_explained(
         The experiment.
     load
         Asked how the batch that failed was computed; by default as `resolved` says.
+    advice
+        A sentence on how to go on when the device is lost.
     """
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        if lost := lost_device(error):
+        if lost := lost_device(error, advice):
             raise DeviceLostError(lost) from error
         if not is_out_of_memory(error):
             raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,9 +15,11 @@ from napari_segtrain.data import Dataset, PatchLoader, open_dataset
 from napari_segtrain.losses import MultiTaskLoss
 from napari_segtrain.network import MultiTaskNetwork
 from napari_segtrain.network.hardware import Number
+from napari_segtrain.runs import save_checkpoint
 from napari_segtrain.targets import Head
 
-from .building import complete_targets, journey_of, loss_of, network_of, prepare_data
+from .building import complete_targets, describe, journey_of, loss_of, network_of, prepare_data
+from .deviations import deviations
 from .fit import device_explained
 from .randomness import seed_everything
 from .resolve import ResolvedExperiment, settle
@@ -43,6 +46,8 @@ class Parts:
         The training batches: `set_epoch` chooses the epoch, counted from 0.
     journey
         How long the training is, for the learning rate.
+    deviations
+        Why the weights that the steps give are not those of the training, a sentence a reason; mostly none.
     """
 
     config: ExperimentConfig
@@ -51,6 +56,7 @@ class Parts:
     loss: MultiTaskLoss
     loader: PatchLoader
     journey: Journey
+    deviations: tuple[str, ...] = ()
 
     @property
     def heads(self) -> tuple[Head, ...]:
@@ -97,6 +103,34 @@ class Parts:
         """
         return self.resolved.load.shares(batch, self.group(batch.index)[1])
 
+    def save(self, path: str | Path, epoch: int = 0) -> Path:
+        """Write the network as it is now: `predict` predicts with the file, and a training can begin with it.
+
+        Parameters
+        ----------
+        path
+            File to write; ``.ckpt`` is added unless it has the name of a checkpoint.
+        epoch
+            Epochs that were learned, as a note.
+
+        Returns
+        -------
+        Path
+            The file.
+
+        Raises
+        ------
+        RunError
+            When it cannot be written; an older file is kept as it was.
+        """
+        path = Path(path)
+        if path.suffix not in (".ckpt", ".pth"):
+            path = Path(f"{path}.ckpt")
+        written = {"epoch": epoch, "timestamp": datetime.now(UTC).isoformat(timespec="seconds")}
+        weights = {"model": dict(self.network.state_dict())}
+        save_checkpoint(path, describe(self.config, self.resolved) | weights | written)
+        return path
+
     def close(self) -> None:
         """Stop the loader's threads."""
         self.loader.close()
@@ -112,8 +146,9 @@ def take_apart(config: ExperimentLike, data: str | Path | Mapping[str, Any] | Da
     """Return network, loss and batches of an experiment, ready for the seven steps; nothing is written.
 
     They are those of a training: the same split, patches, order and weights to begin with. Whoever takes the
-    steps that `train` takes gets the same weights, bit for bit where ``tr_setup.compile`` is off.
-    `Parts.group` says which batches share a step, `Parts.divide` which part of one is computed at a time.
+    steps that `train` takes gets the same weights, bit for bit, unless the training does what single steps
+    cannot: `Parts.deviations` says so, and the first of the messages. `Parts.group` says which batches share
+    a step, `Parts.divide` which part of one is computed at a time.
 
     Parameters
     ----------
@@ -152,6 +187,10 @@ def take_apart(config: ExperimentLike, data: str | Path | Mapping[str, Any] | Da
         loss = loss_of(resolved)
     network.checkpointing = resolved.load.recompute
     batches.device = lambda: next(network.parameters()).device
+    apart = deviations(config, resolved)
+    resolved = resolved.replace(
+        messages=(*apart, *resolved.messages), devices=resolved.devices[:1], num_nodes=1
+    )
     parts = Parts(
         settle(config, resolved),
         resolved,
@@ -159,6 +198,7 @@ def take_apart(config: ExperimentLike, data: str | Path | Mapping[str, Any] | Da
         loss,
         batches.loader("train"),
         journey_of(config, resolved),
+        apart,
     )
     # What a network draws while it trains begins where that of a training begins.
     seed_everything(config.tr_setup.seed)

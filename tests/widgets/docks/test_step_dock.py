@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,7 +11,7 @@ import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QPushButton
+from qtpy.QtWidgets import QFileDialog, QMessageBox, QPushButton
 
 from napari_segtrain.config import DatasetConfig, ExperimentConfig, TargetConfig
 from napari_segtrain.widgets.docks.step_dock import StepDock
@@ -21,6 +24,7 @@ pytestmark = pytest.mark.gui
 
 Until = Callable[[Callable[[], Any]], None]
 Notes = list[tuple[str, str]]
+PATIENCE = 90.0
 STEPS = (
     "initialize_optimizer",
     "prepare_batch",
@@ -70,12 +74,24 @@ def layer_of(viewer: Any, group: str) -> Any:
 
 
 def test_from_the_model_through_all_steps_to_the_end(
-    qtbot: Any, viewer: Any, cells: Any, dock: Any, until: Until, notes: Notes, tmp_path: Path
+    qtbot: Any,
+    viewer: Any,
+    cells: Any,
+    dock: Any,
+    until: Until,
+    notes: Notes,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert enabled(dock) == {"define_model"}
     take(qtbot, dock, until, "define_model")
     assert dock.panel.text == "A network"
-    for step in (*STEPS, *STEPS[1:]):
+    press(qtbot, dock, STEPS[0])
+    assert (dock.panel.text, dock.panel.progress.maximum()) == ("Optimizer …", 0), "it is under way"
+    assert not dock.panel.progress.isHidden()
+    until(lambda: not dock.session.waits)
+    assert dock.panel.progress.isHidden()
+    for step in (*STEPS[1:], *STEPS[1:]):
         assert enabled(dock) & {*STEPS, "define_model"} == {step}, "only the next one is legal"
         assert "end" in enabled(dock)
         take(qtbot, dock, until, step)
@@ -83,10 +99,10 @@ def test_from_the_model_through_all_steps_to_the_end(
     look_at_layers(viewer, cells[0])
     assert dock.curves.points("loss") == ([1.0, 2.0], [1.0, 0.5])
     run_several(qtbot, viewer, dock, until)
+    ask_what_if(qtbot, dock, until)
     walk_by_keyboard(viewer, dock, until)
     assert notes == []
-    press(qtbot, dock, "end")
-    until(lambda: not dock.session.busy)
+    save_and_end(qtbot, dock, until, tmp_path, monkeypatch)
     assert enabled(dock) == {"define_model"}
     assert dock.panel.text == "Ended; the network is gone, the layers stay"
     assert not list((tmp_path / "project" / ".scratch").iterdir()), "nothing is left shared"
@@ -94,6 +110,29 @@ def test_from_the_model_through_all_steps_to_the_end(
     take(qtbot, dock, until, "define_model", *STEPS[:4])
     assert len(own_layers(viewer)) == shown, "the next network takes them over"
     show_a_stage(qtbot, viewer, cells[0], dock, until)
+
+
+def save_and_end(qtbot: Any, dock: Any, until: Until, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What would be lost is asked about, here and by napari's window, until it is saved."""
+    asked: list[str] = []
+
+    def cancel(*given: Any) -> Any:
+        asked.append(given[2])
+        return QMessageBox.StandardButton.Cancel
+
+    monkeypatch.setattr(QMessageBox, "question", cancel)
+    press(qtbot, dock, "end")
+    assert dock.session.busy, "the user thought better of it"
+    assert asked == ["The network of 5 steps is not saved, and End forgets it. Save… keeps it in a file."]
+    assert "its network of 5 steps is gone: Save…" in dock.session._note._text
+    file = folder / "network.ckpt"
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(file), ""))
+    take(qtbot, dock, until, "save")
+    assert dock.panel.text == f"Saved {file}" and file.is_file()
+    assert dock.session._note._text == ""
+    press(qtbot, dock, "end")
+    until(lambda: not dock.session.busy)
+    assert len(asked) == 1
 
 
 def look_at_layers(viewer: Any, image: Any) -> None:
@@ -107,17 +146,28 @@ def look_at_layers(viewer: Any, image: Any) -> None:
     assert viewer.dims.axis_labels[0] == "patch"
 
 
+def ask_what_if(qtbot: Any, dock: Any, until: Until) -> None:
+    """The rate that was typed, and not another one, is tried; a question is legal before the last step."""
+    dock.checks.rate.set_value(0.125)
+    take(qtbot, dock, until, *STEPS[1:6], "what_if")
+    assert dock.panel.text == "with 0.125"
+    take(qtbot, dock, until, STEPS[6])
+
+
 def run_several(qtbot: Any, viewer: Any, dock: Any, until: Until) -> None:
     dock.checks.batches.set_value(12)
     take(qtbot, dock, until, "run_batches")
     assert dock.panel.text == "12 batches done"
     assert dock.curves.points("gradient_norm")[1] == [2.0] * 12
     assert layer_of(viewer, "batch").data.max() == 14
+    dock.checks.patch.set_value(1)
     press(qtbot, dock, "overfit")
+    assert (dock.panel.text, dock.panel.progress.maximum()) == ("Learning the patch by heart …", 0)
     assert enabled(dock) == {"stop", "end"}
     press(qtbot, dock, "stop")
     until(lambda: not dock.session.waits)
-    assert dock.panel.text == "Stopped"
+    assert dock.panel.text == "Stopped at patch 1"
+    assert dock.panel.progress.isHidden(), "nothing is under way"
     assert dock.session.busy and "prepare_batch" in enabled(dock), "the network is still there"
 
 
@@ -151,10 +201,15 @@ def show_a_stage(qtbot: Any, viewer: Any, image: Any, dock: Any, until: Until) -
     dock.checks.stage.set_value("encoder 2")
     take(qtbot, dock, until, "show_activations")
     features = layer_of(viewer, "activations")
+    assert features.visible and layer_of(viewer, "prediction").visible, "they are of one batch"
     assert features.data.shape == (3, 2, 8, 8)
     assert viewer.dims.axis_labels[:2] == ("feature", "patch")
     for voxel, place in (((0, 0), (8.5, 0.5)), ((7, 7), (22.5, 14.5))):
         np.testing.assert_allclose(features.data_to_world((0, 0, *voxel))[2:], image.data_to_world(place))
+    take(qtbot, dock, until, *STEPS[4:])
+    assert layer_of(viewer, "gradient").visible and not features.visible
+    take(qtbot, dock, until, *STEPS[1:4])
+    assert features.visible and layer_of(viewer, "prediction").visible, "the stage is shown over it"
 
 
 def test_layers_that_are_deleted_come_again_and_closing_hangs_nothing(
@@ -213,6 +268,43 @@ def test_a_duplicate_is_the_users_and_what_cannot_be_shown_is_said(
     take(qtbot, dock, until, *STEPS[2:], STEPS[1])
     assert ("warning", "What came of the step cannot be shown: limits must increase") in notes
     assert "zero_gradients" in enabled(dock), "the training goes on"
+
+
+def test_contrast_that_the_user_sets_stays(
+    qtbot: Any, viewer: Any, cells: Any, dock: Any, until: Until
+) -> None:
+    take(qtbot, dock, until, "define_model", *STEPS[:4])
+    batch, prediction = layer_of(viewer, "batch"), layer_of(viewer, "prediction")
+    assert tuple(batch.contrast_limits) == tuple(prediction.contrast_limits) == (0.0, 10.0)
+    batch.contrast_limits = (2.0, 5.0)
+    take(qtbot, dock, until, *STEPS[4:], *STEPS[1:4])
+    assert tuple(batch.contrast_limits) == (2.0, 5.0)
+    assert tuple(prediction.contrast_limits) == (0.0, 11.0), "what nobody set follows the values"
+
+
+def test_a_process_that_dies_ends_the_training_and_another_one_begins_anew(
+    qtbot: Any, viewer: Any, cells: Any, dock: Any, until: Until, notes: Notes
+) -> None:
+    dock._train_dock().set_value(config("dies"))
+    take(qtbot, dock, until, "define_model")
+    press(qtbot, dock, STEPS[0])
+    until(lambda: not dock.session.busy)
+    [(level, words)] = notes
+    assert level == "error" and words == dock.panel.text and "process" in words
+    assert enabled(dock) == {"define_model"} and dock.panel.progress.isHidden()
+    dock._train_dock().set_value(config())
+    take(qtbot, dock, until, "define_model", *STEPS[:2])
+    assert dock.panel.text == "prepare_batch is done"
+
+    process = dock.engine.engine
+    os.kill(process.pid, signal.SIGKILL)
+    deadline = time.monotonic() + PATIENCE
+    while process.alive and time.monotonic() < deadline:
+        time.sleep(0.01)  # and no event is seen: the dock does not know yet
+    press(qtbot, dock, "end")
+    until(lambda: not dock.session.busy)
+    assert enabled(dock) == {"define_model"}
+    assert len(notes) == 2 and notes[1] == ("error", dock.panel.text)
 
 
 def test_an_experiment_that_cannot_be_is_refused_in_words(

@@ -10,11 +10,18 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 
+from napari_segtrain.network.hardware import Number
+
 from ..errors import NonFiniteLossError
 from ..module import SegmentationModule
 
 _LOOK_EVERY = 0.25
 _FP16_PATIENCE = 20
+
+
+def is_too_many(bad: int, precision: Number) -> bool:
+    """Return whether so many losses in a row that are no number end a training; see `NanGuard`."""
+    return bad > (_FP16_PATIENCE if precision == "fp16" else 0)
 
 
 class NanGuard(pl.Callback):
@@ -45,7 +52,7 @@ class NanGuard(pl.Callback):
             self._bad = 0
             return
         self._bad += 1
-        if pl_module.precision != "fp16" or self._bad > _FP16_PATIENCE:
+        if is_too_many(self._bad, pl_module.precision):
             parts = {name: float(value) for name, value in pl_module.last_parts.items()}
             raise NonFiniteLossError(_message(pl_module, float(loss), parts, f"batch {batch_idx + 1}"))
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QLabel, QPushButton
+from qtpy.QtWidgets import QFileDialog, QLabel, QMessageBox, QPushButton
 
 from ...config import SegtrainError
 from ...runs import StepTaken
@@ -38,6 +38,14 @@ _STEPS = {
     ),
     "optimizer_step": ("7 Optimizer step", "Change the weights, and then the learning rate"),
 }
+_TITLES = {
+    **{name: text.partition(" ")[2] for name, (text, _) in _STEPS.items()},
+    "run_batches": "Taking the steps of batches",
+    "show_activations": "Activations",
+    "what_if": "Trying the learning rate",
+    "overfit": "Learning the patch by heart",
+    "save": "Saving",
+}
 _DEFINE = (
     "Define model",
     "Build the network and its batches for the experiment in the Train dock; only the next legal step can be "
@@ -45,7 +53,7 @@ _DEFINE = (
 )
 _WHAT = (
     "The experiment of the Train dock is stepped through: its images, targets, network and settings. The "
-    "weights become those of a full training, step by step."
+    "weights become those of a full training, step by step; where they cannot, Define model says why."
 )
 
 
@@ -75,6 +83,10 @@ class StepDock(JobDock):
             {
                 "define_model": _DEFINE,
                 **_STEPS,
+                "save": (
+                    "Save…",
+                    "Write the network as it is now into a file, to predict with or to begin a training with",
+                ),
                 "stop": (
                     "Stop",
                     "End what takes several steps after the step it is in; what was learned stays",
@@ -107,7 +119,8 @@ class StepDock(JobDock):
         for name in _STEPS:
             buttons[name].clicked.connect(lambda _=False, name=name: self.ask(name, self.checks.values(name)))
         buttons["stop"].clicked.connect(self.session.halt)
-        buttons["end"].clicked.connect(self.session.cancel)
+        buttons["save"].clicked.connect(lambda _=False: self._save())
+        buttons["end"].clicked.connect(lambda _=False: self._end())
         self.checks.asked.connect(self.ask)
         self.train.clicked.connect(lambda _=False: show_dock(self, TrainDock, "Train"))
         self._connect_job()
@@ -144,10 +157,29 @@ class StepDock(JobDock):
             self._refuse(str(error))
             return
         if self.session.waits:
+            self.panel.wait(f"{_TITLES[action]} …")
             if by_button:
                 # Or the focus would go on to End, and a second Enter forget the network.
                 self.panel.status.setFocus()
             self._allow(["stop"] if action in ("run_batches", "overfit") else [])
+
+    def _save(self) -> None:
+        path, _ = QFileDialog.getSaveFileName(
+            self, "Save the network", "network.ckpt", "Checkpoints (*.ckpt *.pth)"
+        )
+        if path:
+            self.ask("save", {"path": path})
+
+    def _end(self) -> None:
+        """End, when the user is sure of what gets lost."""
+        if steps := self.session.unsaved:
+            many = self.session.steps_in_words(steps)
+            asked = f"The network of {many} is not saved, and End forgets it. Save… keeps it in a file."
+            buttons = QMessageBox.StandardButton
+            answer = QMessageBox.question(self, "End", asked, buttons.Yes | buttons.Cancel, buttons.Cancel)
+            if answer != buttons.Yes:
+                return
+        self.session.cancel()
 
     def _train_dock(self) -> TrainDock:
         """Return the Train dock, opened behind this one where there is none."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -130,7 +130,7 @@ def show(viewer: Any, shown: StepLayers) -> list[Any]:
     groups = {layer.picture.group for layer in shown.layers}
     for old in [old for old in own_layers(viewer, groups) if old not in kept]:
         viewer.layers.remove(old)
-    _show_last(viewer, shown.layers[-1].picture.group)
+    _show_last(viewer, groups)
     _name_sliders(viewer, shown)
     camera.center, camera.zoom = view
     if fresh:
@@ -142,12 +142,17 @@ def show(viewer: Any, shown: StepLayers) -> list[Any]:
     return kept
 
 
-def _show_last(viewer: Any, group: str) -> None:
-    """Show the first layer of a group, and hide those of other groups except of the batch itself."""
-    over = own_layers(viewer, {"prediction", "activations", "gradient"})
-    first = next((layer for layer in over if layer.metadata[OURS]["group"] == group), None)
-    for layer in over:
-        layer.visible = layer is first
+def _show_last(viewer: Any, groups: Collection[str]) -> None:
+    """Show the first layer of each of these groups, and hide those of others except of the batch itself.
+
+    Activations are of the prediction that is there, which stays as it is.
+    """
+    over = {"prediction", "activations", "gradient"} - (
+        {"prediction"} if set(groups) == {"activations"} else set()
+    )
+    for group in over:
+        for number, layer in enumerate(own_layers(viewer, {group})):
+            layer.visible = group in groups and number == 0
 
 
 def _name_sliders(viewer: Any, shown: StepLayers) -> None:
@@ -193,9 +198,10 @@ def _renew(layer: Any, new: StepLayer) -> Any:
     layer.data = new.array
     for name in _PLACED:
         setattr(layer, name, getattr(new.geometry, name))
-    if new.picture.limits is not None:
-        layer.contrast_limits_range = new.picture.limits
-        layer.contrast_limits = new.picture.limits
+    ours, limits = layer.metadata[OURS], new.picture.limits
+    if limits is not None and tuple(layer.contrast_limits) == ours.get("limits"):
+        layer.contrast_limits_range = layer.contrast_limits = limits
+        ours["limits"] = tuple(layer.contrast_limits)
     return layer
 
 
@@ -217,5 +223,8 @@ def _add(viewer: Any, new: StepLayer) -> Any:
         layer = viewer.add_image(
             new.array, rgb=False, colormap=picture.colours, contrast_limits=picture.limits, **options
         )
-    layer.metadata[OURS]["layer"] = str(layer.unique_id)
+    layer.metadata[OURS] |= {
+        "layer": str(layer.unique_id),
+        "limits": tuple(getattr(layer, "contrast_limits", ())),  # those that the user changes are the user's
+    }
     return layer

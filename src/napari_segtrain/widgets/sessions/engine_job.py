@@ -71,8 +71,11 @@ class EngineJob(QObject):
             return
         self._cancelled = True
         if self._sent and not self._reading:
-            self._engine.send(Stop(job=self._command.job))
-            self.said.emit("Cancelling …")
+            try:
+                self._engine.send(Stop(job=self._command.job))
+                self.said.emit("Cancelling …")
+            except SegtrainError as error:
+                self._end(False, str(error))
         else:
             self._worker.quit()
             self._end(True, "Cancelled")

@@ -36,12 +36,23 @@ class SteppingSession(EngineJob):
     def __init__(self, viewer: Any, engine: EngineSession, parent: QObject | None = None) -> None:
         super().__init__(viewer, engine, parent)
         self._asked: str | None = None
+        self._steps = self._kept = 0
         self._worker_of_layers: Any = None
 
     @property
     def waits(self) -> bool:
         """Whether something was asked for and has not been answered."""
         return self._asked is not None
+
+    @property
+    def unsaved(self) -> int:
+        """Steps that the network has taken and no file has; 0 when nothing would be lost."""
+        return self._steps if self._steps > self._kept else 0
+
+    @staticmethod
+    def steps_in_words(steps: int) -> str:
+        """Return a number of steps, such as ``"1 step"``."""
+        return "1 step" if steps == 1 else f"{steps} steps"
 
     def start(self, config: ExperimentConfig, data: TrainingData, project: Path) -> None:
         """Define a network; returns at once, and `taken` follows.
@@ -65,6 +76,7 @@ class SteppingSession(EngineJob):
         scratch = Scratch.create(project)
         command = StepThrough(config=config.to_dict(), data={}, output=str(scratch.folder / "steps"))
         self._asked = "define_model"
+        self._steps = self._kept = 0
         worker = self._prepare(command, data, scratch)
         self.changed.emit()
         self.said.emit("Sharing the layers with the process that trains")
@@ -104,10 +116,19 @@ class SteppingSession(EngineJob):
             self.said.emit(str(error))
 
     def _when_closed(self) -> str:
-        return "a training is being stepped through. When the window closes, its network is gone."
+        if not self.unsaved:
+            return ""
+        return (
+            "a training is being stepped through. When the window closes, its network of "
+            f"{self.steps_in_words(self.unsaved)} is gone: Save… in the Step dock keeps it."
+        )
 
     def _on_news(self, event: Event) -> None:
         if isinstance(event, StepTaken):
+            self._steps = event.step
+            if event.action == "save" and not event.refused:
+                self._kept = event.step
+            self._note.show(self._when_closed())
             self._on_answer(event)
         elif isinstance(event, Finished):
             failed = event.status is RunState.FAILED

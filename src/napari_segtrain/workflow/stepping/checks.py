@@ -88,6 +88,19 @@ def loss_after_step(
     return mean_of(judged).value
 
 
+def _no_number(steps: int) -> str:
+    if steps:
+        return f"after {_count(steps)} on this patch its loss is no number: try a lower learning rate"
+    return (
+        "the loss of this patch is no number, before any step: the weights are ruined, or there are extreme "
+        "values in the image or a target; define the model anew, or look at the patch"
+    )
+
+
+def _count(steps: int) -> str:
+    return "1 step" if steps == 1 else f"{steps} steps"
+
+
 @dataclass(frozen=True)
 class Overfitted:
     """How far the loss of one patch came down.
@@ -115,7 +128,7 @@ class Overfitted:
     @property
     def words(self) -> str:
         """Say whether it could, and what to think of where it could not."""
-        came = f"its loss came from {self.first:.4g} to {self.last:.4g} in {self.steps} steps"
+        came = f"its loss came from {self.first:.4g} to {self.last:.4g} in {_count(self.steps)}"
         if self.learned:
             return f"The network can learn this patch by heart: {came}"
         if self.halted:
@@ -177,7 +190,7 @@ def overfit(
                     raise TrainingError("nothing in this patch is labelled: choose another patch or batch")
                 first = loss.value
             if not math.isfinite(loss.value):
-                raise TrainingError(f"after {taken} steps the loss is no number: try a lower learning rate")
+                raise TrainingError(_no_number(taken))
             lowest = min(lowest, loss.value)
             if taken == steps or lowest <= LEARNED / 2 * first or halted():
                 break

@@ -10,10 +10,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from napari_segtrain.config import SegtrainError
-from napari_segtrain.runs import Emit, PatchPlace, PredictProgress, StepPicture, StepRequest, StepTaken
+from napari_segtrain.config import RunError, SegtrainError
+from napari_segtrain.runs import (
+    DeviceLostError,
+    Emit,
+    PatchPlace,
+    PredictProgress,
+    StepPicture,
+    StepRequest,
+    StepTaken,
+)
 from napari_segtrain.runs.scratch import Scratch
 from napari_segtrain.training import Parts
+from napari_segtrain.training.callbacks.nan_guard import is_too_many
 from napari_segtrain.training.fit import device_explained
 from napari_segtrain.training.randomness import random_states
 from napari_segtrain.training.steps import (
@@ -26,6 +35,7 @@ from napari_segtrain.training.steps import (
     backward_pass,
     calculate_loss,
     forward_pass,
+    gradient_norm,
     optimizer_step,
     prepare_batch,
     zero_gradients,
@@ -46,6 +56,14 @@ STEPS = (
     "optimizer_step",
 )
 """The seven steps in their order."""
+_NEEDS = {
+    "run_batches": "initialize_optimizer",
+    "show_activations": "forward_pass",
+    "what_if": "backward_pass",
+    "overfit": "prepare_batch",
+}
+"""What has to come before a look at the state."""
+_LOST = "The network is gone, and the layers stay: define the model anew"
 
 Done = tuple[str, list[StepPicture]]
 """What was done, in words, and what can be seen of it."""
@@ -77,6 +95,7 @@ class StepSession:
         self._optimization: Optimization | None = None
         self._rate: float | None = None
         self._norm: float | None = None
+        self._bad, self._trouble = 0, ""
         self._states: dict[str, Any] = {}
         self._forget()
 
@@ -90,6 +109,7 @@ class StepSession:
         self._loss: LossValue | None = None
         self._gradients: Gradients | None = None
         self._features: dict[str, Tensor] = {}
+        self._widths: dict[str, int] = {}
         self._patches: tuple[PatchPlace, ...] = ()
 
     # ------------------------------------------------------------------------------- answers
@@ -116,21 +136,33 @@ class StepSession:
             can.append("what_if")
         if self._batch is not None:
             can.append("overfit")
-        return tuple(can)
+        return (*can, "save")
 
     def answer(self, request: StepRequest) -> StepTaken:
-        """Do what is asked for; where that is not possible nothing changes, and the answer says why."""
+        """Do what is asked for; where that is not possible nothing changes, and the answer says why.
+
+        Raises
+        ------
+        DeviceLostError
+            When the GPU stopped working: nothing can be asked for any more.
+        """
         if request.action not in self.next:
-            words = f"{self._expected} must come before {request.action}"
-            return self._taken(request.action, words, refused=True)
+            return self._taken(request.action, self._why_not(request.action), refused=True)
         try:
-            with device_explained(self._parts.config, self._parts.resolved):
+            with device_explained(self._parts.config, self._parts.resolved, advice=_LOST):
                 words, pictures = getattr(self, f"_{request.action}")(request)
+                return self._taken(request.action, words, pictures)
+        except DeviceLostError:
+            raise
         except SegtrainError as error:
             if request.action in (*STEPS[3:], "run_batches"):
                 self._begin_again()
             return self._taken(request.action, str(error), refused=True)
-        return self._taken(request.action, words, pictures)
+
+    def _why_not(self, action: str) -> str:
+        if action in STEPS and STEPS.index(action) < STEPS.index(self._expected):
+            return f"{action} was taken already; next is {self._expected}"
+        return f"{_NEEDS.get(action, self._expected)} must come before {action}"
 
     def _taken(
         self, action: str, words: str, pictures: list[StepPicture] | None = None, *, refused: bool = False
@@ -201,9 +233,10 @@ class StepSession:
         return "The gradients of earlier batches are forgotten", []
 
     def _forward_pass(self, request: StepRequest) -> Done:
-        with watched(self._parts.network) as features:
+        with watched(self._parts.network) as found:
             self._predict(self._parts.network.forward)  # hooks are nothing to compiled code
-        self._features = _joined(self._features, features)
+        self._features = _joined(self._features, found.features)
+        self._widths = found.widths
         shown = self._pictures.of_prediction(self._seen)
         if request.stage:
             shown += self._show_activations(request)[1]
@@ -234,8 +267,13 @@ class StepSession:
         heads = {name: float(value) for name, value in self._loss.parts.items() if "/" not in name}
         parts = ", ".join(f"{name} {value:.4g}" for name, value in heads.items())
         if not math.isfinite(self._loss.value):
-            words = f"The loss is no number ({parts}): a step would ruin the weights"
-            return f"{words}. End, lower the learning rate in the Train dock, and define the model anew", []
+            self._bad += 1
+            self._trouble = (
+                f"The loss is no number ({parts}): a step would ruin the weights. End, lower the learning "
+                "rate in the Train dock, and define the model anew"
+            )
+            return self._trouble, []
+        self._bad = 0
         return f"Loss {self._loss.value:.4g}: {parts}{self._of_parts}", []
 
     def _backward_pass(self, request: StepRequest) -> Done:
@@ -256,8 +294,7 @@ class StepSession:
         self._judged.append(loss.without_graph())
         self._loss = mean_of(self._judged)
         own = [p.grad for p in optimization.network.parameters() if p.grad is not None]
-        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(own, 2.0)))
-        self._norm = float(norm) / self._scale
+        self._norm = float(gradient_norm(own)) / self._scale
         if self._waiting:
             self._expected = "forward_pass"
         elif position == group - 1:
@@ -284,7 +321,24 @@ class StepSession:
         if clip and info.norm_after != info.norm_before:
             words += f" clipped to {info.norm_after:.4g}"
         self._advance()
-        return words, []
+        return ". ".join(filter(None, (words, self._of_the_end))), []
+
+    @property
+    def _of_the_end(self) -> str:
+        """Say that the full training would be over; nothing before."""
+        epochs, rate = self._parts.epochs, "the learning rate stays at its end"
+        if self._epoch < epochs:
+            return ""
+        if not self._is_over:
+            return f"This is past the end of the full training: {rate}"
+        done = "The only epoch is" if epochs == 1 else f"All {epochs} epochs are"
+        same = "" if self._parts.deviations else ": these are the weights of the full training"
+        return f"{done} done{same}; {rate}"
+
+    @property
+    def _is_over(self) -> bool:
+        """Whether the last step was that with which the full training ends."""
+        return (self._epoch, self._index) == (self._parts.epochs, 0)
 
     def _advance(self) -> None:
         """Go to the next batch; what is known of this one stays to be looked at."""
@@ -296,28 +350,37 @@ class StepSession:
     # --------------------------------------------------------------------------- and further
 
     def _run_batches(self, request: StepRequest) -> Done:
-        """Take the rest of the steps of a batch, and all of others."""
-        began, taken, shown = time.monotonic(), 0, self._batch
-        while taken < request.number and not self._halted():
-            shown = self._finish_batch(request)
+        """Take the rest of the steps of a batch, and all of others, until the full training would be over."""
+        began, taken, trouble = time.monotonic(), 0, ""
+        while taken < request.number and not (taken and self._is_over) and not self._halted():
+            if trouble := self._finish_batch(request):
+                break
             taken += 1
             spent = time.monotonic() - began
             left = spent / taken * (request.number - taken)
             self._emit(PredictProgress(fraction=taken / request.number, seconds_left=left))
         pictures: list[StepPicture] = []
-        if taken and shown is not None and self._seen:
-            pictures = self._pictures.of_batch(shown.tensors)
+        if taken or trouble:
+            pictures = self._pictures.of_batch(self._known(self._batch).tensors)
             pictures += self._pictures.of_prediction(self._seen)
-        return (
-            f"{_many(taken, 'batch')} done; next is batch {self._index + 1} of epoch {self._epoch + 1}",
-            pictures,
-        )
+        words = f"{_many(taken, 'batch')} done"
+        if trouble:
+            return f"{words}. {trouble}", pictures
+        if taken:
+            words += f", the last one with the loss {self._known(self._loss).value:.4g}"
+        words += f"; next is batch {self._index + 1} of epoch {self._epoch + 1}"
+        return ". ".join(filter(None, (words, self._of_the_end))), pictures
 
-    def _finish_batch(self, request: StepRequest) -> Batch:
-        """Take the steps of a batch that are left, with nothing to look at, and tell what came of it."""
+    def _finish_batch(self, request: StepRequest) -> str:
+        """Take the steps of a batch that are left, with nothing to look at, and tell what came of it.
+
+        Returns
+        -------
+        str
+            Why they cannot be taken as the full training would, which ends there; nothing is told then.
+        """
         if self._expected == "prepare_batch":
             self._prepare()
-        batch: Batch = self._known(self._batch)
         if self._expected == "zero_gradients":
             self._zero_gradients(request)
         while self._expected in ("forward_pass", "calculate_loss", "backward_pass"):
@@ -325,12 +388,14 @@ class StepSession:
                 self._predict()
             elif self._expected == "calculate_loss":
                 self._calculate_loss(request)
+            elif is_too_many(self._bad, self._parts.precision):
+                return self._trouble
             else:
                 self._differentiate()
         if self._expected == "optimizer_step":
             self._optimizer_step(request)
         self._emit(self._taken("run_batches", ""))
-        return batch
+        return ""
 
     def _show_activations(self, request: StepRequest) -> Done:
         if request.stage not in self._features:
@@ -340,7 +405,9 @@ class StepSession:
         features = self._features[request.stage]
         patch = self._known(self._batch).image.shape[2:]
         size = " × ".join(map(str, features.shape[2:]))
-        words = f"{request.stage} has {features.shape[1]} features of {size} voxels"
+        words = f"{request.stage} has {self._widths[request.stage]} features of {size} voxels"
+        if features.shape[1] < self._widths[request.stage]:
+            words += f", of which the first {features.shape[1]} are shown"
         return words, self._pictures.of_stage(request.stage, features, patch)
 
     def _what_if(self, request: StepRequest) -> Done:
@@ -368,6 +435,14 @@ class StepSession:
             self._parts, batch, request.patch, self._epoch, request.number, progress, self._halted
         )
         return f"{found.words}. The weights are as they were", []
+
+    def _save(self, request: StepRequest) -> Done:
+        if not request.path:
+            raise RunError("saving needs a file: give its path")
+        steps = 0 if self._optimization is None else self._optimization.step
+        path = self._parts.save(request.path, self._epoch)
+        words = f"Saved the network after {steps} step{'' if steps == 1 else 's'} as {path}"
+        return f"{words}: choose this file in the Predict dock, or predict with segtrain predict", []
 
     @staticmethod
     def _known(value: Any) -> Any:

@@ -6,7 +6,8 @@ from typing import Any
 
 from napari_segtrain.network import MultiTaskNetwork
 from napari_segtrain.runs import Warned
-from napari_segtrain.training import ResolvedExperiment, steps
+from napari_segtrain.training import steps
+from napari_segtrain.training.deviations import deviations
 
 from ..context import Context, Values
 from ..parameters import (
@@ -30,15 +31,15 @@ def initialize_optimizer(config: InitializeParameters, inputs: Values, context: 
 def prepare_batch(config: BatchParameters, inputs: Values, context: Context) -> dict[str, Any]:
     """Step 2: the batch of the round, from epoch to epoch."""
     loader: Loader = inputs["dataloader"]
-    resolved = setting_of(context, _NEEDS_DATA).resolved
-    if context.round == 0 and (said := _whole_at_once(resolved)):
-        context.emit(Warned(message=said))
+    setting = setting_of(context, _NEEDS_DATA)
+    for sentence in deviations(setting.config, setting.resolved, whole=True) if context.round == 0 else ():
+        context.emit(Warned(message=sentence))
     number = config.batch_index + context.round
     # Without a repetition a batch that the epoch does not have is refused by the step itself.
     epoch, index = divmod(number, len(loader)) if context.round else (0, number)
     loader.set_epoch(epoch)
     context.memo["epoch"] = epoch
-    return {"batch": steps.prepare_batch(loader, index, resolved.device)}
+    return {"batch": steps.prepare_batch(loader, index, setting.resolved.device)}
 
 
 def zero_gradients(config: NoParameters, inputs: Values, context: Context) -> dict[str, Any]:
@@ -72,17 +73,6 @@ def backward_pass(config: BackwardParameters, inputs: Values, context: Context) 
 def optimizer_step(config: StepParameters, inputs: Values, context: Context) -> dict[str, Any]:
     """Step 7."""
     after, info = steps.optimizer_step(
-        inputs["optimizer"], inputs["gradients"], gradient_clip=config.gradient_clip
+        inputs["optimizer"], inputs["gradients"], gradient_clip=config.gradient_clip, measure=True
     )
     return {"optimizer": after, "step_info": info, "model": after.network}
-
-
-def _whole_at_once(resolved: ResolvedExperiment) -> str:
-    """Return what to know where a training computes batches in parts; these nodes do not."""
-    if resolved.at_a_time == resolved.batch_size:
-        return ""
-    return (
-        f"A step computes the whole batch of {resolved.batch_size} patches, where the training computes "
-        f"{resolved.at_a_time} at a time (tr_config.micro_batch): it needs more memory, and its weights "
-        "differ from the training's by rounding, and by what dropout draws"
-    )
