@@ -31,7 +31,8 @@ def test_the_five_links_are_a_whole_training_graph(training_graph, five_links):
     assert find_faults(training_graph) == ()
     refuse_faults(training_graph)
     assert find_warnings(training_graph) == (
-        "Parameter 'data' on node 'data_loader' is not set: give a folder with images/ and labels/, or open layers",
+        "Parameter 'data' on node 'data_loader' is not set: give a folder with images/ and labels/, or open "
+        "layers",
     )
     for link in five_links:
         missing = f"Required input '{link[3]}' on node '{link[2]}' is not connected"
