@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import importlib.util
 import os
 import re
 import sys
@@ -133,6 +134,16 @@ def until(qapp: Any) -> Callable[..., None]:
         wait_until(qapp, done)
 
     return wait
+
+
+@pytest.fixture
+def drawing() -> Any:
+    """What draws a graph as a user does: the module `drawing`."""
+    spec = importlib.util.spec_from_file_location("drawing", HERE / "drawing.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture

@@ -22,7 +22,6 @@ from napari_segtrain.workflow.graph import (
     NODE_TYPES,
     Graph,
     experiment_of,
-    find_faults,
     read_graph,
     write_graph,
 )
@@ -32,14 +31,6 @@ from napari_segtrain.workflow.graph.templates import TEMPLATES, template
 pytestmark = pytest.mark.gui
 
 Key, Held = Qt.Key, Qt.KeyboardModifier
-NODES = ("data_loader", "unet_model", "loss_function", "optimizer", "trainer")
-LINKS = (
-    ("data_loader.train_loader", "trainer.dataloader"),
-    ("unet_model.model", "trainer.model"),
-    ("loss_function.loss_fn", "trainer.loss_fn"),
-    ("unet_model.model", "optimizer.model"),
-    ("optimizer.optimizer", "trainer.optimizer"),
-)
 
 
 @pytest.fixture
@@ -51,75 +42,17 @@ def dock(make_dock: Callable[[type], Any], viewer: Any, until: Callable[..., Non
     viewer.window._qt_window.hide()
 
 
-def focus(dock: Any) -> Any:
-    return dock.window().focusWidget()
-
-
-def choose(combo: Any, value: Any) -> None:
-    """Go to an item of a list by arrow keys."""
-    wanted = combo.offered().index(value)
-    while combo.currentIndex() != wanted:
-        QTest.keyClick(combo, Key.Key_Down if combo.currentIndex() < wanted else Key.Key_Up)
-
-
-def tab_to(dock: Any, name: str) -> Any:
-    """Press Tab until a control has the focus."""
-    for _ in range(60):
-        if focus(dock).objectName() == name:
-            return focus(dock)
-        QTest.keyClick(focus(dock), Key.Key_Tab)
-    raise AssertionError(f"{name} is not reached")
-
-
-def link_by_keys(dock: Any, source: str, target: str) -> None:
-    """Make a link from the drawing on, by keys alone."""
-    node, _, port = source.partition(".")
-    dock.editor.select(node)
-    dock.editor.view.setFocus()
-    QTest.keyClick(focus(dock), Key.Key_C)
-    assert focus(dock).objectName() == "link_from"
-    assert dock.editor.source.value()[0] == node
-    choose(dock.editor.source, (node, port))
-    choose(tab_to(dock, "link_to"), tuple(target.split(".")))
-    QTest.keyClick(tab_to(dock, "connect"), Key.Key_Return)
-
-
-def links(dock: Any) -> set[tuple[str, str]]:
-    return {(f"{k.source}.{k.source_port}", f"{k.target}.{k.target_port}") for k in dock.value().links}
-
-
-def test_the_training_graph_is_drawn_by_keyboard(dock: Any, notes: list[Any]) -> None:
-    dock.editor.view.setFocus()
-    for name in NODES:
-        QTest.keyClick(dock.editor.view, Key.Key_A)
-        assert focus(dock).objectName() == "node_type"
-        choose(focus(dock), name)
-        QTest.keyClick(tab_to(dock, "add_node"), Key.Key_Space)
-        assert dock.editor.scene.selected_nodes() == [name]
-    for source, target in (
-        ("data_loader.train_loader", "unet_model.input"),
-        ("unet_model.output", "trainer.model"),
-    ):
-        link_by_keys(dock, source, target)
-    assert notes == [
-        ("error", "Cannot connect batch to tensor"),
-        ("error", "Cannot connect tensor to model"),
-    ]
-    assert links(dock) == set()
-    for ends in LINKS:
-        link_by_keys(dock, *ends)
-    assert links(dock) == set(LINKS)
-    assert find_faults(dock.value()) == ()
-    assert len(notes) == 2
+def test_the_training_graph_is_drawn_by_keyboard(dock: Any, drawing: Any, notes: list[Any]) -> None:
+    drawing.by_keyboard(dock, notes)
     dock.editor.view.setFocus()
     for _ in range(10):
         QTest.keyClick(dock.editor.view, Key.Key_Z, Held.ControlModifier)
     assert dock.value() == Graph()
 
 
-def test_templates_are_whole_graphs(dock: Any) -> None:
+def test_templates_are_whole_graphs(dock: Any, drawing: Any) -> None:
     for name in TEMPLATES:
-        choose(dock.template, name)
+        drawing.choose(dock.template, name)
         assert dock.template.toolTip() == TEMPLATES[name][0]
         dock.use.click()
         graph = template(name)
@@ -163,7 +96,7 @@ def test_a_fault_leads_to_its_node_also_when_a_port_is_called_as_another(dock: A
 
 
 def test_open_layers_are_chosen_for_a_data_loader_and_for_an_image(
-    dock: Any, cells: Any, viewer: Any, until: Callable[..., None]
+    dock: Any, drawing: Any, cells: Any, viewer: Any, until: Callable[..., None]
 ) -> None:
     image, _ = cells
     dock.set_value(template("evaluate"))
@@ -182,10 +115,10 @@ def test_open_layers_are_chosen_for_a_data_loader_and_for_an_image(
     dock.editor.select("image_layer")
     edit = dock.node.form().editors["image"]
     assert edit.path.isVisible() and edit.layer.offered() == [None, "cells"]
-    choose(edit.layer, "cells")
+    drawing.choose(edit.layer, "cells")
     edit.layer.activated.emit(edit.layer.currentIndex())
     assert dock.value().node("image_layer").config.image == "cells" and not edit.path.isVisible()
-    choose(edit.layer, None)
+    drawing.choose(edit.layer, None)
     edit.layer.activated.emit(0)
     assert dock.value().node("image_layer").config.image is None and edit.path.isVisible()
     edit.line.setText("/some/image.tif")
@@ -209,9 +142,9 @@ def test_a_graph_runs_on_open_layers_and_shows_regions_where_they_lie(
 
 
 def test_the_train_docks_experiment_is_a_graph(
-    dock: Any, cells: Any, notes: list[Any], make_dock: Callable[[type], Any], tmp_path: Path
+    dock: Any, drawing: Any, cells: Any, notes: list[Any], make_dock: Callable[[type], Any], tmp_path: Path
 ) -> None:
-    choose(dock.template, "train_dock")
+    drawing.choose(dock.template, "train_dock")
     dock.use.click()
     assert notes == [("error", "Choose images and targets in the Train dock, and press Use again")]
     train = find_dock(dock, TrainDock)
@@ -381,9 +314,9 @@ def test_a_graph_runs_and_its_output_is_a_layer_that_knows_it(
     assert notes[-1][1] == "no workflow made the selected layer: select a layer that came from one"
 
 
-def test_the_output_that_is_shown_follows_the_graph(dock: Any) -> None:
+def test_the_output_that_is_shown_follows_the_graph(dock: Any, drawing: Any) -> None:
     dock.set_value(template("predict"))
-    choose(dock.shown, ("predictor", "all_predictions"))
+    drawing.choose(dock.shown, ("predictor", "all_predictions"))
     dock.node.renamed.emit("predictor", "oracle")
     assert dock.shown.value() == ("oracle", "all_predictions")
     dock.history.undo()
@@ -392,7 +325,7 @@ def test_the_output_that_is_shown_follows_the_graph(dock: Any) -> None:
     assert dock.shown.value() == _result_of(template("train"))
     dock.set_value(template("predict"))
     assert dock.shown.value() == ("predictor", "predictions"), "what was chosen is gone: the default again"
-    choose(dock.shown, None)
+    drawing.choose(dock.shown, None)
     dock.set_value(template("evaluate"))
     assert dock.shown.value() is None, "nothing is always there"
 
