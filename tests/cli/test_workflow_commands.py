@@ -82,3 +82,23 @@ def test_what_is_wrong_is_listed_and_nothing_runs(run, train_file, tmp_path):
     assert "epochs: unknown key" in err
     code, _, err = run("workflow", "check", train_file, "--set", "trainr.num_epochs=3")
     assert "Did you mean 'trainer'" in err
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 2, 1, 0)])
+def test_parameters_of_a_node_are_set_together(run, train_file, tmp_path, order):
+    texts = (
+        "data_loader.folds=5",
+        "data_loader.fold=1",
+        "optimizer.optimizer.lr=0.5",
+        "optimizer.optimizer.weight_decay=0.25",
+    )
+    given = [word for number in order for word in ("--set", texts[number])]
+    file = tmp_path / "back.yaml"
+    assert run("workflow", "to-config", train_file, "-o", file, *given)[0] == 0
+    config = load_config(file)
+    assert (config.tr_setup.folds, config.tr_setup.fold) == (5, 1)
+    optimizer = config.tr_config.optimizer
+    assert (optimizer.name, optimizer.lr, optimizer.weight_decay) == ("AdamW", 0.5, 0.25)
+    code, _, err = run("workflow", "check", train_file, "--set", "folds=5")
+    assert code == 2
+    assert "write node.parameter=value, such as trainer.num_epochs=10" in " ".join(err.split())

@@ -165,8 +165,17 @@ def losses(texts: list[str] | None, targets: list[str], tasks: Sequence[str] = (
     }
 
 
-def assignments(texts: list[str] | None) -> dict[str, Any]:
+def assignments(
+    texts: list[str] | None, form: str = "section.key", example: str = "tr_config.ema_decay=0.999"
+) -> dict[str, Any]:
     """Turn ``--set section.key=value`` options into overrides; values are read as YAML.
+
+    Parameters
+    ----------
+    texts
+        The options.
+    form, example
+        What is before the equals sign, and one of these options, for messages.
 
     Raises
     ------
@@ -181,7 +190,7 @@ def assignments(texts: list[str] | None) -> dict[str, Any]:
     for text in texts or []:
         dotted, equals, value = text.partition("=")
         if not equals or "." not in dotted:
-            raise ConfigError(f"--set {text!r}: write section.key=value, such as tr_config.ema_decay=0.999")
+            raise ConfigError(f"--set {text!r}: write {form}=value, such as {example}")
         try:
             result[dotted.strip()] = yaml.safe_load(value)
         except yaml.YAMLError as error:

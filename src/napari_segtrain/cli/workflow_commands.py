@@ -138,17 +138,24 @@ def _read(file: Path) -> Graph:
 
 
 def _with(graph: Graph, texts: list[str] | None) -> Graph:
-    """Return the graph with the parameters that were given."""
-    for dotted, value in assignments(texts).items():
-        name, *path = dotted.split(".")
-        changed = value
-        for depth in range(len(path) - 1, 0, -1):
-            changed = {path[depth]: changed}
-        kept = graph.node(name).config.to_dict().get(path[0])
-        if isinstance(changed, dict) and len(path) > 1 and isinstance(kept, dict):
-            changed = _merged(kept, changed)
-        graph = graph.configure(name, {path[0]: changed})
+    """Return the graph with the parameters that were given, those of a node all at once."""
+    changes: dict[str, dict[str, Any]] = {}
+    for dotted, value in assignments(texts, "node.parameter", "trainer.num_epochs=10").items():
+        name, parameter, *path = dotted.split(".")
+        given = changes.setdefault(name, {})
+        if path:
+            kept = given[parameter] if parameter in given else _kept(graph, name, parameter)
+            for part in reversed(path):
+                value = {part: value}
+            value = _merged(kept, value) if isinstance(kept, dict) else value
+        given[parameter] = value
+    for name, given in changes.items():
+        graph = graph.configure(name, given)
     return graph
+
+
+def _kept(graph: Graph, name: str, parameter: str) -> Any:
+    return graph.node(name).config.to_dict().get(parameter)
 
 
 def _merged(before: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

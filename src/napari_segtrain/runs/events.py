@@ -461,8 +461,8 @@ class NodeStatus(Event):
     event: Literal["node_status"] = "node_status"
     node: str
     """Its name."""
-    status: Literal["waiting", "running", "done", "cached", "failed", "cancelled"]
-    """``cached``: nothing had to be done for it."""
+    status: Literal["waiting", "running", "done", "cached", "skipped", "failed", "cancelled"]
+    """``cached``: nothing had to be done for it; ``skipped``: nobody asked for it."""
     fraction: Number = None
     """Finished share of its work, 0 … 1; None where that is not known."""
     message: str = ""

@@ -26,6 +26,7 @@ from napari_segtrain.config import (
 )
 from napari_segtrain.widgets.forms.form import Form
 from napari_segtrain.widgets.forms.schema import Key, Shape, keys_of
+from napari_segtrain.workflow.graph.parameters import PredictorParameters
 
 MODELS: list[type[Config]] = [
     TrSetup,
@@ -40,6 +41,7 @@ MODELS: list[type[Config]] = [
     SGD,
     WarmupCosine,
     Percentile,
+    PredictorParameters,
 ]
 
 pytestmark = [pytest.mark.gui, pytest.mark.usefixtures("qapp")]

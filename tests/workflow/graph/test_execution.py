@@ -2,16 +2,20 @@
 
 import json
 import shutil
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import tifffile
 import torch
+import zarr
 
 from napari_segtrain.cli import main
 from napari_segtrain.config import CancelledError, ExperimentConfig, dump_config
+from napari_segtrain.inference import load_trained
 from napari_segtrain.runs import (
     BEST,
     LAST,
@@ -23,14 +27,47 @@ from napari_segtrain.runs import (
     load_checkpoint,
 )
 from napari_segtrain.runs.scratch import Scratch
+from napari_segtrain.training import Batch, Gradients, LossValue, Optimization, Prediction, StepInfo
 from napari_segtrain.training.load import Load
 from napari_segtrain.workflow import evaluate, predict, resume, train
-from napari_segtrain.workflow.graph import GraphError, read_graph, write_graph
+from napari_segtrain.workflow.graph import GraphError, NodeError, read_graph, write_graph
 from napari_segtrain.workflow.graph.cache import Cache, Keys
-from napari_segtrain.workflow.graph.execution import NodeError, execute
+from napari_segtrain.workflow.graph.execution import execute as execute_graph
 from napari_segtrain.workflow.graph.from_config import graph_of
+from napari_segtrain.workflow.graph.ports import Kind
 from napari_segtrain.workflow.graph.templates import template
-from napari_segtrain.workflow.graph.work.inference import Predicted
+from napari_segtrain.workflow.graph.work import inference, models
+from napari_segtrain.workflow.graph.work.data import Picture
+from napari_segtrain.workflow.graph.work.inference import Labelled, Predicted
+from napari_segtrain.workflow.graph.work.setting import Loader
+
+IS_A = {
+    Kind.PICTURE: Picture,
+    Kind.PREDICTED: Predicted,
+    Kind.LABELLED: Labelled,
+    Kind.PREDICTION: Prediction,
+    Kind.GRADIENTS: Gradients,
+    Kind.NETWORK: torch.nn.Module,
+    Kind.TRAINING: Loader,
+    Kind.VALIDATION: Loader,
+    Kind.TEST: Loader,
+    Kind.BATCH: Batch,
+    Kind.LOSS_FN: torch.nn.Module,
+    Kind.LOSS: LossValue,
+    Kind.OPTIMIZER: Optimization,
+    Kind.NUMBERS: (dict, list, StepInfo),
+}
+
+
+def execute(graph, **options):
+    """Run a graph, and compare what each output gave with what its port says."""
+    found = execute_graph(graph, **options)
+    for node in graph.nodes:
+        for port in node.kind.outputs:
+            value = found.values[node.name][port.name] if node.name in found.values else None
+            if value is not None and port.kinds:
+                assert isinstance(value, IS_A[port.kinds[0]]), f"{node.name}.{port.name}"
+    return found
 
 
 def experiment(**overrides):
@@ -122,16 +159,31 @@ def test_api_command_line_and_graph_give_the_same_run_bit_for_bit(data, run, gra
     assert read_graph(folders[1] / "workflow.json") == graph
 
 
-@pytest.mark.parametrize("kind", ["vnet", "weights", "checkpoint_loader"])
+DIFFERENT = {
+    "vnet": {"model_config.architecture": "vnet"},
+    "planned": {"tr_config.patch_size": None, "tr_config.batch_size": None},
+    "in parts": {
+        "tr_config.micro_batch": 1,
+        "tr_config.accumulate": 2,
+        "model_config.deep_supervision": True,
+        "model_config.blocks_per_stage": [1, 1, 1],
+        "model_config.max_poolings": 2,
+    },
+}
+
+
+@pytest.mark.parametrize("kind", [*DIFFERENT, "weights", "checkpoint_loader", "network_from_config"])
 def test_other_networks_and_fine_tuning_give_the_same_weights_too(data, run, tmp_path, kind):
     short = {"tr_config.num_epochs": 1, "tr_config.ema_decay": 0.9}
-    changes = {"model_config.architecture": "vnet"} if kind == "vnet" else {"model_config.weights": str(run)}
-    config = experiment(**short, **changes)
+    config = experiment(**short, **DIFFERENT.get(kind, {"model_config.weights": str(run)}))
+    file = tmp_path / "network.yaml"
+    file.write_text(dump_config(config))
     graph = graph_of(config, str(data), str(tmp_path / "graph"))
-    if kind == "checkpoint_loader":
-        graph = graph.remove("unet_model").add(graph.new_node("checkpoint_loader", config={"run": str(run)}))
+    other = {"checkpoint_loader": {"run": str(run)}, "network_from_config": {"config": str(file)}}
+    if kind in other:
+        graph = graph.remove("unet_model").add(graph.new_node(kind, config=other[kind]))
         for target in ("trainer", "optimizer"):
-            graph = graph.connect("checkpoint_loader", "model", target, "model")
+            graph = graph.connect(kind, "model", target, "model")
     found = execute(graph)
     expected = train(config, data, tmp_path / "api")
     assert same(weights(expected.path), weights(run_of(found)))
@@ -184,7 +236,9 @@ def test_what_is_connected_is_what_is_trained(graph):
     batch = next(iter(values["data_loader"]["train_loader"]))
     assert batch["image"].shape == (2, 1, 32, 32)
     assert values["loss_function"]["loss_fn"](network(batch["image"]), batch, 0).total > 0
-    assert execution.status["trainer"] == "cached"  # nobody asked for it
+    assert execution.status["trainer"] == "skipped"
+    again = execute(graph, only=("optimizer",), again=True).status
+    assert {name for name, status in again.items() if status == "skipped"} == {"loss_function", "trainer"}
 
 
 # ------------------------------------------------------------------------------------- inference
@@ -204,19 +258,102 @@ def test_predictor_direct_inference_and_api_predict_exactly_the_same(data, run):
         np.testing.assert_array_equal(found.arrays["im0"]["cells"], expected)
 
 
+@pytest.mark.parametrize("source", ["predict", "evaluate"])
+def test_a_prediction_that_memory_hardly_holds_is_warned_of(data, run, monkeypatch, source):
+    monkeypatch.setattr(inference, "main_memory", lambda: SimpleNamespace(free=2000))
+    graph = template(source).configure("checkpoint_loader", {"run": str(run)})
+    where = {"predict": ("image_layer", {"image": str(data / "images")}), "evaluate": ("data_loader", {})}
+    node, parameters = where[source]
+    graph = graph.configure(node, parameters or {"data": str(data)})
+    events = []
+    execute(graph, emit=events.append)
+    (said,) = [e.message for e in events if isinstance(e, Warned) and "keeps what it predicts" in e.message]
+    assert said.startswith(
+        "Node 'predictor' keeps what it predicts in memory: 0.0 GiB of an image of 40 × 48"
+    )
+
+
+def test_an_image_may_be_an_address(data, run, tmp_path):
+    image = tifffile.imread(data / "images" / "im0.tif")
+    zarr.save_array(tmp_path / "far.zarr", image)
+    graph = template("predict").configure("checkpoint_loader", {"run": str(run)})
+    graph = graph.configure("image_layer", {"image": (tmp_path / "far.zarr").as_uri()})
+    found = execute(graph).values["predictor"]["predictions"].arrays["far"]["cells"]
+    np.testing.assert_array_equal(found, predict(run, image)["cells"])
+
+
+@pytest.mark.parametrize("said", ["unet", "vnet"])
+def test_the_network_of_a_file_predicts_with_the_weights_it_names(data, run, tmp_path, said):
+    image, file = data / "images" / "im0.tif", tmp_path / "network.yaml"
+    file.write_text(
+        dump_config(experiment(**{"model_config.weights": str(run), "model_config.architecture": said}))
+    )
+    graph = template("direct").remove("checkpoint_loader").configure("image_layer", {"image": str(image)})
+    graph = graph.add(graph.new_node("network_from_config", config={"config": str(file)}))
+    graph = graph.connect("image_layer", "image", "network_from_config", "input")
+    if said == "vnet":
+        with pytest.raises(NodeError, match="has weights of a unet, not of a vnet: take a unet_model"):
+            execute(graph)
+    else:
+        found = execute(graph).values["network_from_config"]["output"]
+        np.testing.assert_array_equal(found.arrays["im0"]["cells"], predict(run, image)["cells"])
+        assert Keys(graph, {}, {}).of("network_from_config") != Keys(
+            graph.configure("network_from_config", {"weights": str(run / "checkpoints" / BEST)}), {}, {}
+        ).of("network_from_config")
+
+
+def test_a_predictor_says_what_it_is_given_and_leaves_the_rest_to_the_run(graph):
+    graph = graph.configure("trainer", {"inference_config": {"overlap": 0.9, "output": "uint8"}})
+    graph = graph.add(graph.new_node("predictor", config={"device": "cpu"}))
+    graph = graph.connect("unet_model", "model", "predictor", "model")
+    graph = graph.connect("data_loader", "val_loader", "predictor", "dataloader")
+
+    def predicted(**parameters):
+        found = execute(graph.configure("predictor", parameters), only=("predictor",))
+        (arrays,) = found.values["predictor"]["predictions"].arrays.values()
+        return arrays["cells"]
+
+    as_in_the_run = predicted()
+    np.testing.assert_array_equal(as_in_the_run, predicted(overlap=0.9, output="uint8"))
+    assert len(np.unique(as_in_the_run)) > 2
+    # Defaults of the experiment that the run has said otherwise.
+    assert (predicted(overlap=0.5) != as_in_the_run).any()
+    assert set(np.unique(predicted(output="labels"))) <= {0, 1}
+
+
+def test_a_part_that_is_held_out_is_predicted_and_one_that_is_not_there_is_refused(data, graph, tmp_path):
+    folder = shutil.copytree(data, tmp_path / "split")
+    split = {"train": [{"image": "im0"}], "val": [{"image": "im1"}], "test": [{"image": "im2"}]}
+    (folder / "split.json").write_text(json.dumps(split))
+    graph = graph.add(graph.new_node("predictor", config={"device": "cpu"}))
+    graph = graph.connect("unet_model", "model", "predictor", "model")
+    graph = graph.connect("data_loader", "test_loader", "predictor", "dataloader")
+    asked = {"only": ("predictor",)}
+    found = execute(graph.configure("data_loader", {"data": str(folder)}), **asked).values["predictor"]
+    assert list(found["all_predictions"].arrays) == list(found["all_labels"].truth) == ["im2"]
+    with pytest.raises(
+        NodeError, match="the data has no test part: connect train_loader, val_loader, or add"
+    ):
+        execute(graph, **asked)
+
+
 @pytest.mark.parametrize(
     ("node", "parameters", "message"),
     [
         ("vnet_model", {"weights": "{run}"}, "has weights of a unet, not of a vnet: take a unet_model"),
-        ("vnet_model", {}, "a network with new weights is planned for the data that it learns from"),
+        ("image_layer", {"image": "{run}/no.tif"}, "no.tif: there is no such file, and no image layer of"),
         ("checkpoint_loader", {"run": "{run}/nothing"}, "Node 'checkpoint_loader': "),
     ],
 )
 def test_a_network_that_cannot_predict_says_why(data, run, node, parameters, message):
     image = str(data / "images" / "im0.tif")
     given = {name: text.format(run=run) for name, text in parameters.items()}
-    graph = template("direct").remove("checkpoint_loader").configure("image_layer", {"image": image})
-    graph = graph.add(graph.new_node(node, config=given)).connect("image_layer", "image", node, "input")
+    graph = template("direct").configure("image_layer", {"image": image})
+    graph = graph.configure("checkpoint_loader", {"run": str(run)})
+    if node == "vnet_model":
+        graph = graph.remove("checkpoint_loader").add(graph.new_node(node, config=given))
+        graph = graph.connect("image_layer", "image", node, "input")
+    graph = graph.configure(node, given)
     with pytest.raises(NodeError) as error:
         execute(graph)
     assert message in str(error.value)
@@ -394,6 +531,36 @@ def test_batches_that_are_kept_keep_nothing_of_a_training(graph):
     assert batches.follow_labels(RunFolder.open(run_of(found))) is None
 
 
+def test_paths_begin_at_home(data, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(data, tmp_path / "data")
+    graph = graph_of(experiment(**{"tr_config.num_epochs": 1}), "~/data", "~/project")
+    first, again = execute(graph), execute(graph)
+    assert run_of(first) == run_of(again) == tmp_path / "project" / "runs" / "base"
+    assert (first.status["trainer"], again.status["trainer"]) == ("done", "cached")
+    graph = template("predict").configure("checkpoint_loader", {"run": "~/project/runs/base"})
+    graph = graph.configure("image_layer", {"image": "~/data/images/im0.tif"})
+    graph, cache = graph.configure("predictor", {"save_to": "~/found"}), Cache()
+    assert [execute(graph, cache=cache).status["predictor"] for _ in range(2)] == ["done", "cached"]
+    assert (tmp_path / "found" / "im0_cells.tif").is_file()
+    assert not (tmp_path / "~").exists()
+
+
+def test_a_network_that_a_step_has_used_is_made_anew(data):
+    graph, cache = stepwise(data).remove("repeat").configure("unet_model", {"norm": "batch"}), Cache()
+    for name in ("zero_gradients", "forward_pass", "calculate_loss"):
+        found = execute(graph, cache=cache, only=(name,))
+    network = found.values["unet_model"]["model"]
+    fresh = execute(graph, cache=cache, only=("unet_model",)).values["unet_model"]["model"]
+    means = [name for name in network.state_dict() if name.endswith("running_mean")]
+    assert means
+    assert all(network.state_dict()[name].any() and not fresh.state_dict()[name].any() for name in means)
+    # No step goes on with what an earlier one gave of another network.
+    begun = execute(graph, cache=cache).values["optimizer_step"]["model"].state_dict()
+    assert same(begun, execute(graph).values["optimizer_step"]["model"].state_dict())
+
+
 def test_other_labels_are_another_input(graph, data, tmp_path):
     copied = tmp_path / "copy"
     for file in data.rglob("*.tif"):
@@ -419,38 +586,47 @@ def test_the_first_error_names_its_node_and_what_follows_is_cancelled(graph, tmp
 
 
 @pytest.mark.parametrize(
-    ("source", "target", "message"),
+    ("node", "parameters", "message"),
     [
-        ("data_loader.train_loader", "forward_pass.batch", "'batch' takes one batch, which prepare_batch"),
-        ("image_layer.image", "calculate_loss.prediction", "takes the prediction of a forward pass"),
-        ("prepare_batch.batch", "predictor.dataloader", "takes a loader of batches, and output 'batch' of"),
-        ("forward_pass.prediction", "predictor.image", "'forward_pass' gives the prediction of a forward"),
+        ("network_from_config", {"config": "nowhere.yaml"}, "nowhere.yaml: cannot be read"),
+        ("network_from_config", {}, "Parameter 'config' is not set: give the YAML file of an experiment"),
+        ("checkpoint_loader", {}, "Parameter 'run' is not set: give a run folder or checkpoint"),
         (
-            "unet_model.output",
-            "predictor.image",
-            "of 'unet_model' gives nothing: nothing is at its own input",
+            "data_loader",
+            {"auxiliary_tasks": {"sdt": {"type": "distance_transform", "source_target": "nuclei"}}},
+            "auxiliary_tasks",
         ),
-        ("image_layer.image", "metrics.predictions", "input 'predictions' takes predictions of a predictor"),
     ],
 )
-def test_an_input_says_what_it_takes(data, source, target, message):
-    graph = stepwise(data).remove("repeat")
-    for kind in ("predictor", "metrics"):
-        graph = graph.add(graph.new_node(kind))
-    graph = graph.add(graph.new_node("image_layer", config={"image": str(data / "images" / "im0.tif")}))
-    graph = graph.connect("unet_model", "model", "predictor", "model")
-    graph = graph.connect("predictor", "all_predictions", "metrics", "predictions")
-    graph = graph.connect("predictor", "all_labels", "metrics", "labels")
-    if taken := graph.link_into(*target.split(".")):
-        graph = graph.disconnect(*taken.to_dict().values())
-    graph = graph.connect(*source.split("."), *target.split("."))
-    if not target.startswith("predictor"):
-        graph = graph.connect("data_loader", "val_loader", "predictor", "dataloader")
-    name = target.partition(".")[0]
+def test_an_error_before_the_first_node_names_its_node_too(graph, node, parameters, message):
+    if node == "data_loader":
+        graph = graph.configure(node, parameters)
+    else:
+        graph = graph.remove("unet_model").add(graph.new_node(node, config=parameters))
+        for target in ("trainer", "optimizer"):
+            graph = graph.connect(node, "model", target, "model")
+    events = []
     with pytest.raises(NodeError) as error:
-        execute(graph, only=(name,))
+        execute(graph, emit=events.append)
+    assert error.value.node == node
+    assert str(error.value).startswith(f"Node '{node}': ")
     assert message in str(error.value)
-    assert error.value.node == name
+    for each in graph.nodes:
+        assert statuses(events, each.name) == ["waiting", "failed" if each.name == node else "cancelled"]
+    said = [e.message for e in events if isinstance(e, NodeStatus) and e.status == "failed"]
+    assert [f"Node '{node}': {text}" for text in said] == [str(error.value)]
+
+
+def test_what_only_work_can_tell_is_refused_in_words(run):
+    with pytest.raises(GraphError, match="this network has no plan: take one from a network node"):
+        models.described(torch.nn.Linear(1, 1))
+    with pytest.raises(GraphError, match="there are no labels of what was predicted: give the predictor"):
+        inference.metrics(None, {"predictions": Predicted(), "labels": Labelled()}, None)
+    nameless = replace(load_trained(run), config=None)
+    with pytest.raises(GraphError, match="this network's experiment is not known: take it from a run"):
+        inference.made_config(models.describe(nameless))
+    with pytest.raises(GraphError, match="batches are made for a network: connect the loader where one is"):
+        len(Loader("train", None, None, None))
 
 
 def test_any_error_names_its_node(graph, monkeypatch):
@@ -476,6 +652,45 @@ def test_a_stop_ends_the_training_and_the_graph(graph):
     assert statuses(events, "optimizer")[-1] == "done"
 
 
+def stopped_at(graph, is_there):
+    """Run a graph, stop it when an event is there, and return where its nodes were at the end."""
+    control, events = Control(), []
+
+    def emit(event):
+        events.append(event)
+        if is_there(event):
+            control.stop()
+
+    with pytest.raises(CancelledError):
+        execute(graph, emit=emit, control=control)
+    return {node.name: statuses(events, node.name)[-1] for node in graph.nodes}
+
+
+def test_a_stop_ends_a_repetition_with_its_steps(data):
+    graph = stepwise(data, rounds=3)
+    found = stopped_at(graph, lambda event: event.event == "node_status" and event.message == "round 1 of 3")
+    repeated = {n.name for n in graph.nodes if n.kind.category == "steps"} - {"initialize_optimizer"}
+    assert {name for name, status in found.items() if status == "cancelled"} == {*repeated, "repeat"}
+    assert found["initialize_optimizer"] == "done"
+
+
+@pytest.mark.parametrize("source", ["image", "dataloader"])
+def test_a_stop_ends_a_prediction(data, run, source):
+    graph = template("predict" if source == "image" else "evaluate")
+    graph = graph.configure("checkpoint_loader", {"run": str(run)})
+    if source == "image":
+        graph = graph.configure("image_layer", {"image": str(data / "images")})
+    else:
+        graph = graph.configure("data_loader", {"data": str(data)})
+        graph = graph.disconnect("data_loader", "val_loader", "predictor", "dataloader")
+        graph = graph.connect("data_loader", "train_loader", "predictor", "dataloader")
+    # There are several images, and the first one ends before the last.
+    found = stopped_at(graph, lambda event: event.event == "node_status" and (event.fraction or 1) < 1)
+    assert found["predictor"] == "cancelled"
+    assert found.get("metrics", "cancelled") == "cancelled"
+    assert found["checkpoint_loader"] == "done"
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -483,11 +698,11 @@ def test_a_stop_ends_the_training_and_the_graph(graph):
             lambda g: g.disconnect("data_loader", "train_loader", "trainer", "dataloader").connect(
                 "data_loader", "val_loader", "trainer", "dataloader"
             ),
-            "Node 'trainer': a trainer takes the train_loader of a data loader",
+            "Input 'dataloader' on node 'trainer' takes the train_loader of a data loader",
         ),
         (
             lambda g: g.configure("trainer", {"devices": 2}),
-            "Node 'data_loader': a workflow trains on one device",
+            "Node 'trainer' trains on several devices, and a workflow on one",
         ),
         (lambda g: g.configure("data_loader", {"data": None}), "Parameter 'data' is not set"),
         (

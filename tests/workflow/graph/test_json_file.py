@@ -113,6 +113,24 @@ def test_the_ends_of_links_may_be_called_nodes(training_graph):
     assert graph_from_dict(values) == training_graph
 
 
+def test_the_two_wrong_links_of_a_file_are_both_listed(training_nodes):
+    wrong = (
+        ("data_loader", "train_loader", "unet_model", "input"),
+        ("unet_model", "output", "trainer", "model"),
+    )
+    keys = ("source", "source_port", "target", "target_port")
+    links = [dict(zip(keys, ends, strict=True)) for ends in wrong]
+    with pytest.raises(GraphError) as refused:
+        graph_from_dict({**graph_to_dict(training_nodes), "links": links})
+    assert refused.value.faults == (
+        "links[0]: data_loader.train_loader → unet_model.input: Cannot connect batch to tensor",
+        "links[1]: unet_model.output → trainer.model: Cannot connect tensor to model",
+    )
+    links[0]["source_node"] = "unet_model"
+    with pytest.raises(GraphError, match="source and source_node are both given: they are the same end"):
+        graph_from_dict({**graph_to_dict(training_nodes), "links": links[:1]})
+
+
 BAD = {
     "nodes": [
         {"name": "data_loader", "type": "data_loader", "config": {"batchsize": 2, "train_split": 3}},
@@ -184,6 +202,11 @@ def test_a_bad_file_is_refused_with_all_its_faults(tmp_path):
             '{"nodes": [{"name": "a", "type": "repeat", "position": [NaN, 1]}], "links": []}',
             "g.json: nodes[0].position.0: nan is not allowed",
         ),
+        (
+            '{"nodes": [{"name": "a", "type": "repeat", "position": [1%s, 0]}], "links": []}' % ("0" * 400),
+            "g.json: nodes[0].position: [100000000000000000000000000000000000... is not allowed: give two",
+        ),
+        ("1" * 5000, "g.json: is not valid JSON"),
         (b"\xff\xfe", "g.json: is not valid JSON"),
         (None, "g.json: cannot be read (No such file or directory); give the path of a graph"),
     ],

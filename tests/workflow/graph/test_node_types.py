@@ -4,6 +4,7 @@ import pytest
 
 from napari_segtrain.config import AdamW, ExperimentConfig
 from napari_segtrain.workflow.graph import NODE_TYPES, Parameters, PortType
+from napari_segtrain.workflow.graph.ports import Kind
 
 EVERY_TYPE = {
     "data_loader": ("", "train_loader:batch val_loader:batch test_loader:batch"),
@@ -55,34 +56,57 @@ def test_there_are_no_other_types():
 
 
 PORT_REFERENCE = {
-    "data_loader.train_loader": "training",
-    "data_loader.val_loader": "inference",
-    "data_loader.test_loader": "inference",
-    "unet_model.input": "inference",
-    "unet_model.output": "inference",
-    "unet_model.model": "both",
-    "loss_function.loss_fn": "training",
-    "optimizer.model": "training",
-    "optimizer.optimizer": "training",
-    "trainer.dataloader": "training",
-    "trainer.model": "both",
-    "trainer.loss_fn": "training",
-    "trainer.optimizer": "training",
-    "trainer.metrics": "both",
-    "predictor.model": "inference",
-    "predictor.image": "inference",
-    "predictor.dataloader": "inference",
-    "predictor.all_predictions": "inference",
-    "predictor.all_labels": "inference",
-    "image_layer.image": "inference",
+    "data_loader": ("", "train_loader:training val_loader:inference test_loader:inference"),
+    "image_layer": ("", "image:inference"),
+    "unet_model": ("input:inference", "output:inference model:both"),
+    "vnet_model": ("input:inference", "output:inference model:both"),
+    "network_from_config": ("input:inference", "output:inference model:both"),
+    "checkpoint_loader": ("input:inference", "output:inference model:both"),
+    "loss_function": ("", "loss_fn:training"),
+    "optimizer": ("model:training", "optimizer:training"),
+    "trainer": (
+        "dataloader:training model:training loss_fn:training optimizer:training",
+        "model:both metrics:both",
+    ),
+    "predictor": (
+        "model:inference image:inference dataloader:inference",
+        "predictions:inference all_predictions:inference all_labels:inference",
+    ),
+    "metrics": ("predictions:inference labels:inference", "metrics:inference"),
+    "initialize_optimizer": ("model:training", "optimizer:training"),
+    "prepare_batch": ("dataloader:training", "batch:training"),
+    "zero_gradients": ("optimizer:training", "optimizer:training"),
+    "forward_pass": ("model:training batch:training", "prediction:both"),
+    "calculate_loss": ("prediction:training batch:training loss_fn:training", "loss:training"),
+    "backward_pass": ("optimizer:training loss:training", "gradients:training"),
+    "optimizer_step": (
+        "optimizer:training gradients:training",
+        "optimizer:training step_info:training model:both",
+    ),
+    "repeat": ("step:training", "last:both history:both"),
 }
 
 
-@pytest.mark.parametrize("port", PORT_REFERENCE)
-def test_port_quick_reference(port):
-    kind, _, name = port.partition(".")
-    found = NODE_TYPES[kind].output(name) or NODE_TYPES[kind].input(name)
-    assert found.use == PORT_REFERENCE[port]
+@pytest.mark.parametrize("name", NODE_TYPES)
+def test_port_quick_reference(name):
+    kind = NODE_TYPES[name]
+    found = tuple(
+        " ".join(f"{port.name}:{port.use}" for port in ports) for ports in (kind.inputs, kind.outputs)
+    )
+    assert found == PORT_REFERENCE[name]
+
+
+def test_every_input_has_an_output_that_gives_what_it_takes():
+    kinds = NODE_TYPES.values()
+    given = {kind for each in kinds for port in each.outputs for kind in port.kinds}
+    assert given == set(Kind)
+    for port in (port for each in kinds for port in each.inputs):
+        assert set(port.kinds) <= given
+        assert bool(port.kinds) == (port.type is not PortType.ANY)
+    for each in kinds:
+        for port in each.outputs:
+            assert not port.follows or each.input(port.follows)
+            assert len(port.kinds) == (port.type is not PortType.ANY)
 
 
 def test_a_training_graph_holds_every_key_of_the_experiment_once(training_graph):

@@ -87,7 +87,7 @@ class ChoiceEdit(Combo):
 
     def __init__(self, key: Key) -> None:
         super().__init__(key.name)
-        items = [(str(choice), choice) for choice in key.choices]
+        items = [("yes" if c is True else "no" if c is False else str(c), c) for c in key.choices]
         self.set_items([(key.empty, None), *items] if key.optional else items)
 
 

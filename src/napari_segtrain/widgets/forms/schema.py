@@ -102,6 +102,8 @@ def describe_key(name: str, field: FieldInfo) -> Key:
     """Return what an editor needs to know of one field."""
     annotation, optional = _without_none(field.annotation)
     shape, details = _shape(annotation, field)
+    if optional and shape is Shape.BOOL:  # a tick has two states
+        shape, details = Shape.CHOICE, {"choices": (True, False)}
     extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
     return Key(
         name=name,

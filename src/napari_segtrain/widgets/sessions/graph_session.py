@@ -30,6 +30,7 @@ _WORDS = {
     "running": "▶ running",
     "done": "✓ done",
     "cached": "= cached",
+    "skipped": "– not asked for",
     "failed": "✗ failed",
     "cancelled": "■ cancelled",
 }

@@ -4,15 +4,16 @@
 """
 
 from .cache import Cache
-from .execution import Execution, NodeError, Status, execute
-from .faults import Check, Purpose, checklist, find_faults, find_warnings, purpose_of, refuse_faults
+from .checklist import Check, Purpose, checklist, purpose_of
+from .execution import Execution, Status, execute
+from .faults import find_faults, find_warnings, refuse_faults
 from .from_config import experiment_of, graph_of
 from .graph import CYCLE, EXISTS, Graph, Link, Node
 from .json_file import graph_from_dict, graph_to_dict, read_graph, write_graph
 from .node_type import Category, NodeType
 from .node_types import NODE_TYPES, node_type
 from .parameters import Parameters
-from .ports import GraphError, Port, PortType, Use
+from .ports import GraphError, NodeError, Port, PortType, Use
 from .templates import TEMPLATES, template
 
 __all__ = [

@@ -14,7 +14,6 @@ from napari_segtrain.config import SegtrainError
 
 from .from_config import LEARNS, NETWORKS, Recipe, recipe_of, trains_from
 from .graph import Graph, Node
-from .ports import GraphError
 from .repetition import body_of
 
 _FILES = ("data", "image", "config", "weights", "run")
@@ -87,22 +86,8 @@ class Keys:
 
     @cached_property
     def bodies(self) -> Mapping[str, tuple[str, ...]]:
-        """The nodes that each repetition runs again, in their order.
-
-        Raises
-        ------
-        GraphError
-            When a repetition is to be repeated.
-        """
-        found = {}
-        for repeat in self._graph.of_type("repeat"):
-            before = self._graph.upstream(repeat.name) - {repeat.name}
-            if inner := [node.name for node in self._graph.of_type("repeat") if node.name in before]:
-                raise GraphError(
-                    f"'{repeat.name}' repeats the repetition '{inner[0]}': give the steps one repetition"
-                )
-            found[repeat.name] = body_of(self._graph, repeat.name)
-        return found
+        """The nodes that each repetition runs again, in their order."""
+        return {node.name: body_of(self._graph, node.name) for node in self._graph.of_type("repeat")}
 
     def repetition_of(self, name: str) -> str | None:
         """Return the repetition that runs a node, None when it runs by itself."""
@@ -205,6 +190,8 @@ class Keys:
             return
         for name in _FILES:
             given = getattr(node.config, name, None)
+            if name == "weights" and node.type in NETWORKS:
+                given = self.recipe(node.name).config.network.weights  # those of its file, too
             if not isinstance(given, str):
                 continue
             if name == "image" and given in self._layers:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from importlib import import_module
@@ -16,12 +17,15 @@ from napari_segtrain.runs import Control, Emit, NodeStatus, ignore
 from .cache import Cache, Keys
 from .context import STOPPED, Context, Values
 from .faults import refuse_faults
+from .from_config import at_home
 from .graph import Graph, Node
-from .ports import GraphError, PortType
+from .ports import NodeError, PortType
 
 _log = logging.getLogger(__name__)
-_CHECK = "napari_segtrain.workflow.graph.work.inputs:check_inputs"
-_CHANGES_WEIGHTS = ("trainer", "zero_gradients", "backward_pass", "optimizer_step", "repeat")
+_CHANGES_NETWORK = ("trainer", "zero_gradients", "forward_pass", "backward_pass", "optimizer_step", "repeat")
+"""Nodes that change weights, gradients or running statistics."""
+_KEPT_STEP = "initialize_optimizer"
+"""What the other steps give is of a moment: they say what is unusual, and are about a network as it was."""
 
 
 class Status(StrEnum):
@@ -31,26 +35,9 @@ class Status(StrEnum):
     RUNNING = "running"
     DONE = "done"
     CACHED = "cached"
+    SKIPPED = "skipped"
     FAILED = "failed"
     CANCELLED = "cancelled"
-
-
-class NodeError(GraphError):
-    """A node failed; the message begins with its name.
-
-    Attributes
-    ----------
-    node
-        Its name.
-    fitting
-        What to train with instead when memory ran out; None when it was not that, or nothing fits.
-    """
-
-    def __init__(self, node: str, error: Exception) -> None:
-        said = str(error) if isinstance(error, SegtrainError) else f"{type(error).__name__}: {error}"
-        super().__init__(f"Node '{node}': {said}")
-        self.node = node
-        self.fitting = getattr(error, "fitting", None)
 
 
 @dataclass(frozen=True)
@@ -88,24 +75,26 @@ class _Runner:
 
     def run(self, wanted: Iterable[str]) -> None:
         """Run what is wanted, and of what that needs all that is not known from before."""
-        order = self.keys.order()
-        for name in order:
-            self._set(name, Status.WAITING)
-        needed = self._needed(wanted)
+        for node in self.graph.nodes:
+            self._set(node.name, Status.WAITING)
+        with self._named():
+            order = self.keys.order()
+            asked = self._needed(wanted, lambda name: False)
+            needed = self._needed(wanted, self._is_known)
         for name in order:
             if name not in needed:
-                self._set(name, Status.CACHED)
+                self._set(name, Status.CACHED if name in asked else Status.SKIPPED)
         for name in order:
             if name in needed and self.keys.repetition_of(name) is None:
                 self._run(name)
 
-    def _needed(self, wanted: Iterable[str]) -> frozenset[str]:
+    def _needed(self, wanted: Iterable[str], known: Callable[[str], bool]) -> frozenset[str]:
         """Return the nodes that have to run: those that are wanted or needed by others, and not known."""
         needed: set[str] = set()
         ahead = [(name, False) for name in wanted]
         while ahead:
             name, together = ahead.pop()
-            if name in needed or (not together and (name in self.values or self._is_known(name))):
+            if name in needed or (not together and known(name)):
                 continue
             self.values.pop(name, None)
             needed.add(name)
@@ -119,8 +108,11 @@ class _Runner:
 
     def _is_known(self, name: str) -> bool:
         """Return whether nothing has to be done for a node: what it gave is kept, here or in a run folder."""
+        if name in self.values:
+            return True
         if self.again:
             return False
+        self._at = name
         key, node = self.keys.of(name), self.graph.node(name)
         found = self.cache.get(self.keys.kept_as(name))
         if key and (node.type == "trainer" or (node.type == "predictor" and found is not None)):
@@ -139,43 +131,51 @@ class _Runner:
             self._set(each, Status.RUNNING)
         self._at = name
         try:
-            if self.control.stopped:
-                raise CancelledError(STOPPED)
-            self.values[name] = self._work(name, 0)
+            with self._named():
+                if self.control.stopped:
+                    raise CancelledError(STOPPED)
+                self.values[name] = self._work(name, 0)
+        finally:
+            if self.graph.node(name).type in _CHANGES_NETWORK:
+                self._forget_what_changed(name)
+        node = self.graph.node(name)
+        if node.kind.category != "steps" or node.type == _KEPT_STEP:
+            self.cache.put(self.keys.kept_as(name), self.values[name])
+        for each in together:
+            self._set(each, Status.DONE, seconds=time.monotonic() - began)
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Say of every node what became of it when one fails or is stopped; the error names the node."""
+        try:
+            yield
         except BaseException as error:
-            self._end(together, error)
-            if isinstance(error, CancelledError) or not isinstance(error, Exception):
+            self._at = error.node if isinstance(error, NodeError) else self._at
+            self._end(error)
+            if isinstance(error, CancelledError | NodeError) or not isinstance(error, Exception):
                 raise
             if not isinstance(error, SegtrainError):
                 _log.exception("node %s failed", self._at)
             raise NodeError(self._at, error) from error
-        finally:
-            if self.graph.node(name).type in _CHANGES_WEIGHTS:
-                self._forget_what_changed(name)
-        self.cache.put(self.keys.kept_as(name), self.values[name])
-        for each in together:
-            self._set(each, Status.DONE, seconds=time.monotonic() - began)
 
-    def _end(self, together: Sequence[str], error: BaseException) -> None:
-        """Say of every node what became of it when one failed or was stopped."""
-        stopped = isinstance(error, CancelledError | KeyboardInterrupt)
-        message = str(error) or type(error).__name__
-        for name in together:
-            if name == self._at and not stopped:
-                self._set(name, Status.FAILED, message)
-            else:
-                self._set(name, Status.CANCELLED)
+    def _end(self, error: BaseException) -> None:
+        if self._at and not isinstance(error, CancelledError | KeyboardInterrupt):
+            why = error.__cause__ if isinstance(error, NodeError) else error
+            self._set(self._at, Status.FAILED, str(why) or type(why).__name__)
         for name, status in list(self.status.items()):
-            if status is Status.WAITING:
+            if status in (Status.WAITING, Status.RUNNING):
                 self._set(name, Status.CANCELLED)
 
     def _forget_what_changed(self, name: str) -> None:
-        """Keep no network and no optimizer that a training has changed: they are not what they were."""
-        for source in self.graph.upstream(name) - {name}:
-            node = self.graph.node(source)
-            types = {port.type for port in node.kind.outputs}
-            if node.kind.category == "steps" or types & {PortType.MODEL, PortType.OPTIMIZER}:
-                self.cache.drop(self.keys.kept_as(source))
+        """Keep no network that a node has changed, and no optimizer of it: they are not what they were."""
+        before = self.graph.upstream(name) - {name}
+        networks = [n for n in before if self._gives(n, PortType.MODEL)]
+        for each in before | self.graph.downstream(*networks):
+            if self._gives(each, PortType.MODEL, PortType.OPTIMIZER):
+                self.cache.drop(self.keys.kept_as(each))
+
+    def _gives(self, name: str, *types: PortType) -> bool:
+        return any(port.type in types for port in self.graph.node(name).kind.outputs)
 
     def _work(self, name: str, number: int) -> Values:
         """Do the work of a node, in a round of its repetition."""
@@ -186,7 +186,6 @@ class _Runner:
             if link.source not in self.keys.bodies.get(name, ())  # a repetition takes the steps itself
         }
         self._at = name
-        _function(_CHECK)(self.graph, name, inputs)
         found: Values = _function(node.kind.work)(node.config, inputs, self._context(node, number))
         self._at = self.keys.repetition_of(name) or name
         return found
@@ -270,6 +269,7 @@ def execute(
         When a stop was asked for.
     """
     refuse_faults(graph)
+    graph = at_home(graph, layers or ())
     for name in only:
         graph.node(name)
     ends = [node.name for node in graph.nodes if not graph.links_from(node.name)]

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from napari_segtrain.config import ExperimentConfig, LossConfig, load_config
+from napari_segtrain.config import ExperimentConfig, LossConfig, SegtrainError, load_config
 
 from .arrange import arrange
 from .graph import Graph, Node
 from .parameters import CheckpointParameters, LossParameters, NetworkFileParameters, RepeatParameters
-from .ports import GraphError
+from .ports import GraphError, NodeError
 
 NETWORKS = ("unet_model", "vnet_model", "network_from_config", "checkpoint_loader")
-_ROLES = {
+ROLES = {
     "data loader": ("data_loader",),
     "network": NETWORKS,
     "loss function": ("loss_function",),
@@ -109,7 +110,7 @@ def trains_from(graph: Graph, members: Iterable[str], role: str) -> Node | None:
     GraphError
         When there are several: then nobody can say which one is meant.
     """
-    found = [node for node in graph.nodes if node.name in members and node.type in _ROLES[role]]
+    found = [node for node in graph.nodes if node.name in members and node.type in ROLES[role]]
     if len(found) > 1:
         names = " and ".join(f"'{node.name}'" for node in found)
         raise GraphError(
@@ -125,11 +126,15 @@ def recipe_of(graph: Graph, name: str) -> Recipe:
     Raises
     ------
     GraphError
-        When several nodes have the same role in it, or what they say together is not an experiment.
+        When several nodes have the same role in it.
+    NodeError
+        When a file that describes the network cannot be read or is not chosen, or what the nodes say
+        together is not an experiment.
     """
     members = learns_with(graph, name) or frozenset((name,))
-    nodes = {role: trains_from(graph, members, role) for role in _ROLES}
+    nodes = {role: trains_from(graph, members, role) for role in ROLES}
     network, loss = nodes["network"], nodes["loss function"]
+    loader, trainer, repeat = nodes["data loader"], nodes["trainer"], nodes["repeat"]
     sections = ExperimentConfig().to_dict()
     # Where two nodes have the same key, such as the device, that of the trainer counts: it comes last.
     for node in sorted(
@@ -138,9 +143,11 @@ def recipe_of(graph: Graph, name: str) -> Recipe:
         _merge(sections, node.config.to_sections())
     checkpoint = None
     if network is not None:
-        checkpoint = _network(sections, network)
-    config = ExperimentConfig.parse(sections, "the graph")
-    loader, trainer, repeat = nodes["data loader"], nodes["trainer"], nodes["repeat"]
+        with _named(network.name):
+            checkpoint = _network(sections, network)
+    # What no node has checked alone is about targets, which a data loader has.
+    with _named(name if loader is None else loader.name):
+        config = ExperimentConfig.parse(sections, "")
     rounds = repeat.config.rounds if repeat and isinstance(repeat.config, RepeatParameters) else None
     return Recipe(
         config,
@@ -161,18 +168,44 @@ def _merge(sections: dict[str, Any], said: Mapping[str, Any]) -> None:
             sections[section] |= values
 
 
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Let an error say at which node it is."""
+    try:
+        yield
+    except SegtrainError as error:
+        raise NodeError(name, error) from error
+
+
 def _network(sections: dict[str, Any], node: Node) -> tuple[str, str] | None:
     """Write what a node says of the network, and return the checkpoint that has it instead."""
     if isinstance(node.config, NetworkFileParameters):
-        if node.config.config is None:
-            raise GraphError(f"Parameter 'config' on node '{node.name}' is not set: give a YAML file")
-        sections["model_config"] = load_config(node.config.config).network.to_dict()
-        sections["model_config"]["weights"] = node.config.weights
+        said = load_config(node.config.chosen()).network.to_dict()
+        sections["model_config"] = said | {"weights": node.config.weights or said["weights"]}
     elif isinstance(node.config, CheckpointParameters):
-        if node.config.run is None:
-            raise GraphError(f"Parameter 'run' on node '{node.name}' is not set: give a run or checkpoint")
-        return node.config.run, node.config.checkpoint
+        return node.config.chosen()
     return None
+
+
+def at_home(graph: Graph, layers: Iterable[str] = ()) -> Graph:
+    """Return a graph with the home folder where a path begins with ``~``.
+
+    Parameters
+    ----------
+    graph
+        The graph.
+    layers
+        Names of images that are no paths.
+    """
+    known = set(layers)
+    return graph.replace(
+        nodes=tuple(
+            node
+            if getattr(node.config, "image", None) in known
+            else node.replace(config=node.config.at_home())
+            for node in graph.nodes
+        )
+    )
 
 
 def experiment_of(graph: Graph) -> Recipe:
@@ -188,4 +221,4 @@ def experiment_of(graph: Graph) -> Recipe:
         raise GraphError(
             f"an experiment is made of a graph with one trainer, and this one has {len(trainers)}"
         )
-    return recipe_of(graph, trainers[0].name)
+    return recipe_of(at_home(graph), trainers[0].name)

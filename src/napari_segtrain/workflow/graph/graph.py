@@ -156,20 +156,23 @@ class Graph(Config):
 
     def upstream(self, *names: str) -> frozenset[str]:
         """Return some nodes and all that they depend on."""
-        return self._reached(names, {n.name: [k.source for k in self.links_into(n.name)] for n in self.nodes})
+        return self._reached(names, [(link.target, link.source) for link in self.links])
 
     def downstream(self, *names: str) -> frozenset[str]:
         """Return some nodes and all that depends on them."""
-        return self._reached(names, {n.name: [k.target for k in self.links_from(n.name)] for n in self.nodes})
+        return self._reached(names, [(link.source, link.target) for link in self.links])
 
     @staticmethod
-    def _reached(names: Iterable[str], following: Mapping[str, list[str]]) -> frozenset[str]:
+    def _reached(names: Iterable[str], pairs: Iterable[tuple[str, str]]) -> frozenset[str]:
+        following: dict[str, list[str]] = {}
+        for name, other in pairs:
+            following.setdefault(name, []).append(other)
         reached, ahead = set[str](), list(names)
         while ahead:
             name = ahead.pop()
             if name not in reached:
                 reached.add(name)
-                ahead += following[name]
+                ahead += following.get(name, ())
         return frozenset(reached)
 
     # What is allowed.

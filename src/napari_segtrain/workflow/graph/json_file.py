@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ def read_graph(path: str | Path) -> Graph:
         raise GraphError(
             f"{path}: cannot be read ({explain_os_error(error)}); give the path of a graph"
         ) from None
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # also of text that is not UTF-8, and of endless numbers
         why = f", line {error.lineno}: {error.msg}" if isinstance(error, json.JSONDecodeError) else ""
         raise GraphError(f"{path}: is not valid JSON{why}") from None
     return graph_from_dict(values, str(path))
@@ -181,12 +182,17 @@ class _Reader:
     def _position(self, given: Any, where: str) -> tuple[float, float] | None:
         numbers = isinstance(given, list | tuple) and len(given) == 2
         if numbers and all(isinstance(n, int | float) and not isinstance(n, bool) for n in given):
-            return (float(given[0]), float(given[1]))
+            with suppress(OverflowError):
+                return (float(given[0]), float(given[1]))
         self.faults.append(f"{where}.position: {_shown(given)} is not allowed: give two numbers, [x, y]")
         return None
 
     def _linked(self, graph: Graph, item: Any, where: str) -> Graph:
         if not self._is_object(item, "a link", _LINK_KEYS, where, _SPELT):
+            return graph
+        twice = [f"{spelt} and {name}" for name, spelt in _SPELT.items() if name in item and spelt in item]
+        if twice:
+            self.faults += [f"{where}: {both} are both given: they are the same end" for both in twice]
             return graph
         item = {_SPELT.get(name, name): value for name, value in item.items()}
         ends = [self._text(item, key, where) for key in _LINK_KEYS]

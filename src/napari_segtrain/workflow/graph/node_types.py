@@ -26,17 +26,43 @@ from .parameters import (
     UNetParameters,
     VNetParameters,
 )
-from .ports import GraphError, Port, PortType, Use
+from .ports import GraphError, Kind, Port, PortType, Use
 
 _WORK = "napari_segtrain.workflow.graph.work"
+_TYPES = {
+    Kind.PICTURE: PortType.TENSOR,
+    Kind.PREDICTED: PortType.TENSOR,
+    Kind.LABELLED: PortType.TENSOR,
+    Kind.PREDICTION: PortType.TENSOR,
+    Kind.GRADIENTS: PortType.TENSOR,
+    Kind.NETWORK: PortType.MODEL,
+    Kind.TRAINING: PortType.BATCH,
+    Kind.VALIDATION: PortType.BATCH,
+    Kind.TEST: PortType.BATCH,
+    Kind.BATCH: PortType.BATCH,
+    Kind.LOSS_FN: PortType.LOSS,
+    Kind.LOSS: PortType.LOSS,
+    Kind.OPTIMIZER: PortType.OPTIMIZER,
+    Kind.NUMBERS: PortType.METRICS,
+}
 
 
-def _needs(name: str, kind: PortType, text: str, use: Use = "both") -> Port:
-    return Port(name=name, type=kind, required=True, text=text, use=use)
+def _port(
+    name: str,
+    kinds: Kind | tuple[Kind, ...],
+    text: str,
+    use: Use = "both",
+    *,
+    required: bool = False,
+    follows: str = "",
+) -> Port:
+    kinds = (kinds,) if isinstance(kinds, Kind) else kinds
+    kind = _TYPES[kinds[0]] if kinds else PortType.ANY
+    return Port(name=name, type=kind, required=required, text=text, use=use, kinds=kinds, follows=follows)
 
 
-def _port(name: str, kind: PortType, text: str, use: Use = "both") -> Port:
-    return Port(name=name, type=kind, text=text, use=use)
+def _needs(name: str, kinds: Kind | tuple[Kind, ...], text: str, use: Use = "both") -> Port:
+    return _port(name, kinds, text, use, required=True)
 
 
 def _node(
@@ -53,13 +79,15 @@ def _node(
     return NodeType(name, title, text, category, tuple(inputs), tuple(outputs), config, f"{_WORK}.{work}")
 
 
-_T, _M, _B, _L, _O = PortType.TENSOR, PortType.MODEL, PortType.BATCH, PortType.LOSS, PortType.OPTIMIZER
-_SCORES, _ANY = PortType.METRICS, PortType.ANY
+_LOADER = (Kind.TRAINING, Kind.VALIDATION, Kind.TEST)
+_ANYTHING = ()
 
-_NETWORK_INPUT = _port("input", _T, "An image to predict at once; training leaves it open.", "inference")
+_NETWORK_INPUT = _port(
+    "input", Kind.PICTURE, "An image to predict at once; training leaves it open.", "inference"
+)
 _NETWORK_OUTPUTS = (
-    _port("output", _T, "The prediction of what is at the input.", "inference"),
-    _port("model", _M, "The network itself, to be trained or to predict with."),
+    _port("output", Kind.PREDICTED, "The prediction of what is at the input.", "inference", follows="input"),
+    _port("model", Kind.NETWORK, "The network itself, to be trained or to predict with."),
 )
 
 _DATA = (
@@ -70,9 +98,11 @@ _DATA = (
         DataLoaderParameters,
         "data:load_data",
         outputs=(
-            _port("train_loader", _B, "Augmented patches of the part that is trained on.", "training"),
-            _port("val_loader", _B, "Patches of the part that validates.", "inference"),
-            _port("test_loader", _B, "Patches of the part that is held out.", "inference"),
+            _port(
+                "train_loader", Kind.TRAINING, "Augmented patches of the part that is trained on.", "training"
+            ),
+            _port("val_loader", Kind.VALIDATION, "Patches of the part that validates.", "inference"),
+            _port("test_loader", Kind.TEST, "Patches of the part that is held out.", "inference"),
         ),
     ),
     _node(
@@ -81,7 +111,7 @@ _DATA = (
         "An image of the viewer, or of a file.",
         ImageLayerParameters,
         "data:load_image",
-        outputs=(_port("image", _T, "The image.", "inference"),),
+        outputs=(_port("image", Kind.PICTURE, "The image.", "inference"),),
     ),
 )
 _NETWORKS = (
@@ -90,7 +120,7 @@ _NETWORKS = (
         "network",
         "A residual-encoder U-Net, planned for the data.",
         UNetParameters,
-        "network:unet",
+        "network:planned",
         (_NETWORK_INPUT,),
         _NETWORK_OUTPUTS,
         "UNet",
@@ -100,7 +130,7 @@ _NETWORKS = (
         "network",
         "A V-Net: convolutions of 5 with residual stages, planned for the data.",
         VNetParameters,
-        "network:vnet",
+        "network:planned",
         (_NETWORK_INPUT,),
         _NETWORK_OUTPUTS,
         "VNet",
@@ -110,7 +140,7 @@ _NETWORKS = (
         "network",
         "The network that the configuration file of an experiment describes.",
         NetworkFileParameters,
-        "network:from_config",
+        "network:planned",
         (_NETWORK_INPUT,),
         _NETWORK_OUTPUTS,
         "Network from config",
@@ -132,7 +162,7 @@ _TRAINING = (
         "What is minimised.",
         LossParameters,
         "training:loss_function",
-        outputs=(_port("loss_fn", _L, "The loss function.", "training"),),
+        outputs=(_port("loss_fn", Kind.LOSS_FN, "The loss function.", "training"),),
     ),
     _node(
         "optimizer",
@@ -140,8 +170,8 @@ _TRAINING = (
         "What changes the weights, and how its learning rate goes.",
         OptimizerParameters,
         "training:optimizer",
-        (_needs("model", _M, "The network whose weights change.", "training"),),
-        (_port("optimizer", _O, "The optimizer, with its schedule.", "training"),),
+        (_needs("model", Kind.NETWORK, "The network whose weights change.", "training"),),
+        (_port("optimizer", Kind.OPTIMIZER, "The optimizer, with its schedule.", "training"),),
     ),
     _node(
         "trainer",
@@ -150,14 +180,19 @@ _TRAINING = (
         TrainerParameters,
         "training:trainer",
         (
-            _needs("dataloader", _B, "Batches to train on; their data's own val part validates.", "training"),
-            _needs("model", _M, "The network to train.", "training"),
-            _needs("loss_fn", _L, "What is minimised.", "training"),
-            _needs("optimizer", _O, "What changes the weights.", "training"),
+            _needs(
+                "dataloader",
+                Kind.TRAINING,
+                "Batches to train on; their data's own val part validates.",
+                "training",
+            ),
+            _needs("model", Kind.NETWORK, "The network to train.", "training"),
+            _needs("loss_fn", Kind.LOSS_FN, "What is minimised.", "training"),
+            _needs("optimizer", Kind.OPTIMIZER, "What changes the weights.", "training"),
         ),
         (
-            _port("model", _M, "The network with the best weights of the run."),
-            _port("metrics", _SCORES, "Losses and scores of each epoch."),
+            _port("model", Kind.NETWORK, "The network with the best weights of the run."),
+            _port("metrics", Kind.NUMBERS, "Losses and scores of each epoch."),
         ),
     ),
 )
@@ -169,16 +204,25 @@ _INFERENCE = (
         PredictorParameters,
         "inference:predictor",
         (
-            _needs("model", _M, "A trained network.", "inference"),
-            _port("image", _T, "An image to predict.", "inference"),
-            _port("dataloader", _B, "A loader whose images are predicted.", "inference"),
+            _needs("model", Kind.NETWORK, "A trained network.", "inference"),
+            _port("image", Kind.PICTURE, "An image to predict.", "inference"),
+            _port("dataloader", _LOADER, "A loader whose images are predicted.", "inference"),
         ),
         (
             _port(
-                "predictions", _T, "The prediction of the image, or of the loader's first one.", "inference"
+                "predictions",
+                Kind.PREDICTED,
+                "The prediction of the image, or of the loader's first one.",
+                "inference",
             ),
-            _port("all_predictions", _T, "The predictions of all images.", "inference"),
-            _port("all_labels", _T, "The labels of all images, where the loader has them.", "inference"),
+            _port("all_predictions", Kind.PREDICTED, "The predictions of all images.", "inference"),
+            _port(
+                "all_labels",
+                Kind.LABELLED,
+                "The labels of all images, where the loader has them.",
+                "inference",
+                follows="dataloader",
+            ),
         ),
     ),
     _node(
@@ -188,10 +232,10 @@ _INFERENCE = (
         NoParameters,
         "inference:metrics",
         (
-            _needs("predictions", _T, "What was predicted.", "inference"),
-            _needs("labels", _T, "What is true.", "inference"),
+            _needs("predictions", Kind.PREDICTED, "What was predicted.", "inference"),
+            _needs("labels", Kind.LABELLED, "What is true.", "inference"),
         ),
-        (_port("metrics", _SCORES, "Scores by target.", "inference"),),
+        (_port("metrics", Kind.NUMBERS, "Scores by target.", "inference"),),
     ),
 )
 _STEPS = (
@@ -201,8 +245,8 @@ _STEPS = (
         "Step 1: makes what will change the network's weights.",
         InitializeParameters,
         "steps:initialize_optimizer",
-        (_needs("model", _M, "The network to train.", "training"),),
-        (_port("optimizer", _O, "The optimizer.", "training"),),
+        (_needs("model", Kind.NETWORK, "The network to train.", "training"),),
+        (_port("optimizer", Kind.OPTIMIZER, "The optimizer.", "training"),),
     ),
     _node(
         "prepare_batch",
@@ -210,8 +254,8 @@ _STEPS = (
         "Step 2: brings one batch to the device.",
         BatchParameters,
         "steps:prepare_batch",
-        (_needs("dataloader", _B, "Where batches come from.", "training"),),
-        (_port("batch", _B, "One batch.", "training"),),
+        (_needs("dataloader", _LOADER, "Where batches come from.", "training"),),
+        (_port("batch", Kind.BATCH, "One batch.", "training"),),
     ),
     _node(
         "zero_gradients",
@@ -219,8 +263,8 @@ _STEPS = (
         "Step 3: forgets the gradients of earlier batches.",
         NoParameters,
         "steps:zero_gradients",
-        (_needs("optimizer", _O, "The optimizer.", "training"),),
-        (_port("optimizer", _O, "The optimizer, without gradients.", "training"),),
+        (_needs("optimizer", Kind.OPTIMIZER, "The optimizer.", "training"),),
+        (_port("optimizer", Kind.OPTIMIZER, "The optimizer, without gradients.", "training"),),
     ),
     _node(
         "forward_pass",
@@ -229,10 +273,10 @@ _STEPS = (
         NoParameters,
         "steps:forward_pass",
         (
-            _needs("model", _M, "The network.", "training"),
-            _needs("batch", _B, "The batch.", "training"),
+            _needs("model", Kind.NETWORK, "The network.", "training"),
+            _needs("batch", Kind.BATCH, "The batch.", "training"),
         ),
-        (_port("prediction", _T, "Raw outputs of the network."),),
+        (_port("prediction", Kind.PREDICTION, "Raw outputs of the network."),),
     ),
     _node(
         "calculate_loss",
@@ -241,11 +285,11 @@ _STEPS = (
         NoParameters,
         "steps:calculate_loss",
         (
-            _needs("prediction", _T, "What was predicted.", "training"),
-            _needs("batch", _B, "The batch that was predicted.", "training"),
-            _needs("loss_fn", _L, "How it is measured.", "training"),
+            _needs("prediction", Kind.PREDICTION, "What was predicted.", "training"),
+            _needs("batch", Kind.BATCH, "The batch that was predicted.", "training"),
+            _needs("loss_fn", Kind.LOSS_FN, "How it is measured.", "training"),
         ),
-        (_port("loss", _L, "The value of the loss.", "training"),),
+        (_port("loss", Kind.LOSS, "The value of the loss.", "training"),),
     ),
     _node(
         "backward_pass",
@@ -254,10 +298,10 @@ _STEPS = (
         BackwardParameters,
         "steps:backward_pass",
         (
-            _needs("optimizer", _O, "The optimizer, without gradients.", "training"),
-            _needs("loss", _L, "The value of the loss.", "training"),
+            _needs("optimizer", Kind.OPTIMIZER, "The optimizer, without gradients.", "training"),
+            _needs("loss", Kind.LOSS, "The value of the loss.", "training"),
         ),
-        (_port("gradients", _T, "The gradients.", "training"),),
+        (_port("gradients", Kind.GRADIENTS, "The gradients.", "training"),),
     ),
     _node(
         "optimizer_step",
@@ -266,15 +310,18 @@ _STEPS = (
         StepParameters,
         "steps:optimizer_step",
         (
-            _needs("optimizer", _O, "The optimizer.", "training"),
-            _needs("gradients", _T, "The gradients.", "training"),
+            _needs("optimizer", Kind.OPTIMIZER, "The optimizer.", "training"),
+            _needs("gradients", Kind.GRADIENTS, "The gradients.", "training"),
         ),
         (
-            _port("optimizer", _O, "The optimizer after the step.", "training"),
+            _port("optimizer", Kind.OPTIMIZER, "The optimizer after the step.", "training"),
             _port(
-                "step_info", _SCORES, "Learning rate, norm of the gradient, number of the step.", "training"
+                "step_info",
+                Kind.NUMBERS,
+                "Learning rate, norm of the gradient, number of the step.",
+                "training",
             ),
-            _port("model", _M, "The network after the step."),
+            _port("model", Kind.NETWORK, "The network after the step."),
         ),
     ),
 )
@@ -285,10 +332,10 @@ _CONTROL = (
         "Takes the steps that a node depends on again and again, with the next batch each time.",
         RepeatParameters,
         "control:repeat",
-        (_needs("step", _ANY, "What the last of the steps gives.", "training"),),
+        (_needs("step", _ANYTHING, "What the last of the steps gives.", "training"),),
         (
-            _port("last", _ANY, "What it gave in the last round."),
-            _port("history", _SCORES, "Loss, learning rate and norm of the gradient of each round."),
+            _port("last", _ANYTHING, "What it gave in the last round.", follows="step"),
+            _port("history", Kind.NUMBERS, "Loss, learning rate and norm of the gradient of each round."),
         ),
     ),
 )

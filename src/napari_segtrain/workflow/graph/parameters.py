@@ -6,7 +6,9 @@ translated into each other key by key. `of` takes title, description and bounds 
 
 from __future__ import annotations
 
+import re
 from copy import deepcopy
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import ValidationError, model_validator
@@ -27,6 +29,10 @@ from napari_segtrain.config.fields import key
 from napari_segtrain.config.targets import loss_list
 from napari_segtrain.config.validation import describe_errors
 
+from .ports import GraphError
+
+PATHS = ("data", "image", "config", "weights", "run", "project", "save_to")
+"""Parameters that name files and folders."""
 _SECTIONS = {field.alias or name: field for name, field in ExperimentConfig.model_fields.items()}
 
 
@@ -51,6 +57,14 @@ def of(section: str, name: str = "", description: str = "") -> Any:
     extra = declared.json_schema_extra if isinstance(declared.json_schema_extra, dict) else {}
     declared.description = description or declared.description
     declared.json_schema_extra = {**extra, "section": section, "key": name}
+    return declared
+
+
+def asked(name: str) -> Any:
+    """Declare a parameter that is a key of `inference_config`, and empty where the run's own value counts."""
+    declared = of("inference_config", name)
+    declared.default = None
+    declared.description = re.sub(r" Empty: [^.]*\.", "", declared.description) + " Empty: as in the run."
     return declared
 
 
@@ -96,6 +110,12 @@ class Parameters(Config):
             for name, (section, part) in cls.places().items()
         }
         return cls.model_validate({**said, **others})
+
+    def at_home(self) -> Self:
+        """Return them with the home folder where a path begins with ``~``."""
+        given = {name: Path(path) for name in PATHS if (path := getattr(self, name, None)) is not None}
+        changes = {n: str(path.expanduser()) for n, path in given.items() if path.parts[:1] == ("~",)}
+        return self.replace(**changes) if changes else self
 
     @model_validator(mode="after")
     def _as_the_experiment_checks(self) -> Self:
@@ -215,8 +235,21 @@ class NetworkFileParameters(Parameters):
     weights: str | None = key(
         None,
         "Weights",
-        "Run folder or checkpoint whose weights the network gets. Empty: new weights, to be trained.",
+        "Run folder or checkpoint whose weights the network gets. Empty: those that the file names, else new "
+        "weights, to be trained.",
     )
+
+    def chosen(self) -> str:
+        """Return the file.
+
+        Raises
+        ------
+        GraphError
+            When none is chosen.
+        """
+        if self.config is None:
+            raise GraphError("Parameter 'config' is not set: give the YAML file of an experiment")
+        return self.config
 
 
 class LossParameters(Parameters):
@@ -294,28 +327,46 @@ class CheckpointParameters(Parameters):
         "best", "Checkpoint", "Which weights of a run; a checkpoint file has but one.", level="common"
     )
 
+    def chosen(self) -> tuple[str, Literal["best", "last"]]:
+        """Return the run, and which of its checkpoints.
+
+        Raises
+        ------
+        GraphError
+            When no run is chosen.
+        """
+        if self.run is None:
+            raise GraphError("Parameter 'run' is not set: give a run folder or checkpoint")
+        return self.run, self.checkpoint
+
 
 class PredictorParameters(Parameters):
-    """How a network predicts."""
+    """How a network predicts; what is empty is as the network's run says."""
 
     device: str = of("tr_setup", "device")
-    overlap: float = of("inference_config", "overlap")
-    tile_size: tuple[int, ...] | None = of("inference_config", "tile_size")
-    blending: Literal["gaussian", "constant"] = of("inference_config", "blending")
-    mirroring: bool = of("inference_config", "mirroring")
-    batch_size: int | None = of("inference_config", "batch_size")
-    skip_empty: bool = of("inference_config", "skip_empty")
-    resample: bool = of("inference_config", "resample")
-    strategy: Literal["auto", "standard", "mixed", "distributed"] = of("inference_config", "strategy")
-    targets: tuple[str, ...] | None = of("inference_config", "targets")
-    output: Literal["labels", "probabilities", "uint8"] = of("inference_config", "output")
-    instances: bool = of("inference_config", "instances")
-    threshold: float = of("inference_config", "threshold")
-    seed_threshold: float = of("inference_config", "seed_threshold")
-    min_size: int = of("inference_config", "min_size")
+    overlap: float | None = asked("overlap")
+    tile_size: tuple[int, ...] | None = asked("tile_size")
+    blending: Literal["gaussian", "constant"] | None = asked("blending")
+    mirroring: bool | None = asked("mirroring")
+    batch_size: int | None = asked("batch_size")
+    skip_empty: bool | None = asked("skip_empty")
+    resample: bool | None = asked("resample")
+    strategy: Literal["auto", "standard", "mixed", "distributed"] | None = asked("strategy")
+    targets: tuple[str, ...] | None = asked("targets")
+    output: Literal["labels", "probabilities", "uint8"] | None = asked("output")
+    instances: bool | None = asked("instances")
+    threshold: float | None = asked("threshold")
+    seed_threshold: float | None = asked("seed_threshold")
+    min_size: int | None = asked("min_size")
     save_to: str | None = key(
         None, "Save to", "Folder that gets the predictions as files. Empty: none are written.", level="common"
     )
+
+    def to_sections(self) -> dict[str, Any]:
+        """Return what the parameters say of the experiment; nothing of what is as in the run."""
+        sections = super().to_sections()
+        said = {name: value for name, value in sections["inference_config"].items() if value is not None}
+        return sections | {"inference_config": said}
 
 
 class RepeatParameters(Parameters):

@@ -8,19 +8,14 @@ from napari_segtrain.training import LossValue, StepInfo, seed_everything
 
 from ..context import Context, Values
 from ..parameters import RepeatParameters
-from ..ports import GraphError
 from .setting import setting_of
 
 
 def repeat(config: RepeatParameters, inputs: Values, context: Context) -> dict[str, Any]:
     """Take the steps again and again, with the next batch each time."""
-    if not context.body:
-        raise GraphError("there is nothing to repeat: connect what the last of the steps gives")
     rounds = _rounds(config, context)
     history: list[dict[str, Any]] = []
-    first = context.graph.link_into(context.node.name, "step")
-    if first is None:
-        raise GraphError("there is nothing to repeat: connect what the last of the steps gives")
+    (first,) = context.graph.links_into(context.node.name)
     # What a network draws while it trains begins where that of a training begins.
     seed_everything(context.recipe.config.tr_setup.seed)
     for number in range(rounds):

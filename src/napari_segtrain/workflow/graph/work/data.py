@@ -61,6 +61,6 @@ def load_image(
         raise GraphError("Parameter 'image' is not set: give an open image layer, or the path of an image")
     if name in context.layers:
         return {"image": Picture(name, context.layers[name])}
-    if not Path(name).exists():
+    if "://" not in name and not Path(name).exists():
         raise GraphError(f"{name}: there is no such file, and no image layer of this name")
     return {"image": Picture(Path(name).stem, name)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -12,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
-from napari_segtrain.config import ConfigError, InferenceConfig, RunError
+from napari_segtrain.config import InferenceConfig, RunError
 from napari_segtrain.data import PARTS, SPLIT_FILE, Region, Split
+from napari_segtrain.data.ram import main_memory
 from napari_segtrain.evaluation import Report
 from napari_segtrain.inference import (
     MemorySink,
@@ -40,6 +42,8 @@ from .setting import Loader
 
 Arrays = dict[str, npt.NDArray[Any]]
 _DONE = Outcome.COMPLETED
+_SHARE = 0.4
+"""Of the free memory, which a prediction may take: a viewer that shows it takes as much again."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,7 @@ class Labelled:
 
 def predictor(config: PredictorParameters, inputs: Values, context: Context) -> dict[str, Any]:
     """Predict an image, or a part of the images of a loader."""
-    asked = _asked(config)
+    asked = config.to_sections()["inference_config"]
     found, labels = Predicted(), Labelled()
     if "dataloader" in inputs:
         found, labels = _predict_loader(inputs["model"], inputs["dataloader"], config, asked, context)
@@ -126,26 +130,11 @@ def metrics(config: NoParameters, inputs: Values, context: Context) -> dict[str,
     return {"metrics": report.to_dict()}
 
 
-def _asked(config: PredictorParameters) -> dict[str, Any]:
-    """Return the settings that are not as by default; the others are those of the network's run."""
-    default = type(config)()
-    return {
-        name: getattr(config, name)
-        for name, (section, _) in config.places().items()
-        if section == "inference_config" and getattr(config, name) != getattr(default, name)
-    }
-
-
 def make_predictor(model: nn.Module, device: str, asked: dict[str, Any]) -> Predictor:
     """Return what predicts with a network that came through a link."""
     trained, _ = described(model)
-    if asked.get("strategy") == "distributed":
-        raise ConfigError(
-            "inference_config.strategy distributed predicts from the command line (segtrain predict … "
-            "--workers 4); in a workflow, choose another strategy"
-        )
-    hardware = resolve_hardware(device)
     inference = trained.inference.amended(asked, "predictor")
+    hardware = resolve_hardware(device)
     made = Predictor(_on(trained, hardware.device), hardware.device, inference)
     made.messages += hardware.messages
     return made
@@ -167,11 +156,12 @@ def predict_picture(
     made = make_predictor(model, config.device if config is not None else "auto", asked or {})
     reader = ImageReader(made)
     files: dict[str, Any] = {picture.name: picture.where}
-    if isinstance(picture.where, str):
+    if isinstance(picture.where, str) and "://" not in picture.where:
         files = dict(reader.find(picture.where))
-    found = Predicted(labels=_labels_of(made, made.inference))
+    found, told = Predicted(labels=_labels_of(made, made.inference)), False
     for number, (name, where) in enumerate(files.items()):
         source, sink = reader.open(where), MemorySink()
+        told = told or _warns_of_size(made, source.shape, context)
 
         def tell(share: float, seconds: float | None) -> None:
             context.progress((number + share) / len(files), name)  # noqa: B023 - called in this turn only
@@ -183,6 +173,24 @@ def predict_picture(
     for message in dict.fromkeys((*reader.messages, *made.messages)):
         context.emit(Warned(message=message))
     return found
+
+
+def _warns_of_size(made: Predictor, shape: tuple[int, ...], context: Context) -> bool:
+    """Warn of a prediction that memory hardly holds, and return whether it was so."""
+    kept = plan_outputs(made.heads, made.inference, made.values).kept
+    size = math.prod(shape) * sum(output.channels * output.dtype.itemsize for output in kept)
+    free = main_memory().free
+    if size <= _SHARE * free:
+        return False
+    shown = " × ".join(map(str, shape))
+    context.emit(
+        Warned(
+            message=f"Node '{context.node.name}' keeps what it predicts in memory: {size / 2**30:.1f} GiB of "
+            f"an image of {shown} voxels, of {free / 2**30:.1f} GiB that are free, and a viewer that shows "
+            "it takes as much again. segtrain predict, and the Predict dock, write such images block by block"
+        )
+    )
+    return True
 
 
 def _labels_of(made: Predictor, wanted: InferenceConfig) -> frozenset[str]:
@@ -208,7 +216,9 @@ def _predict_loader(
     found, labels = Predicted(labels=_labels_of(made, wanted)), Labelled()
     regions = _regions(loader, made, resolved)
     several = max(Counter(region.record for region in regions).values())
+    told = False
     for number, region in enumerate(regions):
+        told = told or _warns_of_size(made, region.shape, context)
         record = loader.dataset.records[region.record]
 
         def tell(share: float, seconds: float | None) -> None:

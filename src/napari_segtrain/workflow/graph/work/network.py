@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from torch import nn
+
 from napari_segtrain.inference import Trained, load_trained
 from napari_segtrain.inference.checkpoint import label_values
 from napari_segtrain.runs import Warned, find_checkpoint
 from napari_segtrain.training import device_explained, network_of
 
 from ..context import Context
-from ..parameters import CheckpointParameters, NetworkFileParameters, NetworkParameters
+from ..parameters import CheckpointParameters, Parameters
 from ..ports import GraphError
 from .inference import predict_picture
 from .models import describe
@@ -20,50 +22,38 @@ from .setting import setting_of
 _NO_DATA = "a network with new weights is planned for the data that it learns from"
 
 
-def unet(config: NetworkParameters, inputs: Mapping[str, Any], context: Context) -> dict[str, Any]:
-    """Build a U-Net."""
-    return _network(config.weights, inputs, context, "unet")
-
-
-def vnet(config: NetworkParameters, inputs: Mapping[str, Any], context: Context) -> dict[str, Any]:
-    """Build a V-Net."""
-    return _network(config.weights, inputs, context, "vnet")
-
-
-def from_config(config: NetworkFileParameters, inputs: Mapping[str, Any], context: Context) -> dict[str, Any]:
-    """Build the network of a configuration file."""
-    return _network(config.weights, inputs, context)
+def planned(config: Parameters, inputs: Mapping[str, Any], context: Context) -> dict[str, Any]:
+    """Build a network as its parameters, or its configuration file, say."""
+    said = context.recipe.config.network
+    if len(context.recipe.members) > 1 or said.weights is None:
+        return _with_output(_planned(context), inputs, context)
+    trained = load_trained(said.weights)
+    kind = trained.plan.architecture
+    if kind != said.architecture:
+        raise GraphError(
+            f"{said.weights} has weights of a {kind}, not of a {said.architecture}: take a {kind}_model, or "
+            "a checkpoint loader, which is either"
+        )
+    return _with_output(describe(trained), inputs, context)
 
 
 def from_checkpoint(
     config: CheckpointParameters, inputs: Mapping[str, Any], context: Context
 ) -> dict[str, Any]:
     """Rebuild a trained network, to predict with it or to train it on."""
-    if config.run is None:
-        raise GraphError("Parameter 'run' is not set: give a run folder or checkpoint")
-    return _network(str(find_checkpoint(config.run, config.checkpoint)), inputs, context)
+    if len(context.recipe.members) > 1:
+        return _with_output(_planned(context), inputs, context)
+    model = describe(load_trained(find_checkpoint(*config.chosen())))
+    return _with_output(model, inputs, context)
 
 
-def _network(
-    weights: str | None, inputs: Mapping[str, Any], context: Context, kind: str | None = None
-) -> dict[str, Any]:
-    if len(context.recipe.members) == 1 and weights is not None:
-        trained = load_trained(weights)
-        if kind not in (None, trained.plan.architecture):
-            raise GraphError(
-                f"{weights} has weights of a {trained.plan.architecture}, not of a {kind}: take a "
-                f"{trained.plan.architecture}_model, or a checkpoint loader, which is either"
-            )
-        model = describe(trained)
-    else:
-        model = _planned(context)
-    found: dict[str, Any] = {"model": model, "output": None}
-    if "input" in inputs:
-        found["output"] = predict_picture(model, inputs["input"], context).finest
-    return found
+def _with_output(model: nn.Module, inputs: Mapping[str, Any], context: Context) -> dict[str, Any]:
+    """Return what a network node gives: the network, and its prediction of what is at its input."""
+    predicted = predict_picture(model, inputs["input"], context).finest if "input" in inputs else None
+    return {"model": model, "output": predicted}
 
 
-def _planned(context: Context) -> Any:
+def _planned(context: Context) -> nn.Module:
     """Build the network that a training of this experiment begins with, by what the training calls, too."""
     setting = setting_of(context, _NO_DATA)
     config = setting.config

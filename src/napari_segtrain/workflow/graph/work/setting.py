@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from napari_segtrain.config import ConfigError, ExperimentConfig
+from napari_segtrain.config import ExperimentConfig
 from napari_segtrain.data import Dataset, Part
 from napari_segtrain.inference import Trained, load_trained
 from napari_segtrain.runs import check_writable, find_checkpoint
@@ -124,13 +124,6 @@ class Loader:
 def open_setting(context: Context, data: Any) -> Setting:
     """Open the data of an experiment, look for faults in both, and prepare its batches."""
     recipe = context.recipe
-    setup = recipe.config.tr_setup
-    if (setup.devices or 1) * setup.num_nodes > 1 or setup.strategy == "ddp" or "," in setup.device:
-        raise ConfigError(
-            "a workflow trains on one device: leave devices, num_nodes and strategy of the trainer at their "
-            "defaults and name one device; or write the experiment with segtrain workflow from-config, and "
-            "train it on several with segtrain train"
-        )
     if recipe.project is not None:
         check_writable(recipe.project)
     dataset = open_data(data, recipe.config)

@@ -24,9 +24,8 @@ from napari_segtrain.workflow.run import train_given
 from ..context import STOPPED, Context, Values
 from ..json_file import write_graph
 from ..parameters import LossParameters, OptimizerParameters, TrainerParameters
-from ..ports import GraphError
 from .models import describe, described
-from .setting import Loader, setting_of
+from .setting import setting_of
 
 GRAPH_FILE = "workflow.json"
 _KEY_FILE = "workflow_key.json"
@@ -54,13 +53,8 @@ def optimizer(config: OptimizerParameters, inputs: Values, context: Context) -> 
 
 def trainer(config: TrainerParameters, inputs: Values, context: Context) -> Values:
     """Train what is connected, to a finished run."""
-    loader: Loader = inputs["dataloader"]
     model: nn.Module = inputs["model"]
     changes: Optimization = inputs["optimizer"]
-    if loader.part != "train":
-        raise GraphError(
-            "a trainer takes the train_loader of a data loader: the other parts of the data validate and test"
-        )
     if changes.network is not model:
         raise TrainingError(
             "the optimizer changes the weights of another network: connect the same network's model to both"
