@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from napari_segtrain.training.callbacks.nan_guard import is_too_many
 from napari_segtrain.training.steps import Parts, take_apart
 from napari_segtrain.workflow import StepSession, predict, step_through
 from napari_segtrain.workflow.stepping.pictures import _limits
-from napari_segtrain.workflow.stepping.session import STEPS
+from napari_segtrain.workflow.stepping.wording import STEPS
 
 CONFIG = {
     "tr_setup": {"num_workers": 0, "device": "cpu", "compile": "off"},
@@ -284,7 +285,29 @@ def test_a_run_of_batches_ends_before_it_ruins_the_weights(
     assert all(bool(torch.isfinite(p).all()) for p in weights)
 
 
-def test_in_16_bits_single_losses_may_overflow() -> None:
+def test_in_16_bits_single_losses_may_overflow(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in the full training: the step is left out, and the next one is taken."""
+    stepped = make(tr_config__accumulate=1, auxiliary_tasks={})
+    parts = replace(stepped.parts, resolved=stepped.parts.resolved.replace(precision="fp16"))
+    stepped.session._parts = parts
+    judge, before = parts.loss.forward, stepped.weights()
+    monkeypatch.setattr(parts.loss, "forward", lambda *given: overflown(judge(*given)))
+    stepped.ask("initialize_optimizer")
+    stepped.until("calculate_loss")
+    words = stepped.ask("calculate_loss").words
+    assert words.endswith("too large for 16 bits. The weights will stay as they are")
+    assert stepped.ask("run_batches", number=2).words.startswith("2 batches done")
+    assert same(before, stepped.weights())
+    monkeypatch.setattr(parts.loss, "forward", judge)
+    assert stepped.ask("run_batches", number=1).loss is not None
+    assert not same(before, stepped.weights())
+
+
+def overflown(result: Any) -> Any:
+    return replace(result, total=result.total * torch.inf)
+
+
+def test_many_losses_in_a_row_that_are_no_number_end_a_training() -> None:
     assert [is_too_many(bad, "fp32") for bad in (0, 1)] == [False, True]
     assert [is_too_many(bad, "fp16") for bad in (1, 20, 21)] == [False, False, True]
 
@@ -341,7 +364,7 @@ def test_of_a_wide_stage_the_first_features_are_shown(make: Any) -> None:
 
 def test_limits_of_much_are_those_of_a_sample() -> None:
     values = np.random.default_rng(0).normal(size=(2, 1000, 1000)).astype(np.float32)
-    values[:, ::2] += 10  # a sample must not take every second row only
+    values[..., ::2] += 10  # a sample must not be of every second column only
     limits = _limits(values, 1, 99)
     np.testing.assert_allclose(limits, np.percentile(values, (1, 99)), atol=0.1)
 

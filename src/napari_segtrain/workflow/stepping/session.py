@@ -45,25 +45,7 @@ from napari_segtrain.training.values import mean_of
 from .checks import loss_after_step, overfit
 from .pictures import Pictures
 from .stages import stage_modules, watched
-
-STEPS = (
-    "initialize_optimizer",
-    "prepare_batch",
-    "zero_gradients",
-    "forward_pass",
-    "calculate_loss",
-    "backward_pass",
-    "optimizer_step",
-)
-"""The seven steps in their order."""
-_NEEDS = {
-    "run_batches": "initialize_optimizer",
-    "show_activations": "forward_pass",
-    "what_if": "backward_pass",
-    "overfit": "prepare_batch",
-}
-"""What has to come before a look at the state."""
-_LOST = "The network is gone, and the layers stay: define the model anew"
+from .wording import LOST, STEPS, many, no_number, of_network, of_the_end, sentences, why_not
 
 Done = tuple[str, list[StepPicture]]
 """What was done, in words, and what can be seen of it."""
@@ -116,13 +98,7 @@ class StepSession:
 
     def defined(self) -> StepTaken:
         """Return what there is to step through."""
-        resolved, loader = self._parts.resolved, self._parts.loader
-        outputs = ", ".join(head.name for head in self._parts.heads)
-        words = (
-            f"A network of {resolved.parameters / 1e6:.2f} M parameters on {resolved.where}, which learns "
-            f"{outputs}. An epoch has {_many(len(loader), 'batch')} of {_many(resolved.batch_size, 'patch')}"
-        )
-        return self._taken("define_model", ". ".join((words, *resolved.messages)))
+        return self._taken("define_model", of_network(self._parts))
 
     @property
     def next(self) -> tuple[str, ...]:
@@ -147,9 +123,9 @@ class StepSession:
             When the GPU stopped working: nothing can be asked for any more.
         """
         if request.action not in self.next:
-            return self._taken(request.action, self._why_not(request.action), refused=True)
+            return self._taken(request.action, why_not(request.action, self._expected), refused=True)
         try:
-            with device_explained(self._parts.config, self._parts.resolved, advice=_LOST):
+            with device_explained(self._parts.config, self._parts.resolved, advice=LOST):
                 words, pictures = getattr(self, f"_{request.action}")(request)
                 return self._taken(request.action, words, pictures)
         except DeviceLostError:
@@ -158,11 +134,6 @@ class StepSession:
             if request.action in (*STEPS[3:], "run_batches"):
                 self._begin_again()
             return self._taken(request.action, str(error), refused=True)
-
-    def _why_not(self, action: str) -> str:
-        if action in STEPS and STEPS.index(action) < STEPS.index(self._expected):
-            return f"{action} was taken already; next is {self._expected}"
-        return f"{_NEEDS.get(action, self._expected)} must come before {action}"
 
     def _taken(
         self, action: str, words: str, pictures: list[StepPicture] | None = None, *, refused: bool = False
@@ -208,7 +179,7 @@ class StepSession:
         records = ", ".join(dict.fromkeys(place.record for place in self._patches))
         words = (
             f"Batch {self._index + 1} of {len(self._parts.loader)} in epoch {self._epoch + 1}: "
-            f"{_many(batch.size, 'patch')} of {shape} voxels of {records}"
+            f"{many(batch.size, 'patch')} of {shape} voxels of {records}"
         )
         if len(self._waiting) > 1:
             words += f". {self._waiting[0][0].size} of them are in the network at a time"
@@ -268,10 +239,7 @@ class StepSession:
         parts = ", ".join(f"{name} {value:.4g}" for name, value in heads.items())
         if not math.isfinite(self._loss.value):
             self._bad += 1
-            self._trouble = (
-                f"The loss is no number ({parts}): a step would ruin the weights. End, lower the learning "
-                "rate in the Train dock, and define the model anew"
-            )
+            self._trouble = no_number(parts, self._bad, self._parts.precision)
             return self._trouble, []
         self._bad = 0
         return f"Loss {self._loss.value:.4g}: {parts}{self._of_parts}", []
@@ -321,19 +289,7 @@ class StepSession:
         if clip and info.norm_after != info.norm_before:
             words += f" clipped to {info.norm_after:.4g}"
         self._advance()
-        return ". ".join(filter(None, (words, self._of_the_end))), []
-
-    @property
-    def _of_the_end(self) -> str:
-        """Say that the full training would be over; nothing before."""
-        epochs, rate = self._parts.epochs, "the learning rate stays at its end"
-        if self._epoch < epochs:
-            return ""
-        if not self._is_over:
-            return f"This is past the end of the full training: {rate}"
-        done = "The only epoch is" if epochs == 1 else f"All {epochs} epochs are"
-        same = "" if self._parts.deviations else ": these are the weights of the full training"
-        return f"{done} done{same}; {rate}"
+        return sentences(words, of_the_end(self._parts, self._epoch, self._index)), []
 
     @property
     def _is_over(self) -> bool:
@@ -363,13 +319,13 @@ class StepSession:
         if taken or trouble:
             pictures = self._pictures.of_batch(self._known(self._batch).tensors)
             pictures += self._pictures.of_prediction(self._seen)
-        words = f"{_many(taken, 'batch')} done"
+        words = f"{many(taken, 'batch')} done"
         if trouble:
             return f"{words}. {trouble}", pictures
         if taken:
             words += f", the last one with the loss {self._known(self._loss).value:.4g}"
         words += f"; next is batch {self._index + 1} of epoch {self._epoch + 1}"
-        return ". ".join(filter(None, (words, self._of_the_end))), pictures
+        return sentences(words, of_the_end(self._parts, self._epoch, self._index)), pictures
 
     def _finish_batch(self, request: StepRequest) -> str:
         """Take the steps of a batch that are left, with nothing to look at, and tell what came of it.
@@ -460,7 +416,3 @@ def _place(spec: Any) -> PatchPlace:
 def _joined(before: dict[str, Tensor], after: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return what is known of the patches of a batch, one part after the other."""
     return {name: torch.cat([before[name], new]) if name in before else new for name, new in after.items()}
-
-
-def _many(number: int, what: str) -> str:
-    return f"1 {what}" if number == 1 else f"{number} {what}es"
