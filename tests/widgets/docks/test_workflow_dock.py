@@ -338,6 +338,8 @@ def test_what_cannot_be_read_is_not_run_or_saved(
     dock.editor.select("data_loader")
     targets = dock.node.form().editors["targets"]
     targets.setPlainText("cells: [")
+    dock.editor.add("data_loader")
+    assert dock.node.form().value() == dock.value().node("data_loader_2").config, "a form of its own"
     dock.editor.select("trainer")
     for button in (dock.panel.buttons["run"], dock.save):
         button.click()

@@ -50,8 +50,9 @@ class NodePanel(QWidget):
         self._watch = watch
         self._node: Node | None = None
         self._forms: dict[str, Form] = {}
-        self._shown: dict[str, tuple[str, Parameters]] = {}
-        """By type the node in its form, and the parameters that the graph has of it."""
+        """By the name of the node: what cannot be read yet in one stays there."""
+        self._shown: dict[str, Parameters] = {}
+        """By the name of the node the parameters that the graph had of it when it was shown."""
         self._links: tuple[Link, ...] = ()
         self.text = QLabel(_NONE)
         self.text.setWordWrap(True)
@@ -92,13 +93,14 @@ class NodePanel(QWidget):
 
     def form(self) -> Form | None:
         """Return the form of the node that is shown."""
-        return None if self._node is None else self._forms.get(self._node.type)
+        return None if self._node is None else self._forms.get(self._node.name)
 
     def show_node(self, graph: Graph, name: str) -> None:
         """Show a node of a graph, or that none is selected.
 
-        What cannot be read yet in the form of the same node stays, so that it can be mended.
+        What cannot be read yet in the form of a node stays, so that it can be mended.
         """
+        self._forget(graph)
         self._node = node = graph.node(name) if name and graph.has(name) else None
         self._inside.setVisible(node is not None)
         self.text.setText(_NONE if node is None else f"{node.kind.title}. {node.kind.text}")
@@ -107,11 +109,11 @@ class NodePanel(QWidget):
         self.name.setText(node.name)
         self._show_links((*graph.links_into(node.name), *graph.links_from(node.name)))
         shown = self._form_of(node)
-        for kind, form in self._forms.items():
-            form.setVisible(kind == node.type)
-        value, before = _value_of(shown), self._shown.get(node.type)
-        self._shown[node.type] = after = (node.name, node.config)
-        if value is None and before == after:
+        for form in self._forms.values():
+            form.setVisible(form is shown)
+        value, before = _value_of(shown), self._shown.get(node.name)
+        self._shown[node.name] = node.config
+        if value is None and before == node.config:
             return
         if value != node.config:  # else the cursor would leave the text that is being typed
             shown.blockSignals(True)
@@ -126,12 +128,22 @@ class NodePanel(QWidget):
         GraphError
             With the name of the node and the message of its form.
         """
-        for kind, (name, config) in self._shown.items():
-            if graph.has(name) and graph.node(name).type == kind and graph.node(name).config == config:
+        self._forget(graph)
+        for name, config in self._shown.items():
+            if graph.node(name).config == config:
                 try:
-                    self._forms[kind].value()
+                    self._forms[name].value()
                 except SegtrainError as error:
                     raise GraphError(f"node '{name}': {error}") from error
+
+    def _forget(self, graph: Graph) -> None:
+        """Let go of the forms of nodes that are gone."""
+        for name, form in list(self._forms.items()):
+            if not (graph.has(name) and graph.node(name).kind.config is form.model):
+                self._column.removeWidget(form)
+                form.hide()
+                form.deleteLater()
+                del self._forms[name], self._shown[name]
 
     def _show_links(self, links: tuple[Link, ...]) -> None:
         if links != self._links:
@@ -145,16 +157,16 @@ class NodePanel(QWidget):
         self.cut.setEnabled(self.links.currentRow() >= 0)
 
     def _form_of(self, node: Node) -> Form:
-        if node.type not in self._forms:
+        if node.name not in self._forms:
             model = node.kind.config
             own = ((key.name, _editor(key, self._watch)) for key in keys_of(model))
             form = Form(model, editors={name: editor for name, editor in own if editor is not None})
             form.setObjectName(f"parameters_{node.type}")
             form.within = node.type
             form.changed.connect(self._on_form)
-            self._forms[node.type] = form
+            self._forms[node.name] = form
             self._column.insertWidget(1, form)
-        return self._forms[node.type]
+        return self._forms[node.name]
 
     def _on_form(self) -> None:
         form = self.form()
