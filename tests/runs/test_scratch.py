@@ -149,6 +149,10 @@ def test_folders_of_dead_processes_are_cleared_away(tmp_path: Path) -> None:
     here = ProcessId.here()
     (dead.folder / "owner.json").write_text(here.replace(started=here.started - 1000).model_dump_json())
     third = Scratch.create(tmp_path)
+    run = Scratch(tmp_path / "runs" / "a" / "scratch")
+    run.tidy()
+    assert dead.folder.is_dir(), "a run's own folder lies beside no others"
+    third.tidy()
     assert sorted((tmp_path / ".scratch").iterdir()) == sorted([mine.folder, third.folder])
     third.remove()
     mine.close()

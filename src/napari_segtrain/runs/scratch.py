@@ -49,22 +49,28 @@ class Scratch:
 
     @classmethod
     def create(cls, project: str | Path) -> Self:
-        """Make a new folder for shared arrays in ``<project>/.scratch``.
-
-        Folders there whose process is dead are deleted first.
+        """Make a new folder for shared arrays in ``<project>/.scratch``; see `tidy`.
 
         Raises
         ------
         RunError
             When the folder cannot be made.
         """
-        parent = Path(project) / _SHARED
-        for old in parent.iterdir() if parent.is_dir() else ():
-            if _is_abandoned(old):
-                shutil.rmtree(old, ignore_errors=True)
-        scratch = cls(parent / uuid.uuid4().hex[:12])
+        scratch = cls(Path(project) / _SHARED / uuid.uuid4().hex[:12])
         write_text(scratch.folder / _OWNER, ProcessId.here().model_dump_json())
         return scratch
+
+    def tidy(self) -> None:
+        """Delete the folders beside this one whose process is dead; that can take long.
+
+        Nothing is deleted beside a folder that `create` has not made, such as a run's.
+        """
+        if self.folder.parent.name != _SHARED:
+            return
+        with suppress(OSError):  # others tidy up too
+            for other in self.folder.parent.iterdir():
+                if other != self.folder and _is_abandoned(other):
+                    shutil.rmtree(other, ignore_errors=True)
 
     def add(self, name: str, array: npt.NDArray[Any], channel_axis: int | None = None) -> Spec:
         """Write an array to a file and return its specification.

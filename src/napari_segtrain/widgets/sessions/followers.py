@@ -143,6 +143,7 @@ def write_copies(copies: Copies, scratch: Scratch) -> Generator[str, None, str |
     An exception that is returned would be raised by napari, and nobody told that the work has ended.
     """
     try:
+        scratch.tidy()  # here, where nobody waits for it
         yield from copies.write(scratch)
     except SegtrainError as error:
         return str(error)
