@@ -71,7 +71,7 @@ class PredictDock(NetworkDock):
         )
         self.form.setObjectName("inference_config")
         self.destination = Combo("destination")
-        self.destination.set_items([("new layers", "layers"), ("a Zarr store, opened lazily", "store")])
+        self.destination.set_items([("new layers", "layers"), ("a Zarr store, read lazily", "store")])
         self.store = PathEdit("store", "Zarr store that is written; an interrupted one is continued.", "save")
         self.store_note = StoreNote()
         self.instances = InstancePanel(self.watch)
