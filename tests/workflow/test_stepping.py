@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -26,9 +27,10 @@ from napari_segtrain.runs import (
 )
 from napari_segtrain.runs.scratch import Scratch, open_memmap
 from napari_segtrain.training import Experiment
-from napari_segtrain.training.callbacks.nan_guard import is_too_many
+from napari_segtrain.training.callbacks.nan_guard import NanGuard, NonFiniteLossError, is_too_many
 from napari_segtrain.training.steps import Parts, take_apart
 from napari_segtrain.workflow import StepSession, predict, step_through
+from napari_segtrain.workflow.stepping import session
 from napari_segtrain.workflow.stepping.pictures import _limits
 from napari_segtrain.workflow.stepping.wording import STEPS
 
@@ -183,6 +185,22 @@ def test_only_the_next_step_is_legal_and_the_others_are_refused(make: Any) -> No
     assert not same(before, stepped.weights())
 
 
+def test_gradients_that_are_added_up_are_not_forgotten(make: Any) -> None:
+    stepped = make()
+    stepped.ask("initialize_optimizer")
+    stepped.until("backward_pass")
+    stepped.ask("backward_pass")
+    for expected in (STEPS[1], *STEPS[3:]):
+        assert stepped.session.next[0] == expected
+        answer = stepped.session.answer(StepRequest(action="zero_gradients"))
+        assert answer.refused
+        assert answer.words.startswith(
+            "the gradients of this batch are added to those of the batches before it"
+        )
+        assert answer.words.endswith(f"zero_gradients would forget these; next is {expected}")
+        stepped.ask(expected)
+
+
 def test_a_look_that_is_not_legal_names_the_step_that_it_needs(make: Any) -> None:
     stepped = make()
     said = {
@@ -303,8 +321,63 @@ def test_in_16_bits_single_losses_may_overflow(make: Any, monkeypatch: pytest.Mo
     assert not same(before, stepped.weights())
 
 
+@pytest.mark.parametrize("bad_part", [0, 1])
+def test_losses_that_are_no_number_count_by_batches_as_in_the_training(
+    make: Any, monkeypatch: pytest.MonkeyPatch, bad_part: int
+) -> None:
+    """Whichever part of a batch has one; a batch without it lets the count begin anew."""
+    stepped = make(
+        tr_config__accumulate=1, tr_config__micro_batch=1, tr_config__num_epochs=20, auxiliary_tasks={}
+    )
+    resolved = stepped.parts.resolved.replace(precision="fp16")
+    stepped.session._parts = parts = replace(stepped.parts, resolved=resolved)
+    judge, judged = parts.loss.forward, []
+
+    def forward(*given: Any) -> Any:
+        judged.append(judge(*given))
+        batch, part = divmod(len(judged) - 1, 2)
+        return overflown(judged[-1]) if part == bad_part and batch != 1 else judged[-1]
+
+    monkeypatch.setattr(parts.loss, "forward", forward)
+    module = SimpleNamespace(precision="fp16", last_parts={}, epochs_done=0, gradient_clip=0.0)
+    module.optimization = SimpleNamespace(learning_rate=0.1)
+    guard, trained = NanGuard(), 0
+    with pytest.raises(NonFiniteLossError):
+        for trained in range(60):
+            module.last_loss = torch.tensor(1.0 if trained == 1 else torch.inf)
+            guard.on_train_batch_end(None, module, None, {"image": 1}, trained)
+    stepped.ask("initialize_optimizer")
+    answer = stepped.ask("run_batches", number=60)
+    assert answer.words.startswith(f"{trained} batches done. The loss is no number (")
+    assert "a step would ruin the weights" in answer.words
+    assert answer.next[0] == "backward_pass"
+
+
+def test_a_run_of_batches_joins_nothing_that_is_only_looked_at(
+    make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The device has the outputs of a batch once; what is shown of them at the end is all of its patches."""
+    stepped = make(tr_config__micro_batch=1)
+    stepped.ask("initialize_optimizer")
+    real, joined = torch.cat, []
+
+    def spy(tensors: Any, dim: int = 0, **options: Any) -> Any:
+        joined.extend([dim] if dim == 0 else [])
+        return real(tensors, dim, **options)
+
+    monkeypatch.setattr(torch, "cat", spy)
+    shown = stepped.ask("run_batches", number=2).pictures
+    assert joined == []
+    assert {len(open_memmap(p.array)) for p in shown if p.group == "prediction" and not p.channels} == {2}
+
+
 def overflown(result: Any) -> Any:
     return replace(result, total=result.total * torch.inf)
+
+
+def infinite(result: Any) -> Any:
+    """Return a loss that is no number, with gradients that are."""
+    return replace(result, total=result.total + torch.inf)
 
 
 def test_many_losses_in_a_row_that_are_no_number_end_a_training() -> None:
@@ -334,6 +407,40 @@ def test_the_end_of_the_full_training_is_said(make: Any, decay: float) -> None:
     assert stepped.ask("run_batches", number=2).words.endswith(f"; next is batch 3 of epoch 2{past}")
     stepped.until("optimizer_step")
     assert stepped.ask("optimizer_step").words.endswith(past)
+
+
+@pytest.mark.parametrize("strays", ["no", "before a draw", "refused", "first of two", "ruined"])
+def test_what_the_training_does_not_do_is_not_called_its_weights(
+    make: Any, monkeypatch: pytest.MonkeyPatch, strays: str
+) -> None:
+    """Dropout is drawn anew for a step that failed, and a training ends with a loss that is no number."""
+    stepped = make(tr_config__num_epochs=1, auxiliary_tasks={})
+    stepped.ask("initialize_optimizer")
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise TrainingError("out of memory")
+
+    with monkeypatch.context() as patch:
+        if strays == "before a draw":
+            patch.setattr(session, "prepare_batch", fail)
+            assert stepped.session.answer(StepRequest(action="run_batches")).refused
+        elif strays == "refused":
+            stepped.until("backward_pass")
+            patch.setattr(session, "backward_pass", fail)
+            assert stepped.session.answer(StepRequest(action="backward_pass")).refused
+        elif strays == "first of two":
+            stepped.ask("run_batches", number=1)
+            patch.setattr(session, "prepare_batch", fail)
+            assert stepped.session.answer(StepRequest(action="run_batches")).refused
+        elif strays == "ruined":
+            judge = stepped.parts.loss.forward
+            patch.setattr(stepped.parts.loss, "forward", lambda *given: infinite(judge(*given)))
+            stepped.until("backward_pass")
+            assert "a step would ruin the weights" in stepped.session._trouble
+            stepped.ask("backward_pass")
+    said = stepped.ask("run_batches", number=10).words
+    assert "The only epoch is done" in said
+    assert ("these are the weights of the full training" in said) is (strays in ("no", "before a draw"))
 
 
 def test_a_lost_gpu_ends_the_session(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from .atomic import (
 from .checkpoints import (
     BEST,
     LAST,
+    checkpoint_path,
     find_checkpoint,
     load_checkpoint,
     numbered_checkpoints,
@@ -151,6 +152,7 @@ __all__ = [
     "check_move",
     "check_turn",
     "check_writable",
+    "checkpoint_path",
     "compare_runs",
     "create_run",
     "delete_run",

@@ -17,6 +17,7 @@ from .atomic import atomic_writer, explain_os_error
 
 BEST = "best.ckpt"
 LAST = "last.ckpt"
+_SUFFIXES = (".ckpt", ".pth")
 _EXACT = (bool, int, float, complex, str, bytes)
 _SCALARS: tuple[Any, ...] = (int, float, str, bytes)
 _CONTAINERS: tuple[Any, ...] = (tuple, list, set, frozenset)
@@ -25,6 +26,12 @@ _CONTAINERS: tuple[Any, ...] = (tuple, list, set, frozenset)
 def numbered_name(model_name: str, epoch: int) -> str:
     """Return the name of the checkpoint of one epoch: ``"<model_name>_<epoch>.pth"``."""
     return f"{model_name}_{epoch}.pth"
+
+
+def checkpoint_path(path: str | Path) -> Path:
+    """Return the file that is meant by a name: ``.ckpt`` is added unless it is that of a checkpoint."""
+    path = Path(path)
+    return path if path.suffix in _SUFFIXES else Path(f"{path}.ckpt")
 
 
 def save_checkpoint(path: Path, checkpoint: Mapping[str, Any]) -> None:
@@ -191,7 +198,7 @@ def next_older(path: Path) -> Path | None:
     candidates: list[tuple[int, Path]] = []
     with suppress(OSError):
         for other in path.parent.iterdir():
-            if other == path or other.suffix not in (".ckpt", ".pth") or not zipfile.is_zipfile(other):
+            if other == path or other.suffix not in _SUFFIXES or not zipfile.is_zipfile(other):
                 continue
             written = other.stat().st_mtime_ns
             if limit is None or written <= limit:
@@ -249,7 +256,7 @@ def find_checkpoint(run_or_file: str | Path, which: Literal["best", "last"] = "b
     from .find import find_run
 
     path = Path(run_or_file)
-    if path.is_file() and path.suffix in (".ckpt", ".pth"):
+    if path.is_file() and path.suffix in _SUFFIXES:
         return path
     folder = find_run(path).checkpoints
     names = (BEST, LAST) if which == "best" else (LAST,)

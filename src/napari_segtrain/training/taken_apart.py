@@ -15,7 +15,7 @@ from napari_segtrain.data import Dataset, PatchLoader, open_dataset
 from napari_segtrain.losses import MultiTaskLoss
 from napari_segtrain.network import MultiTaskNetwork
 from napari_segtrain.network.hardware import Number
-from napari_segtrain.runs import save_checkpoint
+from napari_segtrain.runs import checkpoint_path, save_checkpoint
 from napari_segtrain.targets import Head
 
 from .building import complete_targets, describe, journey_of, loss_of, network_of, prepare_data
@@ -123,9 +123,7 @@ class Parts:
         RunError
             When it cannot be written; an older file is kept as it was.
         """
-        path = Path(path)
-        if path.suffix not in (".ckpt", ".pth"):
-            path = Path(f"{path}.ckpt")
+        path = checkpoint_path(path)
         written = {"epoch": epoch, "timestamp": datetime.now(UTC).isoformat(timespec="seconds")}
         weights = {"model": dict(self.network.state_dict())}
         save_checkpoint(path, describe(self.config, self.resolved) | weights | written)

@@ -130,9 +130,21 @@ def save_and_end(qtbot: Any, dock: Any, until: Until, folder: Path, monkeypatch:
     take(qtbot, dock, until, "save")
     assert dock.panel.text == f"Saved {file}" and file.is_file()
     assert dock.session._note._text == ""
+    file.write_text("good")
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(file.with_suffix("")), ""))
+    press(qtbot, dock, "save")
+    assert asked[1:] == [f"{file} exists already. Replace it?"]
+    assert not dock.session.waits and dock.session.busy, "nothing is written"
+    monkeypatch.setattr(QMessageBox, "question", lambda *_: QMessageBox.StandardButton.Yes)
+    take(qtbot, dock, until, "save")
+    assert dock.panel.text == f"Saved {file}" and not file.with_suffix("").exists()
+    monkeypatch.setattr(QMessageBox, "question", cancel)
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(folder / "other.v2"), ""))
+    take(qtbot, dock, until, "save")
+    assert dock.panel.text == f"Saved {folder / 'other.v2.ckpt'}", "nobody is asked about a new file"
     press(qtbot, dock, "end")
     until(lambda: not dock.session.busy)
-    assert len(asked) == 1
+    assert len(asked) == 2
 
 
 def look_at_layers(viewer: Any, image: Any) -> None:

@@ -53,12 +53,18 @@ class Pictures:
                 found.append(self._of_head("batch", head, _numbers(tensors[name]), known, f"{name} (target)"))
         return found
 
-    def of_prediction(self, outputs: Mapping[str, Any]) -> list[StepPicture]:
-        """Return what the network says, after its activation; the most probable of several classes."""
+    def of_prediction(self, parts: Sequence[Mapping[str, Any]]) -> list[StepPicture]:
+        """Return what the network says, after its activation; the most probable of several classes.
+
+        Parameters
+        ----------
+        parts
+            The outputs of the network for each part of a batch; they are joined in the processor's memory.
+        """
         found = []
-        for name, raw in outputs.items():
-            finest = (raw[0] if isinstance(raw, list) else raw).detach()
-            values = _numbers(activated(self._heads[name], finest))
+        for name in parts[0]:
+            finest = [part[name][0] if isinstance(part[name], list) else part[name] for part in parts]
+            values = np.concatenate([_numbers(activated(self._heads[name], raw.detach())) for raw in finest])
             everywhere = np.ones((len(values), 1, *values.shape[2:]), bool)
             head = self._heads[name]
             if head.kind == "segmentation" and values.shape[1] == 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -78,7 +78,7 @@ class StepSession:
         self._rate: float | None = None
         self._norm: float | None = None
         self._bad, self._trouble = 0, ""
-        self._states: dict[str, Any] = {}
+        self._strayed = False
         self._forget()
 
     def _forget(self) -> None:
@@ -86,7 +86,8 @@ class StepSession:
         self._waiting: list[tuple[Batch, float]] = []
         self._share = 1.0
         self._judged: list[LossValue] = []
-        self._seen: dict[str, Tensor] = {}
+        self._bad_before = self._bad
+        self._states: dict[str, Any] = {}
         self._prediction: Prediction | None = None
         self._loss: LossValue | None = None
         self._gradients: Gradients | None = None
@@ -123,7 +124,9 @@ class StepSession:
             When the GPU stopped working: nothing can be asked for any more.
         """
         if request.action not in self.next:
-            return self._taken(request.action, why_not(request.action, self._expected), refused=True)
+            adds_up = self._parts.group(self._index)[0] > 0
+            words = why_not(request.action, self._expected, adds_up=adds_up)
+            return self._taken(request.action, words, refused=True)
         try:
             with device_explained(self._parts.config, self._parts.resolved, advice=LOST):
                 words, pictures = getattr(self, f"_{request.action}")(request)
@@ -159,7 +162,11 @@ class StepSession:
 
     def _begin_again(self) -> None:
         """Go back to the first batch of the step that could not be taken."""
-        self._index -= self._parts.group(self._index)[0]
+        position = self._parts.group(self._index)[0]
+        # What the network dropped out is drawn anew: the full training does not take a step twice.
+        self._strayed |= position > 0 or bool(self._states)
+        self._index -= position
+        self._bad = self._bad_before
         self._norm = None
         self._forget()
         self._expected = "prepare_batch"
@@ -209,9 +216,10 @@ class StepSession:
         self._features = _joined(self._features, found.features)
         self._widths = found.widths
         shown = self._pictures.of_prediction(self._seen)
+        names = ", ".join(self._known(self._prediction).outputs)
         if request.stage:
             shown += self._show_activations(request)[1]
-        return f"The network says what it sees of {', '.join(self._seen)}{self._of_parts}", shown
+        return f"The network says what it sees of {names}{self._of_parts}", shown
 
     def _predict(self, run: Callable[[Tensor], Any] | None = None) -> None:
         network = self._parts.network
@@ -221,9 +229,13 @@ class StepSession:
         # As the full training does, which lets nothing wait for a compiler in its first epoch.
         run = network.forward if self._epoch == 0 else run
         self._prediction = forward_pass(network, part, self._parts.precision, run=run)
-        finest = {n: out[0] if isinstance(out, list) else out for n, out in self._prediction.outputs.items()}
-        self._seen = _joined(self._seen, {name: out.detach() for name, out in finest.items()})
         self._expected = "calculate_loss"
+
+    @property
+    def _seen(self) -> list[Mapping[str, Any]]:
+        """What the network said of each part of the batch so far."""
+        said = [loss.prediction.outputs for loss in self._judged]
+        return said if self._prediction is None else [*said, self._prediction.outputs]
 
     @property
     def _of_parts(self) -> str:
@@ -235,14 +247,13 @@ class StepSession:
         prediction = self._known(self._prediction)
         self._loss = calculate_loss(prediction, prediction.batch, self._parts.loss, self._epoch)
         self._expected = "backward_pass"
-        heads = {name: float(value) for name, value in self._loss.parts.items() if "/" not in name}
-        parts = ", ".join(f"{name} {value:.4g}" for name, value in heads.items())
-        if not math.isfinite(self._loss.value):
-            self._bad += 1
-            self._trouble = no_number(parts, self._bad, self._parts.precision)
+        # As the full training counts: batches, by the mean of their parts. What is no number stays so.
+        whole = mean_of([*self._judged, self._loss])
+        self._bad = 0 if math.isfinite(whole.value) else self._bad_before + 1
+        if self._bad:
+            self._trouble = no_number(_by_head(whole), self._bad, self._parts.precision)
             return self._trouble, []
-        self._bad = 0
-        return f"Loss {self._loss.value:.4g}: {parts}{self._of_parts}", []
+        return f"Loss {self._loss.value:.4g}: {_by_head(self._loss)}{self._of_parts}", []
 
     def _backward_pass(self, request: StepRequest) -> Done:
         of_parts = self._of_parts
@@ -256,10 +267,13 @@ class StepSession:
     def _differentiate(self) -> tuple[int, int]:
         optimization, loss = self._known(self._optimization), self._known(self._loss)
         position, group = self._parts.group(self._index)
+        # The full training ends here.
+        self._strayed |= is_too_many(self._bad, self._parts.precision)
         further = position > 0 or bool(self._judged)
         self._gradients = backward_pass(optimization, loss, accumulate=further, divide_by=self._share)
         # The graph is gone now: what the network said is kept without it.
         self._judged.append(loss.without_graph())
+        self._prediction = None
         self._loss = mean_of(self._judged)
         own = [p.grad for p in optimization.network.parameters() if p.grad is not None]
         self._norm = float(gradient_norm(own)) / self._scale
@@ -289,12 +303,16 @@ class StepSession:
         if clip and info.norm_after != info.norm_before:
             words += f" clipped to {info.norm_after:.4g}"
         self._advance()
-        return sentences(words, of_the_end(self._parts, self._epoch, self._index)), []
+        return sentences(words, self._of_the_end), []
 
     @property
     def _is_over(self) -> bool:
         """Whether the last step was that with which the full training ends."""
         return (self._epoch, self._index) == (self._parts.epochs, 0)
+
+    @property
+    def _of_the_end(self) -> str:
+        return of_the_end(self._parts, self._epoch, self._index, strayed=self._strayed)
 
     def _advance(self) -> None:
         """Go to the next batch; what is known of this one stays to be looked at."""
@@ -325,7 +343,7 @@ class StepSession:
         if taken:
             words += f", the last one with the loss {self._known(self._loss).value:.4g}"
         words += f"; next is batch {self._index + 1} of epoch {self._epoch + 1}"
-        return sentences(words, of_the_end(self._parts, self._epoch, self._index)), pictures
+        return sentences(words, self._of_the_end), pictures
 
     def _finish_batch(self, request: StepRequest) -> str:
         """Take the steps of a batch that are left, with nothing to look at, and tell what came of it.
@@ -411,6 +429,11 @@ class StepSession:
 def _place(spec: Any) -> PatchPlace:
     stop = tuple(a + n for a, n in zip(spec.start, spec.size, strict=True))
     return PatchPlace(record=spec.record, start=tuple(spec.start), stop=stop)
+
+
+def _by_head(loss: LossValue) -> str:
+    heads = {name: float(value) for name, value in loss.parts.items() if "/" not in name}
+    return ", ".join(f"{name} {value:.4g}" for name, value in heads.items())
 
 
 def _joined(before: dict[str, Tensor], after: dict[str, Tensor]) -> dict[str, Tensor]:

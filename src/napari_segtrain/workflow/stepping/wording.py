@@ -38,8 +38,21 @@ def of_network(parts: Parts) -> str:
     return sentences(said, *resolved.messages)
 
 
-def why_not(action: str, expected: str) -> str:
-    """Say why something cannot be asked for while another step is the next one."""
+def why_not(action: str, expected: str, *, adds_up: bool = False) -> str:
+    """Say why something cannot be asked for while another step is the next one.
+
+    Parameters
+    ----------
+    action, expected
+        What is asked for, and the next step.
+    adds_up
+        Whether the gradients of this batch are added to those of another one.
+    """
+    if action == "zero_gradients" and adds_up:
+        return (
+            "the gradients of this batch are added to those of the batches before it, which share its step "
+            f"of the optimizer: zero_gradients would forget these; next is {expected}"
+        )
     if action in STEPS and STEPS.index(action) < STEPS.index(expected):
         return f"{action} was taken already; next is {expected}"
     return f"{_NEEDS.get(action, expected)} must come before {action}"
@@ -55,7 +68,7 @@ def no_number(losses: str, bad: int, precision: Number) -> str:
     )
 
 
-def of_the_end(parts: Parts, epoch: int, index: int) -> str:
+def of_the_end(parts: Parts, epoch: int, index: int, *, strayed: bool) -> str:
     """Say that the full training would be over where the next batch is this one; nothing before.
 
     Parameters
@@ -64,6 +77,8 @@ def of_the_end(parts: Parts, epoch: int, index: int) -> str:
         The experiment.
     epoch, index
         The next batch, both from 0.
+    strayed
+        Whether something was done that the full training does not do.
     """
     epochs, rate = parts.epochs, "the learning rate stays at its end"
     if epoch < epochs:
@@ -71,7 +86,7 @@ def of_the_end(parts: Parts, epoch: int, index: int) -> str:
     if (epoch, index) != (epochs, 0):
         return f"This is past the end of the full training: {rate}"
     done = "The only epoch is" if epochs == 1 else f"All {epochs} epochs are"
-    same = "" if parts.deviations else ": these are the weights of the full training"
+    same = "" if parts.deviations or strayed else ": these are the weights of the full training"
     return f"{done} done{same}; {rate}"
 
 
