@@ -330,6 +330,26 @@ def test_the_output_that_is_shown_follows_the_graph(dock: Any, drawing: Any) -> 
     assert dock.shown.value() is None, "nothing is always there"
 
 
+def test_only_what_can_be_seen_or_told_is_offered(dock: Any) -> None:
+    shown = {
+        "train": [("trainer", "metrics")],
+        "predict": [("predictor", "predictions"), ("predictor", "all_predictions")],
+        "evaluate": [
+            ("predictor", "predictions"),
+            ("predictor", "all_predictions"),
+            ("predictor", "all_labels"),
+            ("metrics", "metrics"),
+        ],
+        "direct": [("checkpoint_loader", "output")],
+    }
+    for name, wanted in shown.items():
+        dock.set_value(template(name))
+        assert dock.shown.offered() == [None, *wanted], name
+    assert dock.shown.value() == ("checkpoint_loader", "output")
+    dock.set_value(template("stepwise"))
+    assert dock.shown.value() == ("repeat", "history")
+
+
 def test_what_cannot_be_read_is_not_run_or_saved(
     dock: Any, notes: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

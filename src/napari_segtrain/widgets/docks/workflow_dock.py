@@ -10,9 +10,21 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QFileDialog, QGridLayout, QPushButton, QWidget
 
 from ...config import SegtrainError
-from ...workflow.graph import Graph, Link, Parameters, node_type, read_graph, refuse_faults, write_graph
+from ...workflow.graph import (
+    Graph,
+    Link,
+    Node,
+    Parameters,
+    Port,
+    PortType,
+    node_type,
+    read_graph,
+    refuse_faults,
+    write_graph,
+)
 from ...workflow.graph.arrange import arrange
 from ...workflow.graph.from_config import learns_with
+from ...workflow.graph.ports import Kind
 from ...workflow.graph.templates import TEMPLATES, template
 from ..forms.choice_editors import Combo
 from ..forms.folding import sections
@@ -258,9 +270,7 @@ class WorkflowDock(JobDock):
         self.checks.show_graph(graph)
         if not self.session.busy:
             self._show_statuses()
-        ports = [
-            (n, port) for n in graph.nodes for port in n.kind.outputs if port.name not in _NOTHING_TO_SEE
-        ]
+        ports = [(node, port) for node in graph.nodes for port in _visible(graph, node)]
         offered = [(f"{node.name}.{port.label}", (node.name, port.name)) for node, port in ports]
         wanted = _followed(self.shown.value(), self._before, graph)
         self._before = graph
@@ -309,9 +319,10 @@ class WorkflowDock(JobDock):
 
 _OF_TRAIN = "train_dock"
 _OF_TRAIN_TIP = "The images, targets and settings of the Train dock, as a graph."
-_NOTHING_TO_SEE = frozenset(
-    ("model", "optimizer", "loss_fn", "gradients", "image", "train_loader", "val_loader", "test_loader")
-)
+_NOTHING_TO_SEE = {
+    *(Kind.NETWORK, Kind.OPTIMIZER, Kind.LOSS_FN, Kind.GRADIENTS, Kind.PICTURE),
+    *(Kind.TRAINING, Kind.VALIDATION, Kind.TEST),
+}
 """Outputs of which there is nothing to be seen or told."""
 _DRAWN: WeakKeyDictionary[Any, Graph] = WeakKeyDictionary()
 """What was drawn last in each window: a dock that is closed and opened again has it."""
@@ -329,6 +340,18 @@ def _result_of(graph: Graph) -> tuple[str, str] | None:
             if node.kind.output(port) is not None and used:
                 return node.name, port
     return None
+
+
+def _visible(graph: Graph, node: Node) -> list[Port]:
+    """Return the outputs of a node that are something to see, or numbers."""
+    return [
+        port
+        for port in node.kind.outputs
+        if not set(port.kinds) & _NOTHING_TO_SEE
+        and not (
+            port.type is PortType.TENSOR and port.follows and not graph.link_into(node.name, port.follows)
+        )
+    ]
 
 
 def _is_same(name: str, before: Graph, now: Graph) -> bool:

@@ -94,7 +94,7 @@ _DATA = (
     _node(
         "data_loader",
         "data",
-        "Images and labels of a folder, in batches of patches.",
+        "Images and labels of a folder, or of open layers, in batches of patches.",
         DataLoaderParameters,
         "data:load_data",
         outputs=(
