@@ -340,15 +340,17 @@ def run_graph(command: RunGraph, emit: Emit, control: Control) -> None:
             raise SegtrainError("Node 'broken': it is broken")
         emit(NodeStatus(node=name, status="done", seconds=2.0))
     scratch = Scratch(Path(command.output))
-    images = {name: (spec, 0, "labels") for name, spec in command.layers.items()}
-    for data in command.data.values():
-        images |= {image["id"]: (image["image"], 2, "image") for image in data["layers"]}
+    given = {node.config.image: node.name for node in graph.of_type("image_layer")}
+    images = {name: (spec, 0, "labels", given[name]) for name, spec in command.layers.items()}
+    for loader, data in command.data.items():
+        images |= {image["id"]: (image["image"], 2, "image", loader) for image in data["layers"]}
     for node, port in command.show:
         arrays, told = {}, {}
-        for name, (spec, first, kind) in images.items():
+        for name, (spec, first, kind, giver) in images.items():
             source = open_source(spec)
             array = 255 - source.read(tuple(slice(first, n) for n in source.shape))[0]
-            label, place = f"{name} cells", {"record": name, "start": [first] * array.ndim}
+            label = f"{name} cells"
+            place = {"node": giver, "record": name, "start": [first] * array.ndim}
             told[label] = {**place, "shown_as": kind, "spacing": list(source.spacing), "unit": source.unit}
             arrays[label] = scratch.add(f"{node}_{name}", array)
         emit(NodeOutput(node=node, port=port, arrays=arrays, told=told, numbers={"dice": 0.5}))

@@ -69,7 +69,8 @@ class Dataset:
         """
         for record in self.records.values():
             return record.ndim
-        raise DataError(f"{self.origin}: there is no usable image.")
+        why = f" {' '.join(self.faults)}" if self.faults else ""
+        raise DataError(f"{self.origin}: there is no usable image.{why}")
 
     def labelled_records(self) -> list[Record]:
         """Return the records with labels of at least one target, in the order of `records`."""

@@ -482,8 +482,9 @@ class NodeOutput(Event):
     arrays: dict[str, dict[str, Any]]
     """Source specification of each array ``(*spatial)`` or ``(C, *spatial)``, by a name for its layer."""
     told: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    """By the same names, where they are known: ``record``, the image that the array lies in, its ``start``
-    there, ``spacing`` and ``unit``, and ``shown_as``, ``"labels"`` or ``"image"``."""
+    """By the same names, where they are known: ``record``, the image that the array lies in, the ``node``
+    that gave it, its ``start`` there, ``spacing`` and ``unit``, and ``shown_as``, ``"labels"`` or
+    ``"image"``."""
     numbers: dict[str, Any] = Field(default_factory=dict)
     """What is not an array, such as scores, as plain values."""
 

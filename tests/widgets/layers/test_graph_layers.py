@@ -41,17 +41,18 @@ def test_a_layer_is_read_with_its_voxel_size_and_unit(shape: tuple[int, ...], tm
     assert source.unit == "micrometer"
 
 
-def lies(record: str, *start: int, **others: Any) -> dict[str, Any]:
+def lies(node: str, record: str, *start: int, **others: Any) -> dict[str, Any]:
     """What is told of an array."""
-    spacing = [2.0] * len(start)
-    return {"record": record, "start": list(start), "spacing": spacing, "unit": "micrometer", **others}
+    place = {"node": node, "record": record, "start": list(start)}
+    return {**place, "spacing": [2.0] * len(start), "unit": "micrometer", **others}
 
 
 def test_an_output_lies_on_the_image_that_it_belongs_to() -> None:
     viewer, graph, data = shown((6, 8), (6, 8))
     names = ("Image", "Image [1]", "Imagery")
     arrays = {f"{name} nuclei": np.ones((6, 8), np.int32) for name in names}
-    told = {f"{name} nuclei": lies(name, 0, 0) for name in names}
+    nodes = dict(zip(names, ("image_layer", "image_layer_2", "nobody"), strict=True))
+    told = {f"{name} nuclei": lies(nodes[name], name, 0, 0) for name in names}
     added = add_output(viewer, data, graph, "predictor.predictions", arrays, told)
     assert [tuple(layer.translate) for layer in added] == [(0, 0), (1, 1), (0, 0)]
     assert [layer.scale[0] for layer in added] == [0.5, 0.5, 2.0]
@@ -60,7 +61,8 @@ def test_an_output_lies_on_the_image_that_it_belongs_to() -> None:
 def test_channels_are_told_by_the_image_that_an_output_belongs_to() -> None:
     viewer, graph, data = shown((6, 8), (4, 6, 8))
     arrays = {"Image nuclei": np.ones((2, 6, 8)), "Image [1] nuclei": np.ones((4, 6, 8))}
-    told = {"Image nuclei": lies("Image", 0, 0), "Image [1] nuclei": lies("Image [1]", 0, 0, 0)}
+    told = {"Image nuclei": lies("image_layer", "Image", 0, 0)}
+    told["Image [1] nuclei"] = lies("image_layer_2", "Image [1]", 0, 0, 0)
     added = add_output(viewer, data, graph, "predictor.predictions", arrays, told)
     before = "predictor.predictions · Image"
     assert [layer.name for layer in added] == [
@@ -75,7 +77,9 @@ def test_numbers_are_shown_as_what_they_are() -> None:
     """Bytes may be a mask, or a measure; what is predicted is offered for correction, what is true is not."""
     viewer, graph, data = shown((6, 8))
     arrays = {f"Image {kind}": np.ones((6, 8), np.uint8) for kind in ("labels", "image")}
-    told = {f"Image {kind}": lies("Image", 0, 0, shown_as=kind) for kind in ("labels", "image")}
+    told = {
+        f"Image {kind}": lies("image_layer", "Image", 0, 0, shown_as=kind) for kind in ("labels", "image")
+    }
     predicted = add_output(viewer, data, graph, "predictor.predictions", arrays, told)
     assert [layer._type_string for layer in predicted] == ["labels", "image"]
     true = add_output(viewer, data, graph, "predictor.all_labels", arrays, {})
@@ -88,7 +92,7 @@ def test_numbers_are_shown_as_what_they_are() -> None:
 
 def test_the_output_of_a_file_has_its_voxel_size_place_and_channels() -> None:
     viewer, graph, data = shown((6, 8))
-    told = {"file nuclei": lies("file", 3, 1)}
+    told = {"file nuclei": lies("data_loader", "file", 3, 1)}  # of a folder, though a layer may be called so
     arrays = {"file nuclei": np.ones((2, 6, 8)), "other nuclei": np.ones((2, 6, 8))}
     added = add_output(viewer, data, graph, "predictor.predictions", arrays, told)
     assert [tuple(layer.scale) for layer in added] == [(2, 2), (2, 2), (1, 1, 1)]
@@ -103,7 +107,7 @@ def loading(viewer: ViewerModel, **config: Any) -> Graph:
 
 def test_a_data_loader_reads_open_layers_with_what_is_painted_for_them(tmp_path: Path) -> None:
     viewer = ViewerModel()
-    space: dict[str, Any] = {"scale": (0.5, 0.25), "units": ("um", "um")}
+    space: dict[str, Any] = {"scale": (-0.5, 0.25), "units": ("um", "um")}
     for number, name in enumerate(("a", "b")):
         viewer.add_image(np.full((6, 8), number, np.uint8), name=name, **space)
         viewer.add_labels(np.full((6, 8), number + 1, np.uint8), name=f"{name}_cells", **space)
@@ -137,16 +141,29 @@ def test_what_is_predicted_of_a_region_lies_there() -> None:
         graph,
         "predictor.all_predictions",
         {"a[2] cells": np.ones((4, 4), np.uint8)},
-        {"a[2] cells": lies("a[2]", 2, 4)},
+        {"a[2] cells": lies("data_loader", "a[2]", 2, 4)},
     )
     assert added.data.shape == (1, 4, 4)
     assert tuple(added.translate) == (8, 1, 1)
     assert tuple(added.scale) == (4, 0.5, 0.25)
 
 
+def test_labels_belong_to_the_image_with_the_longest_name() -> None:
+    viewer = ViewerModel()
+    for name in ("a", "a_b", "a_c"):
+        viewer.add_image(np.ones((6, 8), np.uint8), name=name)
+        viewer.add_labels(np.ones((6, 8), np.uint8), name=f"{name}_cells")
+    for layers in (["a"], ["a", "a_b"]):
+        mirrors = graph_data(viewer, loading(viewer, layers=layers)).loaders["data_loader"].mirrors
+        painted = [(mirror.record, mirror.layer.name, mirror.targets) for mirror in mirrors]
+        assert painted == [(name, f"{name}_cells", ("cells",)) for name in layers]
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [
+        ({"layers": ["a"], "targets": {"a": {}}}, "target 'a' is painted on no open layer; looked for 'a_a'"),
+        ({"layers": ["a"], "targets": {"dots": {}}}, "target 'dots' is painted on no open layer"),
         ({"layers": ["c"]}, "node 'data_loader': there is no image layer 'c'; open are 'a'"),
         (
             {"layers": ["a"]},
@@ -166,5 +183,6 @@ def test_layers_that_are_missing_are_named(config: dict[str, Any], message: str)
     viewer = ViewerModel()
     viewer.add_image(np.ones((6, 8)), name="a")
     viewer.add_labels(np.ones((6, 8), np.uint8), name="else")
+    viewer.add_points(np.ones((1, 2)), name="dots")
     with pytest.raises(DataError, match=re.escape(message)):
         graph_data(viewer, loading(viewer, **config))

@@ -260,7 +260,7 @@ def test_predictor_direct_inference_and_api_predict_exactly_the_same(data, run):
 
 @pytest.mark.parametrize("source", ["predict", "evaluate"])
 def test_a_prediction_that_memory_hardly_holds_is_warned_of(data, run, monkeypatch, source):
-    monkeypatch.setattr(inference, "main_memory", lambda: SimpleNamespace(free=2000))
+    monkeypatch.setattr(inference, "main_memory", lambda: SimpleNamespace(free=6000))
     graph = template(source).configure("checkpoint_loader", {"run": str(run)})
     where = {"predict": ("image_layer", {"image": str(data / "images")}), "evaluate": ("data_loader", {})}
     node, parameters = where[source]
@@ -269,7 +269,7 @@ def test_a_prediction_that_memory_hardly_holds_is_warned_of(data, run, monkeypat
     execute(graph, emit=events.append)
     (said,) = [e.message for e in events if isinstance(e, Warned) and "keeps what it predicts" in e.message]
     assert said.startswith(
-        "Node 'predictor' keeps what it predicts in memory: 0.0 GiB of an image of 40 × 48"
+        "Node 'predictor' keeps what it predicts in memory: 0.0 GiB of 0.0 GiB that are free"
     )
 
 
@@ -519,6 +519,7 @@ def test_a_layer_that_is_shared_anew_is_the_same_input(data, run, tmp_path):
         layers = {"my cells": scratch.add("image_0", array)}
         found = execute(graph.configure("predictor", {"overlap": overlap}), cache=cache, layers=layers)
         assert found.status["predictor"] == expected
+        assert found.status["image_layer"] == "done", "what has the path of a shared array is not kept"
         shutil.rmtree(scratch.folder)
 
 

@@ -20,8 +20,8 @@ def test_arrays_are_told_with_their_place_in_an_image_and_what_they_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     places = {
-        "a": Place("a", (0, 0), (0.5, 0.25), "micrometer"),
-        "a:1": Place("a", (4, 2), (0.5, 0.25), "micrometer"),
+        "a": Place("image_layer", "a", (0, 0), (0.5, 0.25), "micrometer"),
+        "a:1": Place("image_layer", "a", (4, 2), (0.5, 0.25), "micrometer"),
     }
     arrays = {"cells": np.ones((4, 6), np.uint8), "depth": np.ones((4, 6), np.uint8)}
     found = Predicted(dict.fromkeys(places, arrays), places, frozenset(["cells"]))
@@ -36,7 +36,13 @@ def test_arrays_are_told_with_their_place_in_an_image_and_what_they_are(
     (event,) = events
     assert isinstance(event, NodeOutput)
     assert list(event.arrays) == ["a cells", "a depth", "a:1 cells", "a:1 depth"]
-    place = {"record": "a", "start": [4, 2], "spacing": [0.5, 0.25], "unit": "micrometer"}
+    place = {
+        "node": "image_layer",
+        "record": "a",
+        "start": [4, 2],
+        "spacing": [0.5, 0.25],
+        "unit": "micrometer",
+    }
     assert event.told["a:1 depth"] == {**place, "shown_as": "image"}
     assert event.told["a cells"] == {**place, "start": [0, 0], "shown_as": "labels"}
     assert open_source(event.arrays["a:1 depth"]).shape == (4, 6)

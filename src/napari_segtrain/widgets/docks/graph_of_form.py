@@ -46,10 +46,15 @@ def graph_of_form(viewer: Any, form: TrainForm, project: Path | None) -> Graph:
     found = graph_data(viewer, graph).loaders["data_loader"]
     if _painted(found) != _painted(wanted):
         raise GraphError(
-            "a data loader tells by their names which layers are painted for an image, and the Train dock "
-            "has others: call them <image>_<target>, or <image>_<target>_mask"
+            f"a data loader tells by their names which layers are painted for an image: it would take "
+            f"{_names(found)}, and the Train dock has {_names(wanted)}. Call what is painted "
+            "<image>_<target>, its mask <image>_<target>_mask, and nothing else so"
         )
     return graph
+
+
+def _names(data: Any) -> str:
+    return " and ".join(dict.fromkeys(repr(str(mirror.layer.name)) for mirror in data.mirrors))
 
 
 def _painted(data: Any) -> set[tuple[str, str, tuple[str, ...]]]:

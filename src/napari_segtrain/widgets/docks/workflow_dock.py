@@ -84,10 +84,10 @@ class WorkflowDock(JobDock):
         self._connect()
         # A plugin's viewer is a proxy, another one for each dock.
         self._window = getattr(napari_viewer, "__wrapped__", napari_viewer).window
+        drawn = _DRAWN.get(self._window, Graph())
         self._on_graph()
         self._on_idle()
-        if (drawn := _DRAWN.get(self._window)) is not None:
-            self.set_value(drawn)
+        self.set_value(drawn)
         self._warm()
 
     def value(self) -> Graph:
@@ -96,7 +96,9 @@ class WorkflowDock(JobDock):
 
     def set_value(self, graph: Graph) -> None:
         """Show another graph; the one before comes back with Undo."""
+        self.node.forget()
         self.history.edit(lambda _: graph)
+        self._on_node(next(iter(self.editor.scene.selected_nodes()), ""))
         QTimer.singleShot(0, self.editor.show_all)  # when the drawing has its size
 
     # -------------------------------------------------------------------------------- layout
@@ -247,8 +249,13 @@ class WorkflowDock(JobDock):
             self._ask(lambda: write_graph(path, graph), lambda written: self.panel.say(f"Saved {written}"))
 
     def _rename(self, name: str, new: str) -> None:
+        free = not self.value().has(new)
+        if free:
+            self.node.rename(name, new)
         if self.editor.edit(lambda graph: graph.rename(name, new)):
             self.editor.select(new)
+        elif free:
+            self.node.rename(new, name)
 
     def _configure(self, name: str, config: Parameters) -> None:
         self.editor.edit(lambda graph: graph.configure(name, config), f"configure {name}")
@@ -265,8 +272,7 @@ class WorkflowDock(JobDock):
 
     def _on_graph(self) -> None:
         graph = self.value()
-        if graph.nodes:
-            _DRAWN[self._window] = graph
+        _DRAWN[self._window] = graph
         self.checks.show_graph(graph)
         if not self.session.busy:
             self._show_statuses()

@@ -235,7 +235,7 @@ class _Builder:
                 ),
                 "labels": labels,
                 "masks": masks,
-                "spacing": [float(geometry.scale[axis]) for axis in plain.spatial],
+                "spacing": [abs(float(geometry.scale[axis])) for axis in plain.spatial],  # it may be flipped
                 "unit": str(geometry.units[-1]) if geometry.units else "pixel",
                 "ndim": axes.ndim,
             }

@@ -39,7 +39,7 @@ def describe_image(layer: Any, config: DatasetConfig, layers: int = 0) -> str:
     what = f"{noun} of {spatial}" if count == 1 else f"{count} {noun}s of {spatial}"
     channels = layers or (1 if axes.channel is None else shape[axes.channel])
     colour = "RGB" if axes.letters.endswith("s") else f"{channels} channel{'s' if channels > 1 else ''}"
-    spacing = config.spacing or tuple(geometry.scale[kept.index(axis)] for axis in axes.spatial)
+    spacing = config.spacing or tuple(abs(geometry.scale[kept.index(axis)]) for axis in axes.spatial)
     unit = str(geometry.units[-1]) if geometry.units else "pixel"
     size = " × ".join(f"{step:.4g}" for step in spacing)
     return f"{what}, {colour}, voxel {size} {_UNITS.get(unit, unit)}"

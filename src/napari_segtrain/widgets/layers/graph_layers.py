@@ -13,7 +13,7 @@ from ...workflow.graph import Graph, GraphError, Node, graph_from_dict, graph_to
 from .axes import Copies
 from .data_spec import TrainingData, training_data
 from .geometry import Geometry
-from .layer_choice import is_image, is_labels
+from .layer_choice import can_be_labels, is_image, is_labels
 from .placing import place_of
 from .prediction_data import PredictionData, Scope, prediction_data
 from .results import OURS
@@ -56,7 +56,7 @@ class GraphData:
 def _grid(data: PredictionData) -> dict[str, Any]:
     """Return what a shared array does not say itself: size of a voxel, (z,) y, x, and its unit."""
     units = data.geometry.units
-    return {"spacing": [abs(step) for step in data.spacing], "unit": str(units[-1]) if units else "pixel"}
+    return {"spacing": list(data.spacing), "unit": str(units[-1]) if units else "pixel"}
 
 
 def graph_data(viewer: Any, graph: Graph) -> GraphData:
@@ -112,13 +112,16 @@ def _open_image(name: str, node: str, layers: Sequence[Any]) -> Any:
 
 
 def _painted_for(images: Sequence[Any], layers: Sequence[Any]) -> list[str]:
-    """Return what is painted for images, by the names of the layers."""
-    endings = [
-        layer.name[len(image.name) + 1 :]
-        for image in images
-        for layer in layers
-        if is_labels(layer) and layer.name.startswith(f"{image.name}_")
-    ]
+    """Return what is painted for images, by the names of the layers.
+
+    An image may be called as another one with more behind it: labels belong to the longest name.
+    """
+    all_names = [str(layer.name) for layer in layers if is_image(layer)]
+    endings: list[str] = []
+    for layer in filter(is_labels, layers):
+        owner = max((name for name in all_names if layer.name.startswith(f"{name}_")), key=len, default="")
+        if any(image.name == owner for image in images):
+            endings.append(layer.name[len(owner) + 1 :])
     return [name for name in dict.fromkeys(endings) if name and not name.endswith("_mask")]
 
 
@@ -128,9 +131,13 @@ def _target_layers(
     """Return the layer that a target is painted on, and that of its mask or None."""
     target = config.targets.get(name, TargetConfig())
     found = []
-    for own, ending in ((target.labels, name), (target.mask, f"{name}_mask")):
+    for own, ending, accepts in (
+        (target.labels, name, can_be_labels),
+        (target.mask, f"{name}_mask", is_labels),
+    ):
         called = [own] if own else [*(f"{image.name}_{ending}" for image in images), ending]
-        layer = next((layer for text in called for layer in layers if layer.name == text), None)
+        fit = [layer for layer in layers if accepts(layer) and layer not in images]
+        layer = next((layer for text in called for layer in fit if layer.name == text), None)
         if layer is None and (own or ending == name):
             raise DataError(
                 f"node '{node}': target {name!r} is painted on no open layer; looked for "
@@ -171,7 +178,7 @@ def add_output(
     for name, array in arrays.items():
         known = (told or {}).get(name, {})
         ndim = len(known["start"]) if "start" in known else array.ndim
-        shape, place = _place_of(known, array.shape[-ndim:], data)
+        shape, place = _place_of(known, array.shape[-ndim:], data, graph)
         is_labels = np.issubdtype(array.dtype, np.integer) and known.get("shown_as") != "image"
         for channel in range(array.shape[0]) if array.ndim > ndim else (None,):
             options: dict[str, Any] = {} if place is None else place.kwargs()
@@ -184,7 +191,7 @@ def add_output(
 
 
 def _place_of(
-    known: Mapping[str, Any], shape: Sequence[int], data: GraphData
+    known: Mapping[str, Any], shape: Sequence[int], data: GraphData, graph: Graph
 ) -> tuple[tuple[int, ...], Geometry | None]:
     """Return the shape of an array on all axes of what it belongs to, and where it lies, where it is known.
 
@@ -196,19 +203,24 @@ def _place_of(
         Its own shape, on the spatial axes.
     data
         The layers that it may lie on; else it lies in its file.
+    graph
+        Says which layer a node has named.
     """
     if "start" not in known:
         return tuple(shape), None
-    start = known["start"]
-    stop = [first + size for first, size in zip(start, shape, strict=True)]
-    image = data.images.get(known["record"])
-    if image is not None:
-        return tuple(shape), image.geometry.crop(start)
-    for loader in data.loaders.values():
+    start, node = known["start"], known["node"]
+    loader = data.loaders.get(node)
+    if loader is not None:
+        stop = [first + size for first, size in zip(start, shape, strict=True)]
         place = place_of(loader.images, known["record"], start, stop)
-        if place is not None:
-            return place.size, place.geometry
-    return tuple(shape), Geometry.placed(known["spacing"], start, known["unit"])
+        return (tuple(shape), None) if place is None else (place.size, place.geometry)
+    image = (
+        data.images.get(getattr(graph.node(node).config, "image", None) or "") if graph.has(node) else None
+    )
+    if image is None:
+        return tuple(shape), Geometry.placed(known["spacing"], start, known["unit"])
+    flat = image.geometry.ndim - len(start)  # axes of length 1, which nobody predicts
+    return (*(1,) * flat, *shape), image.geometry.crop((*(0,) * flat, *start))
 
 
 def graph_of(layer: Any) -> Graph:

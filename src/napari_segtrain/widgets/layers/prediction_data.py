@@ -143,7 +143,7 @@ def prediction_data(
         spec = array_spec(copy, [layer], plain, copies, level=level)
     box = _box(viewer, layer, scope, level)
     geometry = level_geometry(layer, level)
-    spacing = tuple(float(geometry.scale[axis]) for axis in kept)
+    spacing = tuple(abs(float(geometry.scale[axis])) for axis in kept)  # a layer may be flipped
     start, stop = None, None
     place, first = geometry.select(kept), (0,) * len(kept)
     if box is not None:

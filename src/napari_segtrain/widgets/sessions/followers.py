@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import logging
 from collections.abc import Callable, Generator, Sequence
+from threading import Thread
 from typing import Any
 
 from napari.qt.threading import GeneratorWorker
@@ -143,7 +144,8 @@ def write_copies(copies: Copies, scratch: Scratch) -> Generator[str, None, str |
     An exception that is returned would be raised by napari, and nobody told that the work has ended.
     """
     try:
-        scratch.tidy()  # here, where nobody waits for it
+        # What dead processes left may be large: nothing waits until it is deleted.
+        Thread(target=scratch.tidy, name="tidy", daemon=True).start()
         yield from copies.write(scratch)
     except SegtrainError as error:
         return str(error)

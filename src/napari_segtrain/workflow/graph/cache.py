@@ -126,10 +126,13 @@ class Keys:
     def kept_as(self, name: str) -> str:
         """Return the key that the cache keeps a node by; empty when it is not to be kept.
 
-        What has the path of an array, to read it later, is not kept for the same array at another path.
+        What has the path of an array, to read it later, is not kept for the same array at another path, and
+        not at all where that goes with the run: the array could not be deleted while it is open.
         """
+        from napari_segtrain.runs.scratch import is_shared
+
         key, paths = self.of(name), sorted(_paths(self._given(self._graph.node(name))))
-        return " ".join((key, *paths)) if key else ""
+        return " ".join((key, *paths)) if key and not any(map(is_shared, paths)) else ""
 
     def _given(self, node: Node) -> list[Any]:
         """Return what is given to a node in the place of a file: data, or a layer of the viewer."""

@@ -136,6 +136,15 @@ class NodePanel(QWidget):
                 except SegtrainError as error:
                     raise GraphError(f"node '{name}': {error}") from error
 
+    def rename(self, name: str, new: str) -> None:
+        """Keep what is typed for a node under its new name."""
+        if name in self._forms:
+            self._forms[new], self._shown[new] = self._forms.pop(name), self._shown.pop(name)
+
+    def forget(self) -> None:
+        """Forget what is typed: another graph comes, whose nodes may be called the same."""
+        self._forget(Graph())
+
     def _forget(self, graph: Graph) -> None:
         """Let go of the forms of nodes that are gone."""
         for name, form in list(self._forms.items()):

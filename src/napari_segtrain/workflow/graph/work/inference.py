@@ -48,8 +48,21 @@ _SHARE = 0.4
 
 @dataclass(frozen=True)
 class Place:
-    """Where arrays lie: in which image, from which voxel on, with voxels of which size and unit."""
+    """Where arrays lie.
 
+    Attributes
+    ----------
+    node
+        The node that gave the image: another one may call its images the same.
+    record
+        The image.
+    start
+        First voxel in it.
+    spacing, unit
+        Size of a voxel.
+    """
+
+    node: str
     record: str
     start: tuple[int, ...]
     spacing: tuple[float, ...]
@@ -85,12 +98,16 @@ class Predicted:
         return Predicted({name: self.arrays[name]}, self.places, self.labels, kept)
 
     def and_also(self, other: Predicted) -> Predicted:
-        """Return these images, and then those of another one."""
+        """Return these images, and then those of another one; these are renamed where both have a name."""
+        names = {
+            name: f"{name} ({self.places[name].node})" if name in other.arrays else name
+            for name in self.arrays
+        }
         return Predicted(
-            self.arrays | other.arrays,
-            self.places | other.places,
+            {names[name]: arrays for name, arrays in self.arrays.items()} | other.arrays,
+            {names[name]: place for name, place in self.places.items()} | other.places,
             self.labels | other.labels,
-            self.scored | other.scored,
+            {names[name]: scored for name, scored in self.scored.items()} | other.scored,
         )
 
 
@@ -158,10 +175,11 @@ def predict_picture(
     files: dict[str, Any] = {picture.name: picture.where}
     if isinstance(picture.where, str) and "://" not in picture.where:
         files = dict(reader.find(picture.where))
-    found, told = Predicted(labels=_labels_of(made, made.inference)), False
+    found, told, voxels = Predicted(labels=_labels_of(made, made.inference)), False, 0
     for number, (name, where) in enumerate(files.items()):
         source, sink = reader.open(where), MemorySink()
-        told = told or _warns_of_size(made, source.shape, context)
+        voxels += math.prod(source.shape)
+        told = told or _warns_of_size(voxels * _bytes_of(made, made.inference), context)
 
         def tell(share: float, seconds: float | None) -> None:
             context.progress((number + share) / len(files), name)  # noqa: B023 - called in this turn only
@@ -169,25 +187,35 @@ def predict_picture(
         if made.predict_source(source, sink, progress=tell, cancel=context.cancelled).outcome is not _DONE:
             raise PredictionCancelledError("the prediction was cancelled; there is no result")
         found.arrays[name] = {output: _plain(array) for output, array in sink.arrays.items()}
-        found.places[name] = Place(name, (0,) * len(source.spacing), source.spacing, source.unit)
+        start = (0,) * len(source.spacing)
+        found.places[name] = Place(_given_by(context), name, start, source.spacing, source.unit)
     for message in dict.fromkeys((*reader.messages, *made.messages)):
         context.emit(Warned(message=message))
     return found
 
 
-def _warns_of_size(made: Predictor, shape: tuple[int, ...], context: Context) -> bool:
-    """Warn of a prediction that memory hardly holds, and return whether it was so."""
-    kept = plan_outputs(made.heads, made.inference, made.values).kept
-    size = math.prod(shape) * sum(output.channels * output.dtype.itemsize for output in kept)
+def _given_by(context: Context) -> str:
+    """Return the node whose images are predicted."""
+    links = context.graph.links_into(context.node.name)
+    return next((link.source for link in links if link.target_port in ("image", "input")), "")
+
+
+def _bytes_of(made: Predictor, wanted: InferenceConfig) -> int:
+    """Return how much is kept of a voxel."""
+    kept = plan_outputs(made.heads, wanted, made.values).kept
+    return sum(output.channels * output.dtype.itemsize for output in kept)
+
+
+def _warns_of_size(size: int, context: Context) -> bool:
+    """Warn of predictions that memory hardly holds, all together, and return whether it was so."""
     free = main_memory().free
     if size <= _SHARE * free:
         return False
-    shown = " × ".join(map(str, shape))
     context.emit(
         Warned(
             message=f"Node '{context.node.name}' keeps what it predicts in memory: {size / 2**30:.1f} GiB of "
-            f"an image of {shown} voxels, of {free / 2**30:.1f} GiB that are free, and a viewer that shows "
-            "it takes as much again. segtrain predict, and the Predict dock, write such images block by block"
+            f"{free / 2**30:.1f} GiB that are free, and a viewer that shows it takes as much again. segtrain "
+            "predict, and the Predict dock, write such images block by block"
         )
     )
     return True
@@ -216,9 +244,12 @@ def _predict_loader(
     found, labels = Predicted(labels=_labels_of(made, wanted)), Labelled()
     regions = _regions(loader, made, resolved)
     several = max(Counter(region.record for region in regions).values())
-    told = False
+    scored_too = 2 * 4 * sum(head.out_channels for head in made.heads)  # probabilities and truth in float32
+    voxels = sum(math.prod(region.shape) for region in regions)
+    _warns_of_size(voxels * (_bytes_of(made, wanted) + scored_too), context)
+    link = context.graph.link_into(context.node.name, "dataloader")
+    node = "" if link is None else link.source
     for number, region in enumerate(regions):
-        told = told or _warns_of_size(made, region.shape, context)
         record = loader.dataset.records[region.record]
 
         def tell(share: float, seconds: float | None) -> None:
@@ -226,7 +257,7 @@ def _predict_loader(
 
         scored = scorer.score(record, region, context.control, tell)
         name = region.record if several == 1 else f"{region.record}:{number}"
-        place = Place(region.record, region.start, record.spacing, record.image.unit)
+        place = Place(node, region.record, region.start, record.spacing, record.image.unit)
         found.places[name] = labels.places[name] = place
         found.arrays[name] = _in_form(made, wanted, scored.prediction)
         found.scored[name] = scored

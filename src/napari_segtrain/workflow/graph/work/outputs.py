@@ -49,8 +49,8 @@ def told_of(value: Any) -> dict[str, dict[str, Any]]:
     Returns
     -------
     dict
-        ``record``, ``start``, ``spacing`` and ``unit`` of what lies in an image, and for a prediction its
-        ``shown_as``: ``"labels"`` or ``"image"``.
+        ``node``, ``record``, ``start``, ``spacing`` and ``unit`` of what lies in an image, and for a
+        prediction its ``shown_as``: ``"labels"`` or ``"image"``.
     """
     if isinstance(value, Predicted):
         kinds = {True: {"shown_as": "labels"}, False: {"shown_as": "image"}}
@@ -89,6 +89,7 @@ def _named(found: Mapping[str, Mapping[str, npt.NDArray[Any]]]) -> Arrays:
 
 def _place(place: Place) -> dict[str, Any]:
     return {
+        "node": place.node,
         "record": place.record,
         "start": list(place.start),
         "spacing": list(place.spacing),
