@@ -13,6 +13,8 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QFileDialog
 
+from napari_segtrain.config import ExperimentConfig
+from napari_segtrain.runs import RunFolder
 from napari_segtrain.widgets.docks.other_docks import find_dock
 from napari_segtrain.widgets.docks.train_dock import TrainDock
 from napari_segtrain.widgets.docks.workflow_dock import WorkflowDock, _result_of
@@ -139,6 +141,24 @@ def test_a_graph_runs_on_open_layers_and_shows_regions_where_they_lie(
     assert layer._type_string == "image"
     assert (np.asarray(layer.data) == 255 - image.data[2:, 2:]).all()
     assert np.allclose(layer.data_to_world((1, 3)), image.data_to_world((3, 5)))
+
+
+@pytest.mark.parametrize("weights", ["", "checkpoints/best.ckpt"])
+def test_an_image_is_read_as_the_run_that_predicts_it_has_read_its_own(
+    dock: Any, viewer: Any, until: Callable[..., None], tmp_path: Path, weights: str
+) -> None:
+    run = RunFolder.create(tmp_path / "project", "coloured")
+    run.write_config(ExperimentConfig.parse({"dataset_config": {"channel_axis": 0, "ndim": 2}}))
+    (run.checkpoints / "best.ckpt").write_bytes(b"")
+    image = viewer.add_image(np.arange(72, dtype=np.uint8).reshape(3, 4, 6), name="cells", rgb=False)
+    graph = predict_graph().configure("checkpoint_loader", {"run": str(run.path / weights)})
+    dock.set_value(graph)
+    dock.run()
+    assert not dock.panel.buttons["run"].isEnabled()
+    until(lambda: dock.panel.buttons["run"].isEnabled())
+    until(lambda: dock.panel.text.startswith("The workflow is done"))
+    layer = viewer.layers["predictor.predictions · cells cells"]
+    assert (np.asarray(layer.data) == 255 - image.data[0]).all(), "the first of three channels"
 
 
 def test_the_train_docks_experiment_is_a_graph(

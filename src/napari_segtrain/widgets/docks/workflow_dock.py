@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QFileDialog, QGridLayout, QPushButton, QWidget
 
-from ...config import SegtrainError
+from ...config import DatasetConfig, SegtrainError
 from ...workflow.graph import (
     Graph,
     Link,
@@ -31,7 +33,7 @@ from ..forms.folding import sections
 from ..forms.form_rows import FormRows
 from ..forms.path_edit import PathEdit
 from ..forms.style import DEFAULT_PROJECT, theme_colours
-from ..layers.graph_layers import graph_data, graph_of
+from ..layers.graph_layers import graph_data, graph_of, how_runs_read, runs_of_images
 from ..panels.graph.checks import CheckList
 from ..panels.graph.editor import GraphEditor
 from ..panels.graph.history import History
@@ -195,14 +197,31 @@ class WorkflowDock(JobDock):
             for node in graph.of_type("trainer"):
                 if getattr(node.config, "project", None) == _TRAINER_PROJECT:
                     graph = graph.configure(node.name, {"project": str(project)})
-            shown = self.shown.value()
-            self.session.start(graph, graph_data(self.viewer, graph), [shown] if shown else [], project)
         except SegtrainError as error:
             self._refuse(str(error))
+            return
+        start = partial(self._start, graph, self.value(), project)
+        if runs := runs_of_images(graph):
+            self.panel.enable(run=False, stop=False)
+            self.panel.wait("Reading how the run read its images …")
+            self._ask(partial(how_runs_read, runs), start, self._on_idle)
         else:
-            self._ran = self.value()
-            self.editor.scene.show_status({})
-            self._enable(idle=False)
+            self._try(start)
+
+    def _try(self, start: Callable[[Any], None]) -> None:
+        try:
+            start({})
+        except SegtrainError as error:
+            self._refuse(str(error))
+
+    def _start(self, graph: Graph, drawn: Graph, project: Path, read: Mapping[str, DatasetConfig]) -> None:
+        """Run a graph whose images are read as runs have read theirs; raises `SegtrainError`."""
+        shown = self.shown.value()
+        data = graph_data(self.viewer, graph, read)
+        self.session.start(graph, data, [shown] if shown else [], project)
+        self._ran = drawn
+        self.editor.scene.show_status({})
+        self._enable(idle=False)
 
     def _enable(self, *, idle: bool) -> None:
         self.panel.enable(run=idle, stop=not idle)

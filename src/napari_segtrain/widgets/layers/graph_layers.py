@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ...config import DataError, TargetConfig
+from ...config import DataError, DatasetConfig, SegtrainError, TargetConfig
+from ...runs import RunFolder
 from ...workflow.graph import Graph, GraphError, Node, graph_from_dict, graph_to_dict
 from .axes import Copies
 from .data_spec import TrainingData, training_data
@@ -59,8 +62,44 @@ def _grid(data: PredictionData) -> dict[str, Any]:
     return {"spacing": list(data.spacing), "unit": str(units[-1]) if units else "pixel"}
 
 
-def graph_data(viewer: Any, graph: Graph) -> GraphData:
+def runs_of_images(graph: Graph) -> dict[str, str]:
+    """Return the run or checkpoint whose network predicts the image of an image node, by the node's name."""
+    found = {}
+    for node in graph.of_type("image_layer"):
+        around = graph.upstream(*graph.downstream(node.name))
+        configs = [other.config for other in graph.nodes if other.name in around]
+        given = [getattr(config, "run", None) or getattr(config, "weights", None) for config in configs]
+        if runs := [str(run) for run in given if run]:
+            found[node.name] = runs[0]
+    return found
+
+
+def how_runs_read(runs: Mapping[str, str]) -> dict[str, DatasetConfig]:
+    """Return how runs have read their images, by the same names; reads files.
+
+    Of a run that cannot be read nothing is returned: whatever loads its network says why.
+    """
+    found = {}
+    for name, path in runs.items():
+        given = Path(path).expanduser()
+        with suppress(SegtrainError):
+            run = RunFolder.open(given.parent.parent if given.is_file() else given)
+            found[name] = run.read_config().dataset_config
+    return found
+
+
+def graph_data(viewer: Any, graph: Graph, read: Mapping[str, DatasetConfig] | None = None) -> GraphData:
     """Describe the open layers that a graph names.
+
+    Parameters
+    ----------
+    viewer
+        The napari viewer.
+    graph
+        The graph.
+    read
+        By the name of an image node how the run has read its images that predicts it: its channel axis and
+        its resolution level count here too.
 
     Raises
     ------
@@ -72,7 +111,8 @@ def graph_data(viewer: Any, graph: Graph) -> GraphData:
     for node in graph.of_type("image_layer"):
         name = str(getattr(node.config, "image", None))
         if name in open_images and name not in found.images:
-            data = prediction_data(viewer, open_images[name], Scope.LAYER, copy=f"image_{len(found.images)}")
+            config, copy = (read or {}).get(node.name), f"image_{len(found.images)}"
+            data = prediction_data(viewer, open_images[name], Scope.LAYER, config, copy=copy)
             found.images[name] = data
             found.copies.items += data.copies.items
     for node in graph.of_type("data_loader"):
