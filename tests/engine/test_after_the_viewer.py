@@ -70,7 +70,9 @@ def test_a_run_of_a_viewer_that_was_killed_is_finished_by_the_command_line(
     wait(lambda: run.state is RunState.INTERRUPTED, 60)
     info = run.read_info()
     assert info.finish_reason == "parent_gone"
-    Scratch.create(project).remove()
+    mine = Scratch.create(project)
+    mine.tidy()
+    mine.remove()
     assert list((project / ".scratch").iterdir()) == [], "what the viewer shared is tidied away"
     kept = read_data(run)["layers"][0]["labels"]["cells"]
     assert (open_memmap(kept)[0, :2] == 1).all(), "the last stroke is not lost"
