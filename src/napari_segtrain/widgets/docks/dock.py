@@ -25,6 +25,8 @@ _REST = 300
 _NARROWEST, _WIDEST = 384, 480
 """Pixels between which a form takes what it needs; a screen of 1200 has room for the canvas then."""
 
+_FIRST_PAINT = 300
+"""Milliseconds that a dock has for itself to open, before a process that imports takes its share."""
 _LOWEST = 160
 """Pixels of a form that stay in view, whatever stands below it."""
 
@@ -199,11 +201,18 @@ class EngineDock(Dock):
         watch, engine = LayerWatch(napari_viewer), EngineSession(engine_arguments)
         super().__init__(napari_viewer, partial(_let_go, watch, engine))
         self.watch, self.engine = watch, engine
+        self._warming = QTimer(self)
+        self._warming.setSingleShot(True)
+        self._warming.setInterval(_FIRST_PAINT)
+        self._warming.timeout.connect(self._on_opened)
 
     def _warm(self) -> None:
-        """Start the engine's process, so that it has everything imported when it is needed."""
+        """Start the engine's process soon, so that it has everything imported when it is needed."""
+        self._warming.start()
+
+    def _on_opened(self) -> None:
         try:
-            self.engine.warm()
+            self.engine.warm()  # does nothing for a dock that was closed meanwhile
         except SegtrainError as error:
             self.panel.say(str(error))
 

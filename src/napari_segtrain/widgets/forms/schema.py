@@ -7,6 +7,7 @@ import types
 import typing
 from dataclasses import dataclass
 from enum import Enum, auto
+from functools import cache
 from typing import Any, Literal
 
 from pydantic.fields import FieldInfo
@@ -86,6 +87,7 @@ class Key:
         return said.group(1) if said else "auto"
 
 
+@cache
 def keys_of(model: type[Config]) -> tuple[Key, ...]:
     """Return the editable keys of a model in the order they are declared.
 
