@@ -127,3 +127,44 @@ def test_a_folder_is_shown_previewed_and_trained_on(
     assert dock.form.images.isVisibleTo(dock)
     [card] = dock.form.targets.cards
     assert card.labels.currentText() == "extra_nuclei", "a layer again"
+
+
+def test_what_needs_no_image_is_asked_of_a_folder_that_is_not_open(
+    qtbot: Any,
+    viewer: Any,
+    make_dock: Callable[[type], Any],
+    tmp_path: Path,
+    until: Callable[..., None],
+    notes: list[tuple[str, str]],
+) -> None:
+    painted = np.zeros((40, 50), np.uint8)
+    painted[20:30, 20:40] = 1
+    image = np.random.default_rng(0).integers(0, 255, (40, 50)).astype(np.uint8)
+    names = ("a", "b", "c")
+    write(
+        tmp_path,
+        **{f"images__{name}": image for name in names},
+        **{f"labels__{name}_nuclei": painted for name in names},
+    )
+    dock = make_dock(TrainDock)
+    dock.form.folder.set_value(tmp_path)
+    until(lambda: dock.form.folder.facts is not None)
+    dock.set_value(dock.value().with_overrides({"tr_config.optimizer.lr": 0.5}))
+
+    click(qtbot, dock, "diagnose")
+    until(lambda: not dock.previews.busy)
+    assert [finding.sentence for finding in dock.findings.value()] == ["too fast", "worth knowing"]
+    click(qtbot, dock, "preview_split")
+    until(lambda: not dock.previews.busy)
+    assert dock.panel.text.startswith("train: 2 images: ")
+    assert notes == [] and len(viewer.layers) == 0
+
+    for name, title in (("preview_targets", "Targets"), ("preview_augmentation", "Augmentation")):
+        click(qtbot, dock, name)
+        assert not dock.previews.busy
+        assert notes.pop()[1].startswith(f"{title} is made of an open image, and none of the folder is open")
+    click(qtbot, dock, "open_image")
+    until(lambda: len(viewer.layers) == 2)
+    click(qtbot, dock, "preview_targets")
+    until(lambda: not dock.previews.busy)
+    assert notes == []

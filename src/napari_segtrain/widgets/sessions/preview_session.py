@@ -33,6 +33,9 @@ from .gaze import in_view, looked_at
 Command = PreviewTargets | PreviewAugmentation | PreviewSplit | Diagnose
 Ready = TargetsReady | AugmentationReady | SplitReady | Diagnosed
 
+_NOWHERE = PreviewHint(record="", start=(), stop=())
+"""What is looked at where no image of the data is open; of no meaning for what is made of no image."""
+
 
 @dataclass(frozen=True)
 class PreviewKind:
@@ -50,6 +53,8 @@ class PreviewKind:
         Turns the engine's answer into what `show` takes, away from the main thread.
     show
         Adds the layers, and returns what to tell the user.
+    of_image
+        It is made of an open image, and shown on it; the others need the data alone, such as a folder.
     """
 
     name: str
@@ -59,6 +64,7 @@ class PreviewKind:
     command: Callable[[ExperimentConfig, str, PreviewHint, int], Command]
     read: Callable[[Any, TrainingData], Any]
     show: Callable[[Any, Any, TrainingData], str]
+    of_image: bool = True
 
 
 def _in_place(prepare: Callable[[Any, Place], Any]) -> Callable[[Any, TrainingData], tuple[Place, Any]]:
@@ -159,6 +165,7 @@ SPLIT = PreviewKind(
     _split,
     split_layers.prepare,
     _show_split,
+    of_image=False,
 )
 DOCTOR = PreviewKind(
     "diagnose",
@@ -169,6 +176,7 @@ DOCTOR = PreviewKind(
     _diagnose,
     _findings,
     _count_findings,
+    of_image=False,
 )
 KINDS = (TARGETS, AUGMENTATION, SPLIT, DOCTOR)
 
@@ -201,20 +209,24 @@ class PreviewSession(EngineJob):
         Raises
         ------
         DataError
-            When no layer is trained on.
+            When it is made of an open image, and none of the data is open.
         RunError
             When the project cannot be written to.
         """
         if self.busy:
             return
-        if not data.images:
-            raise DataError("previews are of open layers: press Use layers above, and tick an image")
         images = list(data.images.values())
-        image = in_view(self._viewer, images) or images[0]
+        if kind.of_image and not images:
+            raise DataError(
+                f"{kind.title} is made of an open image, and none of the folder is open: choose one in the "
+                "table above and press Open image; Split and Doctor need none"
+            )
+        image = in_view(self._viewer, images) or next(iter(images), None)
         scratch = Scratch.create(project)
         self._kind = kind
         output = str(scratch.folder / "preview")
-        command = kind.command(config, output, looked_at(self._viewer, image), self._asked)
+        hint = _NOWHERE if image is None else looked_at(self._viewer, image)
+        command = kind.command(config, output, hint, self._asked)
         self._asked += 1
         worker = self._prepare(command, data, scratch)
         self.changed.emit()
