@@ -294,3 +294,52 @@ def test_a_checkpoint_waits_until_the_labels_are_read_but_a_stop_not_for_ever(
     assert replace(stopped.experiment, emit=stop).fit(tensorboard=False).reason == FinishReason.STOPPED
     assert [event for event in stopped.of(Warned) if "still being read when" in event.message]
     assert "labels" not in load_checkpoint(stopped.run.checkpoints / LAST)
+
+
+def test_what_is_painted_in_a_viewer_lies_beside_the_run_as_zarr(run: RunFolder, tmp_path: Path) -> None:
+    labels = np.random.default_rng(0).integers(0, 3, (48, 40)).astype(np.int32)
+    data = opened([{"id": "a", "image": labels * 1.0, "labels": {"cell": labels}, "spacing": (2.0, 2.0)}])
+    history = LabelHistory(data, LabelStore(run.path))
+    newest = run.path / "labels" / "newest"
+
+    def shown() -> Any:
+        return zarr.open_array(newest / "labels" / "a_cell.zarr" / "0")[:]
+
+    history.start()
+    assert history.wait(60)
+    np.testing.assert_array_equal(shown(), labels)  # before the first checkpoint
+    labels[3:5, 3:5] = 9
+    labels_changed(data, [history], "a", "cell", [(3, 5), (3, 5)])
+    history.state()
+    np.testing.assert_array_equal(shown(), labels)
+    labels[40:, 30:] = 8
+    labels_changed(data, [history], "a", "cell", [(40, 48), (30, 40)])
+    history.keep_rest(2)  # what was painted after the last checkpoint
+    history.close()
+    np.testing.assert_array_equal(shown(), labels)
+
+    (newest / "images").mkdir()
+    zarr.save_array(newest / "images" / "a.zarr", labels)
+    files = open_dataset(newest, DatasetConfig())
+    assert not files.faults, "a folder to train on"
+    other = RunFolder.create(tmp_path / "project", "files")
+    again = LabelHistory(files, LabelStore(other.path))
+    again.start()
+    again.state()
+    again.close()
+    assert not (other.path / "labels" / "newest").exists(), "files are kept where they are"
+
+
+def test_a_disk_that_is_full_costs_the_zarr_alone(run: RunFolder, caplog: pytest.LogCaptureFixture) -> None:
+    labels = np.ones((48, 40), np.int32)
+    data = opened([{"id": "a", "image": labels * 1.0, "labels": {"cell": labels}}])
+    (run.path / "labels").mkdir()
+    (run.path / "labels" / "newest").write_text("in the way")
+    history = LabelHistory(data, LabelStore(run.path))
+    history.start()
+    first = history.state()
+    labels[:2] = 5
+    labels_changed(data, [history], "a", "cell", [(0, 2), (0, 40)])
+    assert history.state() != first
+    history.close()
+    assert caplog.text.count("but not as Zarr") == 1

@@ -13,6 +13,7 @@ from typing import Any
 from napari_segtrain.config import DataError, SegtrainError
 from napari_segtrain.data import Dataset, full_region
 from napari_segtrain.data.records import Record
+from napari_segtrain.runs.label_files import write_newest
 from napari_segtrain.runs.label_store import LabelStore, Place, StoredArray, block_place
 
 logger = logging.getLogger(__name__)
@@ -102,6 +103,8 @@ class LabelHistory:
         self._most = most_gib
         self._blocks = self._done = 0
         self._arrays = _arrays_of(dataset)
+        self._painted = dataset.layers
+        self._said = False
         self._lock = threading.Lock()
         self._state = ""
         self._over = threading.Event()
@@ -147,7 +150,9 @@ class LabelHistory:
         if self.fault:
             raise DataError(self.fault)
         self._catch_up()
-        self._state = self._state or self.store.write_state([array.stored() for array in self._each()])
+        if not self._state:
+            self._state = self.store.write_state([array.stored() for array in self._each()])
+            self._write_newest()
         return self._state
 
     def keep_rest(self, epoch: int) -> None:
@@ -171,6 +176,18 @@ class LabelHistory:
         self._over.set()
         if self._reading is not None:
             self._reading.join()
+
+    def _write_newest(self) -> None:
+        """Bring the files of what is painted in a viewer up to date; the blocks are there without them."""
+        painted = [array.stored() for array in self._each() if array.record.id in self._painted]
+        if not painted or self._over.is_set():
+            return
+        try:
+            write_newest(self.store, painted)
+        except SegtrainError as error:
+            if not self._said:
+                logger.warning("the painted labels are kept, but not as Zarr: %s", error)
+            self._said = True
 
     def _catch_up(self) -> None:
         """Read what has changed; what cannot be read, or kept, is tried again the next time."""
@@ -208,6 +225,7 @@ class LabelHistory:
                         array.touch((side.start, side.stop) for side in box)
                 self._blocks = sum(len(array.changed) for array in written)
             self._catch_up()
+            self._write_newest()  # here, and not at the first checkpoint, which would wait for it
         except SegtrainError as error:
             # It is tried again at the first checkpoint, which says so when it still does not work.
             logger.warning("%s", error)
