@@ -248,5 +248,7 @@ def test_labels_of_a_run_are_written_as_they_were(run, project, tmp_path):
     assert (code, out) == (0, f"written: {tmp_path / 'out' / 'labels' / 'im_cell.zarr'}\n")
     code, _, err = run("labels", folder, "-o", tmp_path / "out")
     assert code == 2 and "nothing is overwritten" in err
+    code, _, _ = run("labels", folder, "-o", tmp_path / "before", "--before-resume")
+    assert code == 0 and (tmp_path / "before" / "labels" / "im_cell.zarr").is_dir()
     code, _, err = run("labels", project / "runs" / "broken", "-o", tmp_path / "other")
     assert code == 2 and "has kept no labels" in err

@@ -169,6 +169,52 @@ def test_what_is_painted_after_the_last_checkpoint_is_kept_too(run: RunFolder, t
     np.testing.assert_array_equal(restored(run, tmp_path / "out")["labels/a_cell.zarr"], labels)
 
 
+@pytest.mark.parametrize("finished", [False, True], ids=["after the epoch", "with the checkpoint of a stop"])
+def test_what_was_painted_last_stays_when_the_run_goes_on_with_other_labels(
+    run: RunFolder, tmp_path: Path, finished: bool
+) -> None:
+    saved = np.random.default_rng(0).integers(0, 3, (40, 40)).astype(np.uint8)
+    painted = saved.copy()
+
+    def history_of(labels: np.ndarray) -> tuple[Any, LabelHistory]:
+        data = opened([{"id": "a", "image": labels, "labels": {"cell": labels}}])
+        history = LabelHistory(data, LabelStore(run.path))
+        history.start()
+        return data, history
+
+    data, history = history_of(painted)
+    history.store.note(3, history.state())
+    painted[1, 2] = 9
+    labels_changed(data, [history], "a", "cell", [[1, 2], [2, 3]])
+    if finished:
+        history.store.note(4, history.state())
+    history.keep_rest(4)
+    np.testing.assert_array_equal(
+        restored(run, tmp_path / "stopped", before_resume=True)["labels/a_cell.zarr"], painted
+    )
+    # Resumed on the file as it was saved before, whose labels are those of epoch 3.
+    _, other = history_of(saved)
+    for epoch in (4, 5, 4):
+        other.store.note(epoch, other.state())
+    for which, expected in (
+        ({}, saved),
+        ({"epoch": 3}, saved),
+        ({"epoch": 4}, saved),
+        ({"before_resume": True}, painted),
+    ):
+        found = restored(run, tmp_path / str(which), **which)["labels/a_cell.zarr"]
+        np.testing.assert_array_equal(found, expected)
+    with pytest.raises(RunError, match="give one of them"):
+        restore_labels(run.path, tmp_path / "out", epoch=4, before_resume=True)
+    # Resumed once more, and trained from its begin.
+    _, again = history_of(painted)
+    again.store.note(1, again.state())
+    np.testing.assert_array_equal(restored(run, tmp_path / "b", epoch=1)["labels/a_cell.zarr"], painted)
+    np.testing.assert_array_equal(
+        restored(run, tmp_path / "c", before_resume=True)["labels/a_cell.zarr"], saved
+    )
+
+
 def test_labels_are_not_kept_where_the_experiment_says_so(make_experiment: Any) -> None:
     made = make_experiment(tr_config__num_epochs=1, tr_config__keep_labels=False)
     assert made.fit().epochs == 1

@@ -205,6 +205,13 @@ def labels(
         int | None,
         typer.Option("--epoch", min=0, help="As they were after this epoch; by default the newest."),
     ] = None,
+    before_resume: Annotated[
+        bool,
+        typer.Option(
+            "--before-resume",
+            help="As they were when the run was last resumed, with what was painted after its last epoch.",
+        ),
+    ] = False,
 ) -> None:
     """Write the labels that a run was trained on, as they were then.
 
@@ -213,7 +220,7 @@ def labels(
     """
     from napari_segtrain.workflow.labels import restore_labels
 
-    written = restore_labels(run, output, epoch=epoch)
+    written = restore_labels(run, output, epoch=epoch, before_resume=before_resume)
     typer.echo("\n".join(f"written: {path}" for path in written) or "the run had no labels")
 
 

@@ -60,6 +60,9 @@ class Epoch(Config):
 
     epoch: int
     state: str
+    interrupted: bool = False
+    """The newest when the training ended and was gone on with: no later epoch has its place, since what was
+    painted last, after the last finished epoch, is in no other."""
 
 
 def block_place(shape: Sequence[int], block: Sequence[int], number: int) -> Place:
@@ -88,6 +91,7 @@ class LabelStore:
     def __init__(self, run: Path) -> None:
         self.folder = run / LABELS
         self._known: set[str] = set()
+        self._goes_on = True
 
     # --------------------------------------------------------------------------------- writing
 
@@ -133,17 +137,24 @@ class LabelStore:
     def note(self, epoch: int, state: str) -> None:
         """Note that an epoch ended with a state; later epochs, which a resumed run does again, are forgotten.
 
+        What was the newest before the first that is noted here is kept: the run was resumed then, perhaps
+        with other labels, and what was painted last before is in no other state.
+
         Raises
         ------
         RunError
             When the file cannot be read or written.
         """
         known = self.epochs()
-        kept = [entry for entry in known if entry.epoch < epoch]
-        if not kept or kept[-1].state != state:
+        before = known
+        if self._goes_on and known:
+            before = [*known[:-1], known[-1].replace(interrupted=True)]
+        kept = [entry for entry in before if entry.epoch < epoch or entry.interrupted]
+        if not kept or kept[-1].state != state or kept[-1].epoch > epoch:
             kept.append(Epoch(epoch=epoch, state=state))
         if kept != known:
             write_json(self.folder / _EPOCHS, [entry.to_dict() for entry in kept])
+        self._goes_on = False
 
     def _make(self, folder: Path) -> None:
         try:
@@ -174,8 +185,15 @@ class LabelStore:
         except (ValidationError, TypeError) as error:
             raise RunError(f"{path}: is damaged ({type(error).__name__}); restore it from a copy") from None
 
-    def state_of(self, epoch: int | None = None) -> str:
-        """Return the state that an epoch ended with; None: the newest.
+    def state_of(self, epoch: int | None = None, *, before_resume: bool = False) -> str:
+        """Return the state that an epoch ended with.
+
+        Parameters
+        ----------
+        epoch
+            The epoch; None for the newest state.
+        before_resume
+            Instead of that the newest that the run had when it was last resumed, where it was.
 
         Raises
         ------
@@ -189,6 +207,8 @@ class LabelStore:
                 "unless tr_config.keep_labels is false or they are too large; its data.json says where they "
                 "were"
             )
+        if before_resume:
+            return next((entry.state for entry in reversed(known) if entry.interrupted), known[-1].state)
         fitting = [entry for entry in known if epoch is None or entry.epoch <= epoch]
         if not fitting:
             raise RunError(f"{self.folder}: knows labels from epoch {known[0].epoch} on, not of {epoch}")

@@ -13,7 +13,11 @@ _CHECKPOINTS = (".ckpt", ".pth")
 
 
 def restore_labels(
-    run_or_checkpoint: str | Path, output: str | Path, *, epoch: int | None = None
+    run_or_checkpoint: str | Path,
+    output: str | Path,
+    *,
+    epoch: int | None = None,
+    before_resume: bool = False,
 ) -> list[Path]:
     """Write the labels that a run was trained on, as they were then.
 
@@ -26,6 +30,8 @@ def restore_labels(
         the image, as a folder to train on has them.
     epoch
         Of a run: the labels as they were at the end of this epoch; by default the newest.
+    before_resume
+        Of a run: the labels as they were when it was last resumed, with all that was painted until then.
 
     Returns
     -------
@@ -42,9 +48,10 @@ def restore_labels(
     run = find_run(path)
     store = LabelStore(run.path)
     if path.suffix in _CHECKPOINTS and path.is_file():
-        if epoch is not None:
+        if epoch is not None or before_resume:
             raise RunError(
-                f"{path}: is the checkpoint of one epoch; give the run to choose another (--epoch)"
+                f"{path}: is the checkpoint of one epoch; give the run to choose another (--epoch, "
+                "--before-resume)"
             )
         state = load_checkpoint(path, required=("model",)).get("labels")
         if state is None:
@@ -52,8 +59,10 @@ def restore_labels(
                 f"{path}: does not say on which labels it was trained; tr_config.keep_labels was false, they "
                 "were too large, or it is of an earlier version"
             )
+    elif epoch is not None and before_resume:
+        raise RunError("--epoch and --before-resume are two choices of labels; give one of them")
     else:
-        state = store.state_of(epoch)
+        state = store.state_of(epoch, before_resume=before_resume)
     folder = Path(output)
     try:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
