@@ -23,7 +23,7 @@ from .monitor import Monitor
 from .named_loss import NamedLoss
 from .optimizers import build_optimizer
 from .randomness import seed_everything
-from .resolve import ResolvedExperiment, resolve
+from .resolve import ResolvedExperiment, resolve, too_late
 from .schedules import Journey, Stopwatch
 from .steps import (
     backward_pass,
@@ -104,5 +104,6 @@ __all__ = [
     "resolve_again",
     "seed_everything",
     "take_apart",
+    "too_late",
     "zero_gradients",
 ]

@@ -252,7 +252,7 @@ def resolve(
     on_gpu, why_not = _augment_on_gpu(config, facts.ndim, hardware)
     messages = [*hardware.messages, *said, *why_not, *_rounding(config.tr_config.patch_size, plan)]
     messages += doubtful_kinds(config, facts).values()
-    messages += _too_late(heads, config.tr_config.num_epochs)
+    messages += too_late(heads, config.tr_config.num_epochs)
     wanted, steps = config.tr_config.batch_size, config.tr_config.steps_per_epoch
     batch_size = wanted if wanted is not None else automatic_batch(plan, hardware)
     if wanted is None and batch_size < (usual := _usual_batch(plan, hardware)):
@@ -410,7 +410,7 @@ def _augment_on_gpu(config: ExperimentConfig, ndim: int, hardware: Hardware) -> 
     return False, (f"dataset_config.augmentation.device is gpu, but {why} augmented by the processor",)
 
 
-def _too_late(heads: Sequence[Head], epochs: int) -> list[str]:
+def too_late(heads: Sequence[Head], epochs: int) -> list[str]:
     """Name the losses that would count only after the end; outputs without any other are refused before."""
     return [
         f"{loss.name} of {head.name} counts from epoch {loss.start_epoch} on, but training has {epochs} "

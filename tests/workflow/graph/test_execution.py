@@ -27,7 +27,7 @@ from napari_segtrain.runs import (
     load_checkpoint,
 )
 from napari_segtrain.runs.scratch import Scratch
-from napari_segtrain.training import Batch, Gradients, LossValue, Optimization, Prediction, StepInfo
+from napari_segtrain.training import Batch, Gradients, LossValue, Optimization, Prediction, StepInfo, trial
 from napari_segtrain.training.load import Load
 from napari_segtrain.workflow import evaluate, predict, resume, train
 from napari_segtrain.workflow.graph import GraphError, NodeError, read_graph, write_graph
@@ -443,6 +443,43 @@ def test_batches_that_are_kept_are_told_whose_they_are(graph):
     assert found.status["data_loader"] == "cached"
 
 
+@pytest.mark.parametrize("chosen", [2, None])
+def test_what_was_fitted_into_the_memory_stays_with_batches_that_are_kept(
+    data, tmp_path, monkeypatch, chosen
+):
+    monkeypatch.setattr(trial, "step_memory", lambda config, resolved: resolved.memory)
+    monkeypatch.setattr(trial, "free_memory", lambda device: 1000)
+    left_open = {"tr_config.patch_size": None, "tr_config.batch_size": chosen, "tr_config.num_epochs": 1}
+    other = {"tr_config.optimizer": {"name": "AdamW", "lr": 0.02}, "tr_config.num_epochs": 2}
+    cache, runs = Cache(), []
+    for changes in (left_open, left_open | other):
+        graph = graph_of(experiment(**changes), str(data), str(tmp_path / "graph"))
+        found = execute(graph, cache=cache)
+        runs.append(run_of(found))
+    assert found.status["data_loader"] == "cached"
+    resolved = json.loads((runs[1] / "resolved.json").read_text())
+    assert (resolved["micro_batch"], resolved["gradient_checkpointing"]) == (1, True)
+    expected = train(experiment(**left_open | other), data, tmp_path / "api").path
+    assert same(weights(expected), weights(runs[1]))
+    assert not same(weights(runs[0]), weights(runs[1]))
+    for name in ("config.yaml", "resolved.json"):
+        assert (runs[1] / name).read_text() == (expected / name).read_text(), name
+
+
+def test_only_what_is_said_of_the_length_changes_with_the_length(graph):
+    late = [{"name": "BCEWithLogitsLoss"}, {"name": "DiceLoss", "start_epoch": 2}]
+    graph, cache = graph.configure("loss_function", {"losses": late}), Cache()
+
+    def said(**parameters):
+        changed = graph.configure("trainer", parameters)
+        found = execute(changed, cache=cache, only=("optimizer", "data_loader"))
+        batches = found.values["data_loader"]["train_loader"].setting.batches
+        return [message for message in batches.resolved.messages if "will never count" in message]
+
+    assert [len(said(num_epochs=number)) for number in (2, 3, 2, 1)] == [1, 0, 1, 1]
+    assert "training has 1 epochs" in said(num_epochs=1)[0]
+
+
 def test_losses_that_were_changed_and_changed_back_are_those_that_train(graph):
     cache, rows = Cache(), []
     other = graph.configure("loss_function", {"losses": [{"name": "FocalLoss"}]})
@@ -459,6 +496,7 @@ def test_losses_that_were_changed_and_changed_back_are_those_that_train(graph):
         ("loss_function", {"losses": [{"name": "FocalLoss"}]}),
         ("trainer", {"micro_batch": 1}),
         ("trainer", {"gradient_checkpointing": True}),
+        ("trainer", {"precision": "bf16"}),
         ("trainer", {"ema_decay": 0.9}),
         ("optimizer", {"optimizer": {"name": "SGD"}}),
     ],

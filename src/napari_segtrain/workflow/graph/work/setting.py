@@ -13,7 +13,13 @@ from napari_segtrain.config import ExperimentConfig
 from napari_segtrain.data import Dataset, Part
 from napari_segtrain.inference import Trained, load_trained
 from napari_segtrain.runs import check_writable, find_checkpoint
-from napari_segtrain.training import ResolvedExperiment, SegtrainDataModule, complete_targets, prepare_data
+from napari_segtrain.training import (
+    ResolvedExperiment,
+    SegtrainDataModule,
+    complete_targets,
+    prepare_data,
+    too_late,
+)
 from napari_segtrain.workflow.reviewing import Review, review
 from napari_segtrain.workflow.run_data import OpenData, open_data, where_it_is
 
@@ -52,16 +58,20 @@ class Setting:
         return self.reviewed.config
 
     def under(self, recipe: Recipe) -> Setting:
-        """Return the same data for an experiment that differs in what batches do not follow from."""
+        """Return the same data for an experiment that differs in what batches do not follow from.
+
+        Neither does anything else that was decided for data and machine: what was fitted into the memory,
+        such as the patch size, stays as the batches have it. Only what is said of the epochs changes.
+        """
         if recipe == self.recipe:
             return self
         config = _config(recipe, self.opened.dataset)
         reviewed = review(config, self.opened.dataset)
-        resolved = reviewed.checked().replace(
-            batch_size=self.resolved.batch_size,
-            normalisation=self.resolved.normalisation,
-            batches_per_epoch=self.resolved.batches_per_epoch,
-        )
+        reviewed.checked()
+        heads = self.resolved.heads
+        before, now = (too_late(heads, each.tr_config.num_epochs) for each in (self.config, config))
+        kept = (message for message in self.resolved.messages if message not in before)
+        resolved = self.resolved.replace(messages=(*kept, *now))
         return replace(self, recipe=recipe, reviewed=reviewed, resolved=resolved)
 
     def used(self) -> Setting:
