@@ -126,8 +126,10 @@ def test_doctor_prints_the_flag_that_helps_and_so_does_a_training(run, disc_fold
     code, out, err = run("doctor", "-i", data, "--config-path", small)
     assert (code, err) == (0, "")
     assert "0.001 is usual. Try: --lr 0.001" in out
+    assert "Note: a training step, with patches of" in out
     code, out, _ = run("train", "-i", data, "-o", tmp_path / "P", "--config-path", small)
     assert "0.001 is usual. Try: --lr 0.001" in out
+    assert "a training step, with patches of" not in out
     config["tr_config"].update(patch_size=[200000, 200000])
     small.write_text(yaml.safe_dump(config))
     code, out, _ = run("doctor", "-i", data, "--config-path", small)

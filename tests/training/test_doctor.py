@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from napari_segtrain.config import DataFacts, ExperimentConfig, TargetFacts
-from napari_segtrain.data import open_layers
+from napari_segtrain.data import find_leakage, open_layers
 from napari_segtrain.network import Inventory
-from napari_segtrain.runs import Warned
-from napari_segtrain.training import NonFiniteLossError, resolve
+from napari_segtrain.runs import Finding, Warned
+from napari_segtrain.training import NonFiniteLossError, planned_split, resolve
 from napari_segtrain.training.doctor import (
     RULES,
     RUNNING_RULES,
@@ -22,8 +22,10 @@ from napari_segtrain.training.doctor import (
     Case,
     Course,
     amounts_of,
+    case_of,
     examine,
     examine_course,
+    memory_estimate,
 )
 from napari_segtrain.training.ladder import rungs
 
@@ -65,11 +67,11 @@ TROUBLES = {
         "nothing was painted", {"dataset_config.targets.fg.kind": None}, SPARSE, values=(0, 1, 2)
     ),
     "learning_rate": Trouble("will probably diverge", {"tr_config.optimizer.lr": 0.5}),
-    "leakage": Trouble("share voxels", cured=False, rest={"leaks": ("train and validation share voxels",)}),
+    "leakage": Trouble("have the same", cured=False, rest={"leaks": ("train and test have the same image",)}),
 }
 
 
-def case_of(config: ExperimentConfig, trouble: Trouble) -> Case:
+def a_case(config: ExperimentConfig, trouble: Trouble) -> Case:
     resolved = resolve(config, facts_of(trouble.values), MACHINE)
     return Case(config, resolved, {"fg": trouble.amount}, **{"free": ROOM, "seconds": 0.01, **trouble.rest})
 
@@ -78,33 +80,33 @@ def case_of(config: ExperimentConfig, trouble: Trouble) -> Case:
 def test_a_rule_finds_its_trouble_and_the_remedy_helps(rule: Any, tiny_config: Callable[..., Any]) -> None:
     trouble = TROUBLES[rule.__name__]
     healthy = tiny_config(auxiliary_tasks={}, tr_config__patch_size=[32, 32])
-    assert list(rule(case_of(healthy, Trouble("")))) == []
+    assert list(rule(a_case(healthy, Trouble("")))) == []
     config = healthy.with_overrides(trouble.config)
-    [finding] = rule(case_of(config, trouble))
+    [finding] = rule(a_case(config, trouble))
     assert trouble.words in finding.sentence
-    assert finding in examine(case_of(config, trouble))
+    assert finding in examine(a_case(config, trouble))
     assert bool(finding.remedy) == trouble.cured
     if trouble.cured:
-        assert list(rule(case_of(finding.cured(config), trouble))) == []
+        assert list(rule(a_case(finding.cured(config), trouble))) == []
 
 
 def test_a_rare_class_is_found_too(tiny_config: Callable[..., Any]) -> None:
     changes = {"dataset_config__targets": {"fg": {"kind": "classes"}}, "auxiliary_tasks": {}}
     amount = Amount(65536, 65536, 30000, {0: 35536, 1: 29900, 2: 100}, (8.0, 8.0))
-    case = case_of(tiny_config(**changes), Trouble("", amount=amount, values=(0, 1, 2)))
+    case = a_case(tiny_config(**changes), Trouble("", amount=amount, values=(0, 1, 2)))
     [finding] = [finding for finding in examine(case) if finding.rule == "class_balance"]
     assert "the value 2" in finding.sentence
     assert finding.remedy == {"dataset_config.balance_classes": True}
 
 
 def test_a_gpu_that_is_left_aside_is_named(tiny_config: Callable[..., Any]) -> None:
-    [finding] = examine(case_of(tiny_config(auxiliary_tasks={}), Trouble("", rest={"gpus": 1})))
+    [finding] = examine(a_case(tiny_config(auxiliary_tasks={}), Trouble("", rest={"gpus": 1})))
     assert finding.remedy == {"tr_setup.device": "auto"}
 
 
 def test_memory_that_no_batch_fits_gets_smaller_patches(tiny_config: Callable[..., Any]) -> None:
     config = tiny_config(auxiliary_tasks={}, tr_config__patch_size=[128, 128], tr_config__batch_size=1)
-    [finding] = examine(case_of(config, Trouble("", rest={"free": 3_000_000})))
+    [finding] = examine(a_case(config, Trouble("", rest={"free": 3_000_000})))
     assert max(finding.remedy["tr_config.patch_size"]) < 128
 
 
@@ -133,6 +135,45 @@ def test_what_the_labels_hold_is_known_from_the_one_look_at_them() -> None:
     layers = [{"id": "a", "image": np.zeros((40, 60)), "labels": {"fg": labels}}]
     found = amounts_of(open_layers(layers))["fg"]
     assert found == Amount(2400, 2400, 400, {0: 2000, 1: 200, 2: 200}, (10.0, 20.0))
+
+
+def test_a_leak_is_cured_by_a_seed_that_deals_the_copies_into_one_part(
+    tiny_config: Callable[..., Any],
+) -> None:
+    config = tiny_config(auxiliary_tasks={}, tr_setup__train_split=0.5)
+
+    def look(config: ExperimentConfig, contents: str) -> tuple[Finding, ...]:
+        noise = {name: np.random.default_rng(ord(name)).random((40, 48)) for name in set(contents)}
+        labels = (noise[contents[0]] > 0.5).astype(np.uint8)
+        layers = [
+            {"id": str(number), "image": noise[name], "labels": {"fg": labels}}
+            for number, name in enumerate(contents)
+        ]
+        dataset = open_layers(layers, config.dataset_config)
+        resolved = resolve(config, facts_of(), MACHINE)
+        leaks = find_leakage(dataset, planned_split(config, dataset, resolved))
+        found = examine(case_of(config, resolved, dataset, leaks))
+        return tuple(finding for finding in found if finding.rule == "leakage")
+
+    leaky = [config.with_overrides({"tr_setup.seed": seed}) for seed in range(20)]
+    found = [(config, *finding) for config in leaky if (finding := look(config, "abcab"))]
+    assert len(found) > 2
+    for config, finding in found:
+        assert finding.sentence.endswith(
+            f"The seed {finding.remedy['tr_setup.seed']} deals them into one part"
+        )
+        assert look(finding.cured(config), "abcab") == ()
+    # Of two equal images each part has one, whatever the seed: the sentence says what to do instead.
+    [finding] = look(config, "aa")
+    assert (finding.remedy, "take the copies out" in finding.sentence) == ({}, True)
+
+
+def test_what_a_step_needs_and_what_there_is_is_a_note(tiny_config: Callable[..., Any]) -> None:
+    config = tiny_config(auxiliary_tasks={}, tr_config__patch_size=[32, 32], tr_config__batch_size=2)
+    note = memory_estimate(a_case(config, Trouble("", rest={"free": 3 * 2**30})))
+    assert (note.severity, note.remedy) == ("note", {})
+    assert "patches of 32 × 32 in batches of 2, needs about 0.0" in note.sentence
+    assert note.sentence.endswith(" GB of the 3.0 GB of memory that are free on cpu")
 
 
 # ------------------------------------------------------------------------------------------ while it runs
@@ -165,6 +206,24 @@ def test_a_course_that_goes_wrong_is_found_and_the_remedy_is_valid(rule: Any, ti
     assert finding in examine_course(Course(config, heads, **COURSES[rule.__name__]))
     assert "next run" in finding.sentence
     assert finding.cured(config) != config
+
+
+def test_a_network_that_learns_by_heart_has_a_remedy_whatever_was_done_already(tiny_config) -> None:
+    config = tiny_config(auxiliary_tasks={}, dataset_config__augmentation={"enabled": False})
+    heads = resolve(config, facts_of(), MACHINE).heads
+    course = COURSES["over_fitting"]
+    offered = []
+    for _ in range(4):
+        [finding] = examine_course(Course(config, heads, **course))
+        offered += finding.remedy.items()
+        config = finding.cured(config)
+    assert offered == [
+        ("dataset_config.augmentation.enabled", True),
+        ("tr_config.early_stopping", 10),
+        ("tr_config.optimizer.weight_decay", 0.1),
+        ("tr_config.num_epochs", 3),
+    ]
+    assert "3 epochs" in finding.sentence and "on resuming" not in finding.sentence
 
 
 def test_losses_that_begin_late_are_no_divergence(tiny_config) -> None:

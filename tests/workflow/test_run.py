@@ -1,5 +1,6 @@
 import errno
 import json
+import shutil
 from importlib import import_module
 from pathlib import Path
 
@@ -536,12 +537,30 @@ def test_a_run_folder_that_is_read_only_is_said_and_left_as_it_is(
     assert ProjectLock(run.project).holder() is None
 
 
+def test_copies_in_two_parts_are_said_once_at_the_start_with_a_seed_that_deals_them_into_one(
+    disc_folder, tiny_experiment, tmp_path, events
+):
+    data = disc_folder(count=4)
+    shutil.copy(data / "images" / "im0.tif", data / "images" / "im1.tif")
+    seeds = (tiny_experiment(**{"tr_setup.seed": seed}) for seed in range(20))
+    config = next(one for one in seeds if "leakage" in _rules(one, data))
+    workflow.train(config, data, tmp_path / "P", stop_after=1, emit=events.append)
+    [said] = [e for e in events if isinstance(e, Warned) and "im0 = im1" in e.message]
+    assert said.finding is not None and set(said.finding.remedy) == {"tr_setup.seed"}
+    assert "leakage" not in _rules(said.finding.cured(config), data)
+
+
+def _rules(config, data):
+    return [finding.rule for finding in workflow.diagnose(config, data).findings]
+
+
 def test_the_doctor_says_before_the_start_what_the_container_has_no_memory_for_and_the_run_does_it(
     disc_folder, tiny_experiment, tmp_path, monkeypatch, events
 ):
     data = disc_folder(count=2, shape=(128, 150))
     config = tiny_experiment(**{"tr_config.patch_size": None, "tr_config.batch_size": 1})
-    assert not [found for found in workflow.diagnose(config, data).findings if found.rule == "memory"]
+    [found] = [found for found in workflow.diagnose(config, data).findings if found.rule == "memory"]
+    assert (found.severity, "a training step, with patches of" in found.sentence) == ("note", True)
     planned = resolve(config, open_dataset(data, config.dataset_config))
     # A limit as a container has it: half of what a step needs is left.
     free = planned.memory // 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,11 +16,13 @@ from .naming import first_names
 from .records import PARTS, Part, Region, Split
 from .scan import BLOCK_VOXELS, MOST_IMAGE_VOXELS
 from .sources.base import Source
+from .split import whole
 from .split_words import NAMES
 
 PROBE = 32
 """Voxels along an axis of the piece by which images are told apart before they are read."""
 _EDGE = 128
+_SEEDS = 100
 
 
 def find_leakage(dataset: Dataset, split: Split) -> tuple[str, ...]:
@@ -49,6 +51,59 @@ def find_leakage(dataset: Dataset, split: Split) -> tuple[str, ...]:
     """
     there = {part: tuple(r for r in split.part(part) if _is_there(dataset, r)) for part in PARTS}
     return (*_overlaps(split), *_copies(dataset, Split(**there)))
+
+
+def seed_that_separates(dataset: Dataset, split_of: Callable[[int], Split], seed: int) -> int | None:
+    """Return a seed that deals images of the same content into one part; their content is read once.
+
+    Parameters
+    ----------
+    dataset
+        Has the images.
+    split_of
+        Returns the split of a seed: of whole images.
+    seed
+        That of a split whose parts are not separate.
+
+    Returns
+    -------
+    int or None
+        The first of a hundred seeds; None where none of them does, or a ``split.json`` decides.
+
+    Raises
+    ------
+    DataError
+        When an image cannot be read.
+    """
+    if dataset.split_file is not None:
+        return None
+    copies = _equal_images(dataset)
+    for other in range(_SEEDS):
+        split = split_of(other) if other != seed else None
+        if split is None:
+            continue
+        parts = {region.record: part for part in PARTS for region in split.part(part)}
+        if all(len({parts[name] for name in same if name in parts}) < 2 for same in copies):
+            return other
+    return None
+
+
+def _equal_images(dataset: Dataset) -> list[set[str]]:
+    """Return groups of labelled images that have the same content, by id."""
+    regions = [whole(record) for record in dataset.labelled_records()]
+    sources = {region: dataset.records[region.record].image for region in regions}
+    alike = _by_key(regions, lambda region: _probe(sources[region], region))
+    share = MOST_IMAGE_VOXELS // max(1, sum(map(len, alike)))
+    equal = (_by_key(group, lambda region: _digest(sources[region], region, share)) for group in alike)
+    return [{region.record for region in same} for groups in equal for same in groups]
+
+
+def _by_key(regions: Iterable[Region], key: Callable[[Region], Any]) -> list[list[Region]]:
+    """Return regions with equal keys, where there are several."""
+    groups: dict[Any, list[Region]] = {}
+    for region in regions:
+        groups.setdefault(key(region), []).append(region)
+    return [group for group in groups.values() if len(group) > 1]
 
 
 def _is_there(dataset: Dataset, region: Region) -> bool:

@@ -6,7 +6,7 @@ from napari_segtrain.config import ConfigError, DataError, ExperimentConfig
 from napari_segtrain.data import Dataset
 from napari_segtrain.runs import Diagnosed, Finding
 from napari_segtrain.training import OutOfMemoryError
-from napari_segtrain.training.doctor import case_of, examine
+from napari_segtrain.training.doctor import case_of, examine, memory_estimate
 
 from .reviewing import Review, review
 from .run_data import DataSpec, open_data
@@ -69,7 +69,8 @@ def findings_of(reviewed: Review, dataset: Dataset, *, tried: bool = False) -> t
     case = case_of(reviewed.config, reviewed.resolved, dataset, reviewed.leaks, tried=tried)
     found = tuple(_that_helps(finding, reviewed.config) for finding in examine(case))
     if too_large is None:
-        return found
+        told = any(finding.rule == "memory" for finding in found)
+        return found if told else (*found, memory_estimate(case))
     remedy = {}
     if too_large.fitting is not None:
         remedy = {

@@ -401,10 +401,7 @@ def _execute(
         begun = run.set_state(RunState.RUNNING, extend=extend)
         log_start(run, data.dataset, resumed)
         tell(begun)
-        if reviewed.report.warnings:
-            tell(Warned(message=list_sentences(reviewed.report.warnings, "notes on the data")))
-        if not resumed:
-            _tell_doctor(reviewed, data.dataset, tell)
+        _tell_doubts(reviewed, data.dataset, resumed, tell)
         with failures_told(run, tell), crew.failures_explained():
             result, device = _train(crew, run, config, data, resumed, wishes, tell)
         crew.dismiss()
@@ -414,10 +411,16 @@ def _execute(
     return _result(run, result)
 
 
-def _tell_doctor(reviewed: Review, dataset: Dataset, tell: Emit) -> None:
-    """Say what the training doctor finds; what is said in other places is not said again."""
+def _tell_doubts(reviewed: Review, dataset: Dataset, resumed: bool, tell: Emit) -> None:
+    """Say what is worth knowing of the data, and of a new training what its doctor finds; each once."""
+    findings = () if resumed else findings_of(reviewed, dataset)
+    # What leaks is said with the change that helps, where there is one.
+    cured = any(finding.rule == "leakage" and finding.remedy for finding in findings)
+    notes = [said for said in reviewed.report.warnings if not (cured and said in reviewed.leaks)]
+    if notes:
+        tell(Warned(message=list_sentences(notes, "notes on the data")))
     messages = () if reviewed.resolved is None else reviewed.resolved.messages
-    for finding in findings_of(reviewed, dataset):
+    for finding in findings:
         # What memory there is not is said when it is known what the run does about it.
         if finding.rule != "memory" and finding.sentence not in (*reviewed.report.warnings, *messages):
             tell(Warned(message=finding.sentence, finding=finding))

@@ -55,7 +55,7 @@ def test_one_click_asks_the_doctor_and_another_makes_the_change(
     dock.set_value(dock.value().with_overrides({"tr_config.optimizer.lr": 0.5}))
     click(qtbot, dock, "diagnose")
     until(lambda: not dock.previews.busy)
-    assert "2 things to say" in dock.panel.text
+    assert dock.panel.text == "The training doctor finds that one thing speaks against this training."
     assert [finding.sentence for finding in dock.findings.value()] == ["too fast", "worth knowing"]
     click(qtbot, dock, "apply_finding")
     assert dock.value().tr_config.optimizer.lr == 0.001

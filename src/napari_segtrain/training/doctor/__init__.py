@@ -4,7 +4,7 @@ A rule is a function from a frozen value to findings; it reads no file and compu
 one, write it, and put it into the table at the end of its file.
 """
 
-from .before import RULES, Amount, Case, amounts_of, case_of, examine
+from .before import RULES, Amount, Case, amounts_of, case_of, examine, memory_estimate
 from .running import RUNNING_RULES, Course, examine_course, not_a_number
 
 __all__ = [
@@ -17,5 +17,6 @@ __all__ = [
     "case_of",
     "examine",
     "examine_course",
+    "memory_estimate",
     "not_a_number",
 ]

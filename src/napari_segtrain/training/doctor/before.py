@@ -8,18 +8,20 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from napari_segtrain.config import ConfigError, ExperimentConfig
+from napari_segtrain.data.leakage import seed_that_separates
 from napari_segtrain.data.ram import main_memory
 from napari_segtrain.network import Inventory, estimate_memory, step_seconds
 from napari_segtrain.runs import Finding
 from napari_segtrain.targets import doubtful_kinds, resolve_targets
 
+from ..building import planned_split
 from ..ladder import in_words, rungs, settings
 from ..memory import SHARE, suggest_fit
 from ..resolve import ResolvedExperiment, plan_network
 from ..trial import fit, room
 
 if TYPE_CHECKING:
-    from napari_segtrain.data import Dataset
+    from napari_segtrain.data import Dataset, Split
 
 _LONG = 12 * 3600.0
 _EVENING = 8 * 60.0
@@ -73,6 +75,8 @@ class Case:
         GPUs of this machine.
     leaks
         A sentence for each way in which parts of the split are not separate.
+    separating
+        A seed with which what leaks is in one part of the split; None where none is known.
     fitted
         What a real training step showed to fit; None where none was taken.
     ram
@@ -86,6 +90,7 @@ class Case:
     seconds: float | None = None
     gpus: int = 0
     leaks: tuple[str, ...] = ()
+    separating: int | None = None
     fitted: ResolvedExperiment | None = None
     ram: float = math.inf
 
@@ -119,9 +124,17 @@ def case_of(
         seconds,
         Inventory.of_this_machine().gpus,
         tuple(leaks),
+        _separating(config, resolved, dataset) if leaks else None,
         fit(config, resolved) if tried else None,
         main_memory().free,
     )
+
+
+def _separating(config: ExperimentConfig, resolved: ResolvedExperiment, dataset: Dataset) -> int | None:
+    def split_of(seed: int) -> Split:
+        return planned_split(config.with_overrides({"tr_setup.seed": seed}), dataset, resolved)
+
+    return seed_that_separates(dataset, split_of, config.tr_setup.seed)
 
 
 def amounts_of(dataset: Dataset) -> dict[str, Amount]:
@@ -191,6 +204,24 @@ def memory(case: Case) -> Iterator[Finding]:
     elif smaller := _smaller(case):
         remedy = smaller
     yield Finding(rule="memory", severity="warning", sentence=sentence, remedy=remedy)
+
+
+def memory_estimate(case: Case) -> Finding:
+    """Return how much memory a step needs, and how much there is: worth knowing also where it fits."""
+    resolved = case.resolved
+    patch = " × ".join(map(str, resolved.patch_size))
+    return Finding(
+        rule="memory",
+        severity="note",
+        sentence=f"a training step, with patches of {patch} in batches of {resolved.batch_size}, needs about "
+        f"{_gigabytes(resolved.memory)} of the {_gigabytes(case.free)} of memory that are free on "
+        f"{resolved.device}",
+    )
+
+
+def _gigabytes(amount: float) -> str:
+    gigabytes = amount / 2**30
+    return f"{gigabytes:.1f} GB" if gigabytes >= 1 else f"{gigabytes:.2g} GB"
 
 
 def batches(case: Case) -> Iterator[Finding]:
@@ -364,9 +395,15 @@ def learning_rate(case: Case) -> Iterator[Finding]:
 
 
 def leakage(case: Case) -> Iterator[Finding]:
-    """Pass on in which ways the parts of the split are not separate."""
+    """Pass on in which ways the parts of the split are not separate; another seed may deal out better."""
+    seed = case.separating
     for sentence in case.leaks:
-        yield Finding(rule="leakage", severity="warning", sentence=sentence)
+        yield Finding(
+            rule="leakage",
+            severity="warning",
+            sentence=sentence if seed is None else f"{sentence} The seed {seed} deals them into one part",
+            remedy={} if seed is None else {"tr_setup.seed": seed},
+        )
 
 
 Rule = Callable[[Case], Iterator[Finding]]

@@ -15,6 +15,9 @@ Row = Mapping[str, float | int | None]
 
 _COLLAPSED = 3
 _WINDOW = 4
+_DECAY = {"AdamW": 0.1}
+"""Weight decay that restrains a network, by optimizer; `_PENALTY` is for those that add it to the loss."""
+_PENALTY = 1e-3
 """Epochs between the two pairs of epochs that are compared."""
 _LATER = "; a running training keeps its settings, so that this is for the next run, or on resuming this one"
 
@@ -108,20 +111,30 @@ def over_fitting(course: Course) -> Iterator[Finding]:
     rises = min(since[-3:]) > least + 0.1 * abs(least)
     if not rises or trained.get(last, math.inf) >= trained.get(best, -math.inf):
         return
-    remedy: dict[str, Any] = {}
-    what = "more labels help"
-    if not course.config.dataset_config.augmentation.enabled:
-        remedy, what = {"dataset_config.augmentation.enabled": True}, "switch augmentation on"
-    elif tr.early_stopping == 0:
-        remedy, what = {"tr_config.early_stopping": 10}, "more labels help, and early stopping saves the time"
+    remedy, what = _against_learning_by_heart(course.config, best)
     yield Finding(
         rule="over_fitting",
         severity="warning",
         sentence=f"the validation loss has risen since epoch {best} while the training loss falls: the "
-        f"network learns by heart; the checkpoint of epoch {best} is kept as the best; {what}"
-        f"{_LATER if remedy else ''}",
+        f"network learns by heart; the checkpoint of epoch {best} is kept as the best; {what}",
         remedy=remedy,
     )
+
+
+def _against_learning_by_heart(config: ExperimentConfig, best: int) -> tuple[dict[str, Any], str]:
+    """Return the first of some remedies that the training does not have yet, and words for it."""
+    tr = config.tr_config
+    if not config.dataset_config.augmentation.enabled:
+        return {"dataset_config.augmentation.enabled": True}, f"switch augmentation on{_LATER}"
+    if tr.early_stopping == 0:
+        what = f"more labels help, and early stopping saves the time{_LATER}"
+        return {"tr_config.early_stopping": 10}, what
+    decay = _DECAY.get(tr.optimizer.name, _PENALTY)
+    if tr.optimizer.weight_decay < decay:
+        what = f"more labels help, and a stronger weight decay, {decay:g}{_LATER}"
+        return {"tr_config.optimizer.weight_decay": decay}, what
+    what = f"more labels help; a next run of {best} epochs ends before that, with its lowest learning rate"
+    return {"tr_config.num_epochs": best}, what
 
 
 def fighting(course: Course) -> Iterator[Finding]:

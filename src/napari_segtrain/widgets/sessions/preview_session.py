@@ -127,10 +127,11 @@ def _findings(event: Diagnosed, data: TrainingData) -> Diagnosed:
 
 
 def _count_findings(viewer: Any, found: Diagnosed, data: TrainingData) -> str:
-    if not found.findings:
+    against = sum(finding.severity != "note" for finding in found.findings)
+    if not against:
         return "The training doctor finds nothing that speaks against this training."
-    many = "one thing" if len(found.findings) == 1 else f"{len(found.findings)} things"
-    return f"The training doctor has {many} to say."
+    many = "one thing speaks" if against == 1 else f"{against} things speak"
+    return f"The training doctor finds that {many} against this training."
 
 
 def _size(place: Place) -> str:
