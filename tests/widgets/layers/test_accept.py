@@ -16,6 +16,7 @@ from napari_segtrain.widgets.layers import accept
 from napari_segtrain.widgets.layers.accept import Acceptance, Values
 from napari_segtrain.widgets.layers.accept_values import parse_values, suggest_values
 from napari_segtrain.widgets.layers.boxes import Box
+from napari_segtrain.widgets.layers.covered import Covered, cover
 from napari_segtrain.widgets.layers.edits import LayerEdits
 from napari_segtrain.widgets.layers.regions import Region, drawn_regions, visible_region
 
@@ -143,6 +144,39 @@ def test_the_visible_region_and_a_slice_for_a_volume(viewer: Any) -> None:
     assert labels.data.sum() == 7 * 9 == labels.data[2, 3:10, 4:13].sum()
 
 
+@pytest.mark.parametrize("shape", [(20, 30), (4, 20, 30)], ids=["2D", "a slice of a volume"])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_what_was_not_predicted_stays_as_it_is(viewer: Any, overwrite: bool, shape: tuple[int, ...]) -> None:
+    painted = np.zeros(shape, np.uint8)
+    painted[..., 5:9, :] = 3
+    labels = viewer.add_labels(painted.copy())
+    predicted = np.zeros(shape, np.uint8)
+    predicted[..., 10:, :13] = 1
+    prediction = viewer.add_labels(predicted, metadata={"napari_segtrain": {"preview": True}})
+    covered = Covered(shape)
+    cover(prediction, covered)
+    region = Region((*(slice(2, 3) for _ in shape[2:]), slice(0, 20), slice(0, 30)))
+    for values in ({"table": {1: 2, 0: 1}}, {}):
+        nothing = Acceptance(viewer, prediction, labels, [region], Values(overwrite=overwrite, **values))
+        assert not nothing.compute(), "no block has come yet"
+    covered.add((*(slice(0, size) for size in shape[:-1]), slice(0, 13)))
+    for values, meant in (({"table": {1: 2, 0: 1}}, predicted + 1), ({}, predicted)):
+        before = np.array(labels.data)
+        acceptance = Acceptance(viewer, prediction, labels, [region], Values(overwrite=overwrite, **values))
+        assert acceptance.compute() and acceptance.in_part
+        acceptance.apply()
+        expected = before.copy()
+        half = (*region.box[:-1], slice(0, 13))
+        free = np.ones_like(before[half], bool) if overwrite else before[half] == 0
+        expected[half][free] = meant[half][free]
+        np.testing.assert_array_equal(labels.data, expected)
+        assert (labels.data[..., 13:] == painted[..., 13:]).all()
+        labels.data = painted.copy()
+    inside = Region((*region.box[:-1], slice(3, 13)))
+    acceptance = Acceptance(viewer, prediction, labels, [inside], Values(overwrite=overwrite))
+    assert acceptance.compute() and not acceptance.in_part
+
+
 def test_what_cannot_be_done_is_said(viewer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     prediction = viewer.add_labels(np.ones((20, 30), np.uint8), name="p")
     labels = viewer.add_labels(np.zeros((20, 30), np.uint8), name="l")
@@ -213,6 +247,34 @@ def test_values_are_read_from_a_line() -> None:
     assert parse_values("") == (None, False)
     with pytest.raises(ConfigError, match="'two' does not say how a value is written"):
         parse_values("1 → 2, two")
+
+
+def test_the_dock_says_what_was_not_predicted_yet(
+    viewer: Any, make_dock: Callable[[type], Any], until: Until, notes: Notes
+) -> None:
+    dock = make_dock(CorrectDock)
+    panel, press = dock.accepting, dock.findChild(QPushButton, "accept").click
+    labels = viewer.add_labels(np.zeros((20, 30), np.uint8), name="l")
+    prediction = viewer.add_labels(np.zeros((20, 30), np.uint8), metadata=OURS)
+    covered = Covered((20, 30))
+    cover(prediction, covered)
+    panel.prediction.set_value(prediction.name)
+    until(lambda: panel.values.text())
+    panel.values.setText("1 → 2, 0 → 1")
+    press()
+    until(lambda: not panel.busy)
+    assert "There is no prediction in this region" in notes[-1][1]
+    covered.add((slice(0, 20), slice(10, 20)))
+    press()
+    until(lambda: not panel.busy)
+    assert panel.status.text() == (
+        "Accepted 200 voxels into 'l'; its Undo takes them back. A part of the region is not predicted; it "
+        "stays as it is."
+    )
+    assert (labels.data.sum(), labels.data[:, 10:20].sum()) == (200, 200)
+    press()
+    until(lambda: not panel.busy)
+    assert panel.status.text().endswith("everything is labelled where this region is predicted.")
 
 
 def test_the_dock_accepts(

@@ -16,6 +16,7 @@ from napari_segtrain.inference.kept_parts import KeptParts
 from napari_segtrain.runs import RunFolder
 from napari_segtrain.widgets.docks.predict_dock import PredictDock
 from napari_segtrain.widgets.layers import results
+from napari_segtrain.widgets.layers.covered import covered_of
 from napari_segtrain.widgets.layers.layer_choice import LayerWatch
 from napari_segtrain.widgets.panels.instance_panel import InstancePanel
 from napari_segtrain.widgets.sessions import live_instances
@@ -121,8 +122,12 @@ def test_a_stored_prediction_stays_as_it_is(viewer: Any, dock: Any, until: Until
     assert isinstance(layer.metadata["napari_segtrain"]["parts"].foreground, zarr.Array)
     assert len(layer.features) == 2 and "volume (px³)" in layer.features
     before = layer.data[:]
+    covered: dict[str, Any] = {}
+    panel.live.said.connect(lambda words: covered.update({words: covered_of(layer)}))
     panel.sliders["seed_threshold"].set_value(0.1)
     until(lambda: not panel.live.busy)
+    assert not covered["Separating objects …"].read((slice(0, 3), slice(0, 48), slice(0, 64))).any()
+    assert covered["1 object"] is None, "all of it can be accepted again"
     assert isinstance(layer.data, np.ndarray) and layer.data.max() == 1
     np.testing.assert_array_equal(zarr.open_array(tmp_path / "out.zarr" / "cells", mode="r")[:], before)
 

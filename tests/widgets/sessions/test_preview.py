@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from napari.layers._layer_actions import _duplicate_layer
 
 from napari_segtrain.config import (
     DatasetConfig,
@@ -19,6 +20,7 @@ from napari_segtrain.config import (
 )
 from napari_segtrain.runs import PreviewReady
 from napari_segtrain.runs.scratch import Scratch
+from napari_segtrain.widgets.layers.covered import covered_of
 from napari_segtrain.widgets.layers.data_spec import training_data
 from napari_segtrain.widgets.sessions import preview as preview_module
 from napari_segtrain.widgets.sessions.beat import Beat
@@ -180,6 +182,34 @@ def test_an_image_too_large_for_a_preview_of_its_size_shows_the_newest_block(
         layer = viewer.layers["cells · live"]
         assert layer.data.shape == (4, 5)
         np.testing.assert_allclose(layer.data_to_world((0, 0)), viewer.layers["a"].data_to_world(start))
+        assert covered_of(layer) is None, "all of it is predicted"
+
+
+def predicted(layer: Any) -> Any:
+    covered = covered_of(layer)
+    return None if covered is None else covered.read((slice(0, 20), slice(0, 30)))
+
+
+def test_a_preview_knows_which_voxels_were_predicted(
+    viewer: Any, make_previews: Callable[..., PreviewLayers], tmp_path: Path
+) -> None:
+    scratch, expected = Scratch(tmp_path / "s"), np.zeros((20, 30), bool)
+    for start, goes_on in (((2, 3), False), ((8, 9), False), ((10, 20), True)):
+        if goes_on or start == (2, 3):
+            previews = make_previews(goes_on=goes_on)
+        # Background, which nobody can tell from a layer that is still empty.
+        previews.take(event(scratch, "cells", np.zeros((4, 5), np.uint8), start))
+        previews.show_newest()
+        viewer.dims.ndisplay = 3
+        expected[tuple(slice(a, a + n) for a, n in zip(start, (4, 5), strict=True))] = True
+        np.testing.assert_array_equal(predicted(viewer.layers["cells · live"]), expected)
+    viewer.layers.selection = {viewer.layers["cells · live"]}
+    _duplicate_layer(viewer.layers)
+    copy = viewer.layers["cells · live copy"]
+    previews.take(event(scratch, "cells", np.zeros((20, 30), np.uint8)))
+    previews.finish()
+    assert predicted(viewer.layers["cells · live"]).all()
+    np.testing.assert_array_equal(predicted(copy), expected)
 
 
 def test_a_preview_whose_file_is_gone_is_passed_over(viewer: Any, previews: Any, tmp_path: Path) -> None:
@@ -241,8 +271,10 @@ def test_objects_are_separated_while_they_are_seen(
     layer = viewer.layers["cells · objects · live"]
     assert [one.name for one in viewer.layers] == ["a", "l", layer.name], "nothing else is shown of the parts"
     assert not layer.visible and not layer.data.any(), "what nobody looks at costs nothing"
+    assert not predicted(layer).any(), "nothing is separated"
     layer.visible = True
     until(lambda: len(layer.features) == 2)
+    assert predicted(layer).all()
     assert layer.data.max() == 2 and layer.data[10, 9] != layer.data[10, 20]
     np.testing.assert_allclose(layer.data_to_world((3, 4)), viewer.layers["a"].data_to_world((3, 4)))
     assert layer.features["mean intensity"].tolist() == [0, 0]

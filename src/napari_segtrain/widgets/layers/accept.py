@@ -15,6 +15,7 @@ from ...config import DataError
 from . import regions
 from .axes import level_data
 from .boxes import Box, volume
+from .covered import covered_of
 from .regions import Region
 
 _AT_ONCE = 2**20
@@ -79,6 +80,11 @@ class Acceptance:
     ------
     DataError
         When one of the layers cannot serve, or the regions are too large for one step.
+
+    Attributes
+    ----------
+    in_part
+        Whether some of the regions was not predicted, which stays as it was; known when it is computed.
     """
 
     def __init__(
@@ -86,7 +92,8 @@ class Acceptance:
     ) -> None:
         _check(prediction, labels, where)
         self._viewer, self._labels = viewer, labels
-        self._source = level_data(prediction, 0)
+        self._source, self._covered = level_data(prediction, 0), covered_of(prediction)
+        self.in_part = False
         self._carry = regions.mapping(viewer, labels, prediction)
         self._where, self._values = list(where), values
         self._before = labels.data if values.as_objects else None
@@ -147,13 +154,15 @@ class Acceptance:
         """Return what to write in a region, and where."""
         size = tuple(side.stop - side.start for side in region.box)
         proposed, chosen = np.zeros(size, np.int64), np.zeros(size, np.bool_)
+        reached = chosen.copy()
         for piece in _pieces(size):
             start = [side.start + part.start for side, part in zip(region.box, piece, strict=True)]
             seen, inside = self._sample(start, [part.stop - part.start for part in piece])
             proposed[piece], known = _translated(seen, self._values, offset)
-            chosen[piece] = inside & known
+            reached[piece], chosen[piece] = inside, inside & known
         if region.mask is not None:
             chosen &= region.mask
+        self.in_part |= not (reached if region.mask is None else reached[region.mask]).all()
         return proposed, chosen
 
     def _sample(
@@ -170,15 +179,21 @@ class Acceptance:
                 if step:
                     place += step * (axis + first)
             # The half between two voxels belongs to the upper one; a hair is what rounding may be off.
-            index = np.floor(place + 0.5 + 1e-6).astype(np.intp)
-            inside &= (index >= 0) & (index < extent)
-            places.append(index)
+            nearest = np.floor(place + 0.5 + 1e-6).astype(np.intp)
+            inside &= (nearest >= 0) & (nearest < extent)
+            places.append(nearest)
         seen = np.zeros(tuple(size), np.int64)
         if inside.any():
             low = [int(place[inside].min()) for place in places]
             high = [int(place[inside].max()) + 1 for place in places]
-            block = np.asarray(self._source[tuple(slice(a, b) for a, b in zip(low, high, strict=True))])
-            seen[inside] = block[tuple(place[inside] - a for place, a in zip(places, low, strict=True))]
+            box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+            # First what is predicted, then the values: a preview may write one more block between the two.
+            covered = None if self._covered is None else self._covered.read(box)
+            block = np.asarray(self._source[box])
+            index = tuple(place[inside] - a for place, a in zip(places, low, strict=True))
+            seen[inside] = block[index]
+            if covered is not None:
+                inside[inside] = covered[index]
         return seen, inside
 
 

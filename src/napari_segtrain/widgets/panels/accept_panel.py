@@ -164,11 +164,15 @@ class AcceptPanel(QWidget):
         except SegtrainError as error:
             self._end(str(error), well=False)
             return
+        where = "where this region is predicted" if acceptance.in_part else "in this region"
         if count:
-            self._end(f"Accepted {count:,} voxels into {self.labels.value()!r}; its Undo takes them back.")
+            rest = " A part of the region is not predicted; it stays as it is." if acceptance.in_part else ""
+            self._end(
+                f"Accepted {count:,} voxels into {self.labels.value()!r}; its Undo takes them back.{rest}"
+            )
         else:
             reason = "the labels are the same" if self.overwrite.isChecked() else "everything is labelled"
-            self._end(f"Nothing was written: {reason} in this region.")
+            self._end(f"Nothing was written: {reason} {where}.")
 
     def _end(self, text: str, *, well: bool = True) -> None:
         self.button.setEnabled(True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from ...config import InferenceConfig
 from ...inference.again import separate_again
 from ...inference.kept_parts import KeptParts
 from ...inference.measured import measure_objects
+from ..layers.covered import Covered, cover
 from ..layers.edits import is_edited
 from ..layers.geometry import Geometry
 from ..layers.object_table import object_features
@@ -35,12 +37,20 @@ Box = tuple[slice, ...]
 class _Task:
     """One separation, or a mere measurement, as a worker thread does it; it knows arrays, not layers."""
 
+    covered: Covered | None = None
+    """Voxels of the image that were predicted when it began; None for all."""
+
     def __init__(
         self, labels: Any, parts: KeptParts, intensity: Any, inference: InferenceConfig | None, first: Box
     ) -> None:
         self._labels, self._parts, self._intensity = labels, parts, intensity
         self._inference, self._first = inference, first
         self.stopped = self.fresh = False
+
+    @property
+    def separates(self) -> bool:
+        """Whether it separates, and does not only measure."""
+        return self._inference is not None
 
     def run(self) -> dict[str, npt.NDArray[Any]] | None:
         """Return what was measured of the objects, None when it was stopped."""
@@ -144,6 +154,7 @@ class LiveInstances(QObject):
         ours = layer.metadata[OURS]
         first = tuple(slice(*side) for side in visible_box(self._viewer, layer))
         task = _Task(layer.data, ours["parts"], ours.get("intensity"), inference, first)
+        task.covered = deepcopy(ours.get("taken"))
         # Objects of a live preview may be separated by the Train dock and by sliders: the newest wins.
         if isinstance(other := ours.get("task"), _Task):
             other.stopped = True
@@ -163,9 +174,11 @@ class LiveInstances(QObject):
         array = _new_array(shape)
         if not edited:
             layer.data = array
+            cover(layer, Covered(shape))
             return layer
         options = {**Geometry.of(layer).kwargs(), "metadata": {OURS: dict(layer.metadata[OURS])}}
         added = self._viewer.add_labels(array, name=f"{layer.name} again", **options)
+        cover(added, Covered(shape))
         layer.visible = False
         self.moved.emit(added)
         return added
@@ -184,6 +197,8 @@ class LiveInstances(QObject):
         if layer in self._viewer.layers and table is not None:
             if layer.metadata[OURS].get("task") is task:
                 del layer.metadata[OURS]["task"]
+            if task.separates:
+                cover(layer, task.covered)
             layer.refresh(extent=False)
             layer.features = object_features(table, Geometry.of(layer))
             self.said.emit(_words(len(table["label"])))

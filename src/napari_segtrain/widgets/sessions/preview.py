@@ -14,6 +14,7 @@ from ...runs.scratch import open_memmap
 from ...targets.colours import direction_colours
 from ...targets.head import HeadKind, kind_of
 from ..layers.colours import around_zero, foreground_colours, number_options
+from ..layers.covered import COVERED, Covered, cover, covered_of, part_from
 from ..layers.data_spec import TrainedImage
 from ..layers.geometry import Geometry
 from ..layers.placing import Place, place_of
@@ -66,6 +67,7 @@ class PreviewLayers:
         self._newest: dict[tuple[str, str], list[_Waiting]] = {}
         self._layers: dict[tuple[str, str], Any] = {}
         self._objects = PreviewObjects(viewer, config, goes_on=goes_on)
+        viewer.layers.events.inserted.connect(self._on_inserted)
 
     def take(self, event: PreviewReady) -> None:
         """Remember a preview; it is shown at the next update."""
@@ -92,6 +94,10 @@ class PreviewLayers:
         for layer in self._layers.values():
             layer.refresh()
         self._objects.finish()
+        self._viewer.layers.events.inserted.disconnect(self._on_inserted)
+
+    def _on_inserted(self, event: Any) -> None:
+        part_from(event.value)
 
     def _show(self, event: PreviewReady, array: npt.NDArray[Any]) -> None:
         place = place_of(self._images, event.record, event.start, event.stop)
@@ -159,7 +165,9 @@ class PreviewLayers:
             return earlier[0]
         if show == "segmentation":
             colours = foreground_colours(self.foreground, head)
-            return self._viewer.add_labels(data, opacity=0.5, colormap=colours, **options)
+            layer = self._viewer.add_labels(data, opacity=0.5, colormap=colours, **options)
+            cover(layer, Covered(shape) if whole else None)
+            return layer
         if show not in ("segmentation", "scalar"):
             return self._viewer.add_image(data, rgb=True, opacity=0.7, **options)
         return self._viewer.add_image(data, opacity=0.6, **number_options(values), **options)
@@ -175,6 +183,8 @@ class PreviewLayers:
             layer.data = values
             return
         layer.data[place.box] = values
+        if (covered := covered_of(layer)) is not None:
+            covered.add(place.box)
         if ours["show"] == "scalar":
             low, high = layer.contrast_limits
             small, large = float(values.min()), float(values.max())
@@ -189,8 +199,9 @@ _OURS = "napari_segtrain"
 
 def _alike(layer: Any, data: npt.NDArray[Any], metadata: Mapping[str, Any], geometry: Geometry) -> bool:
     """Return whether a layer is a preview of the same array at the same place."""
+    noted = {key: said for key, said in layer.metadata.get(_OURS, {}).items() if key != COVERED}
     return (
-        layer.metadata.get(_OURS) == metadata[_OURS]
+        noted == metadata[_OURS]
         and (layer.data.shape, layer.data.dtype) == (data.shape, data.dtype)
         and Geometry.of(layer).coincides(geometry)
     )

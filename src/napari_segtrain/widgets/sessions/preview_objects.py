@@ -11,6 +11,7 @@ import numpy.typing as npt
 from ...config import ExperimentConfig
 from ...inference.kept_parts import KeptParts
 from ..layers.axes import LayerAxes, level_data
+from ..layers.covered import Covered, cover
 from ..layers.data_spec import TrainedImage
 from ..layers.geometry import Geometry
 from ..layers.instance_settings import settings_of
@@ -75,6 +76,8 @@ class PreviewObjects:
             if selected:
                 self._viewer.layers.selection = selected  # the user is painting on another layer
         getattr(layer.metadata[OURS]["parts"], part)[place.box] = block
+        if part == "foreground":
+            layer.metadata[OURS]["taken"].add(place.box)
         if layer.visible and not self._live[layer].busy:
             self._live[layer].separate(layer, settings_of(layer), _REST)
 
@@ -117,12 +120,15 @@ class PreviewObjects:
             "image": image.id,
             "head": target,
             "parts": KeptParts(foreground, boundary, distance, image.axes.ndim),
+            "taken": Covered(image.shape),
             "intensity": _intensity(image),
             "settings": {"inference_config": self._inference.to_dict()},
         }
         data = np.zeros(image.shape, np.int32)
         options = {**image.geometry.kwargs(), "name": name, "metadata": {OURS: ours}}
-        return self._viewer.add_labels(data, visible=False, **options)
+        layer = self._viewer.add_labels(data, visible=False, **options)
+        cover(layer, Covered(image.shape))  # nothing is separated yet
+        return layer
 
 
 def _fits(image: TrainedImage) -> bool:
