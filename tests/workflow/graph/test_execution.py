@@ -227,6 +227,19 @@ def test_steps_recompute_features_as_the_training_and_warn_of_whole_batches(data
     assert "A step computes the whole batch of 2 patches, where the training computes 1 at a time" in said
 
 
+def test_steps_say_that_the_training_is_compiled_unless_that_is_off(data, monkeypatch):
+    where = "napari_segtrain.training.building.maybe_compile"
+    monkeypatch.setattr(where, lambda *given, switch, **about: switch != "off")
+    said = {}
+    for switch in ("auto", "off"):
+        events = []
+        execute(stepwise(data).configure("initialize_optimizer", {"compile": switch}), emit=events.append)
+        said[switch] = [e.message for e in events if isinstance(e, Warned) and "compiled code" in e.message]
+    assert said["off"] == []
+    (sentence,) = said["auto"]
+    assert "The training computes with compiled code (tr_setup.compile), and single steps in part" in sentence
+
+
 def test_what_is_connected_is_what_is_trained(graph):
     execution = execute(graph, only=("optimizer", "loss_function"))
     values = execution.values

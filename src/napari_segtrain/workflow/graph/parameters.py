@@ -390,6 +390,7 @@ class InitializeParameters(OptimizerParameters):
 
     device: str = of("tr_setup", "device")
     precision: Precision = of("tr_setup", "precision")
+    compile: Literal["auto", "on", "off"] = of("tr_setup", "compile")
 
 
 class BatchParameters(Parameters):

@@ -17,6 +17,7 @@ from ..parameters import (
     NoParameters,
     StepParameters,
 )
+from .models import described
 from .setting import Loader, setting_of
 from .training import optimizer
 
@@ -32,8 +33,6 @@ def prepare_batch(config: BatchParameters, inputs: Values, context: Context) -> 
     """Step 2: the batch of the round, from epoch to epoch."""
     loader: Loader = inputs["dataloader"]
     setting = setting_of(context, _NEEDS_DATA)
-    for sentence in deviations(setting.config, setting.resolved, whole=True) if context.round == 0 else ():
-        context.emit(Warned(message=sentence))
     number = config.batch_index + context.round
     # Without a repetition a batch that the epoch does not have is refused by the step itself.
     epoch, index = divmod(number, len(loader)) if context.round else (0, number)
@@ -50,7 +49,13 @@ def zero_gradients(config: NoParameters, inputs: Values, context: Context) -> di
 def forward_pass(config: NoParameters, inputs: Values, context: Context) -> dict[str, Any]:
     """Step 4, in training mode and not compiled, as a training's first epoch is."""
     network = inputs["model"].train()
-    resolved = setting_of(context, _NEEDS_DATA).resolved
+    setting = setting_of(context, _NEEDS_DATA)
+    resolved = setting.resolved
+    if context.round == 0:
+        # Whether a training compiles the network was decided when it was built.
+        built = described(network)[1] or resolved
+        for sentence in deviations(setting.config, built, whole=True):
+            context.emit(Warned(message=sentence))
     if isinstance(network, MultiTaskNetwork):
         network.checkpointing = resolved.load.recompute
     prediction = steps.forward_pass(network, inputs["batch"], resolved.precision, run=network.forward)
