@@ -73,7 +73,7 @@ def check_readable(run: RunFolder) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked")
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_a_training_killed_at_random_instants_can_be_read_and_goes_on(
     disc_folder, tiny_experiment, tmp_path, one_thread
 ):
@@ -88,7 +88,7 @@ def test_a_training_killed_at_random_instants_can_be_read_and_goes_on(
         plan.write_text(json.dumps(content, default=str))
         script = Path(__file__).with_name("crash_script.py")
         command = [sys.executable, str(script), str(plan)]
-        result = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=280)
+        result = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=800)
         return json.loads(result.stdout.splitlines()[-1])
 
     data = disc_folder(count=2)
