@@ -247,6 +247,40 @@ def test_parameters_names_and_links_are_edited_and_undone(dock: Any, notes: list
     assert len(dock.value().links) == 4
 
 
+def test_each_parameter_is_a_step_of_undo(dock: Any) -> None:
+    dock.set_value(template("train"))
+    dock.editor.select("trainer")
+    form, before = dock.node.form(), dock.value()
+    epochs, device = form.editors["num_epochs"].lineEdit(), form.editors["device"]
+
+    def write(line: Any, text: str) -> None:
+        line.selectAll()
+        QTest.keyClicks(line, text)
+        QTest.keyClick(line, Key.Key_Return)
+
+    def shown() -> tuple[int, str]:
+        config = dock.value().node("trainer").config
+        assert form.value() == config
+        return config.num_epochs, config.device
+
+    write(epochs, "12")
+    write(device, "cpu")
+    assert shown() == (12, "cpu")
+    dock.history.undo()
+    assert shown() == (12, "auto")
+    dock.history.undo()
+    assert dock.value() == before
+
+    write(epochs, "34")
+    dock.editor.select("optimizer")
+    dock.editor.select("trainer")
+    write(epochs, "56")
+    dock.history.undo()
+    assert shown() == (34, "auto")
+    dock.history.undo()
+    assert dock.value() == before
+
+
 def test_targets_and_tasks_are_written_as_yaml(dock: Any) -> None:
     dock.editor.add("data_loader")
     form = dock.node.form()

@@ -36,7 +36,7 @@ from ..forms.style import DEFAULT_PROJECT, theme_colours
 from ..layers.graph_layers import graph_data, graph_of, how_runs_read, runs_of_images
 from ..panels.graph.checks import CheckList
 from ..panels.graph.editor import GraphEditor
-from ..panels.graph.history import History
+from ..panels.graph.history import History, changed_keys
 from ..panels.graph.looks import Theme
 from ..panels.graph.node_panel import NodePanel
 from ..panels.heading import Heading
@@ -277,7 +277,9 @@ class WorkflowDock(JobDock):
             self.node.rename(new, name)
 
     def _configure(self, name: str, config: Parameters) -> None:
-        self.editor.edit(lambda graph: graph.configure(name, config), f"configure {name}")
+        # Typing one value is one step of undo, which two values are not.
+        keys = " ".join(changed_keys(self.value().node(name).config, config))
+        self.editor.edit(lambda graph: graph.configure(name, config), f"configure {name} {keys}")
 
     def _disconnect(self, link: Link) -> None:
         ends = (link.source, link.source_port, link.target, link.target_port)
@@ -321,6 +323,8 @@ class WorkflowDock(JobDock):
         self.editor.scene.show_status(statuses)
 
     def _on_node(self, name: str) -> None:
+        if name != ("" if self.node.node is None else self.node.node.name):
+            self.history.end_step()
         self.node.show_node(self.value(), name)
 
     def _theme(self) -> Theme:

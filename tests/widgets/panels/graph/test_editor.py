@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QApplication
 
 from napari_segtrain.widgets.forms.style import theme_colours
 from napari_segtrain.widgets.panels.graph.editor import GraphEditor
-from napari_segtrain.widgets.panels.graph.history import History
+from napari_segtrain.widgets.panels.graph.history import History, changed_keys
 from napari_segtrain.widgets.panels.graph.items import NodeItem
 from napari_segtrain.widgets.panels.graph.looks import COLOURS, SHAPES, Theme
 from napari_segtrain.workflow.graph import Graph, PortType
@@ -289,6 +289,18 @@ def test_typing_is_one_step_of_undo() -> None:
     history.redo()
     assert history.graph.node("trainer").config.num_epochs == 123
     assert not history.can_redo
+
+
+def test_keys_that_differ_are_told_by_name() -> None:
+    before = with_nodes("loss_function").node("loss_function").config
+    one = before.replace(losses=["dice", "cross_entropy"])
+    other = before.replace(losses=["dice", {"name": "cross_entropy", "weight": 2.0}])
+    assert list(changed_keys(before, before)) == []
+    assert list(changed_keys(before, one)) == ["losses"]
+    assert list(changed_keys(one, other)) == ["losses.1.weight"]
+    loader = with_nodes("data_loader").node("data_loader").config
+    cells = loader.replace(targets={"cells": {"kind": "instances"}}, data="here")
+    assert list(changed_keys(loader, cells)) == ["data", "targets"]
 
 
 def luminance(colour: QColor) -> float:

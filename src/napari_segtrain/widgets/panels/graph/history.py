@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from qtpy.QtCore import QObject, Signal
 
+from ....config import Config
 from ....workflow.graph import Graph
 
 
@@ -39,6 +41,10 @@ class History(QObject):
         self._tag, self._future, self.graph = tag, [], changed
         self.changed.emit()
 
+    def end_step(self) -> None:
+        """Let the next edit be a step of undo of its own, whatever its tag."""
+        self._tag = ""
+
     @property
     def can_undo(self) -> bool:
         """Whether there is a graph before."""
@@ -64,3 +70,28 @@ class History(QObject):
     def _go(self, graph: Graph) -> None:
         self._tag, self.graph = "", graph
         self.changed.emit()
+
+
+def changed_keys(before: Config, after: Config) -> Iterator[str]:
+    """Yield the keys whose values differ, those of sections as ``"patch.size"``.
+
+    Parameters
+    ----------
+    before, after
+        Parameters of one node. What is written as one text, such as a mapping, is one key.
+    """
+    for name in type(before).model_fields:
+        yield from _changed(name, getattr(before, name), getattr(after, name, None))
+
+
+def _changed(key: str, before: Any, after: Any) -> Iterator[str]:
+    both = (before, after)
+    if before == after:
+        return
+    if isinstance(before, Config) and type(before) is type(after):
+        yield from (f"{key}.{name}" for name in changed_keys(before, after))
+    elif all(isinstance(value, list | tuple) for value in both) and len(before) == len(after):
+        for number, values in enumerate(zip(before, after, strict=True)):
+            yield from _changed(f"{key}.{number}", *values)
+    else:
+        yield key
