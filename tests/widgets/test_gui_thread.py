@@ -7,6 +7,7 @@ import io
 import os
 import re
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -130,6 +131,54 @@ def test_corrections(
     until(lambda: QThreadPool.globalInstance().activeThreadCount() == 0)
     dock.run.refresh()
     until(lambda: dock.run.value() is not None and dock.worst.status.text() != "Reading …")
+
+
+@pytest.fixture
+def read_here(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Where in the program the main thread reads a Zarr array, but for napari, which shows it."""
+    found: list[str] = []
+    real = zarr.Array.__getitem__
+
+    def spy(array: Any, index: Any) -> Any:
+        if threading.current_thread() is threading.main_thread():
+            calls = [call for call in traceback.extract_stack() if OURS_OR_NAPARI.search(call.filename)]
+            if calls and "napari_segtrain" in calls[-1].filename:
+                found.append("".join(traceback.format_list(calls[-3:])))
+        return real(array, index)
+
+    monkeypatch.setattr(zarr.Array, "__getitem__", spy)
+    return found
+
+
+def test_accepting_inside_large_shapes(
+    make_dock: Callable[[type], Any], viewer: Any, until: Until, tmp_path: Path, read_here: list[str]
+) -> None:
+    side = 4200
+    viewer.add_labels(np.ones((side, side), np.uint8), name="found", metadata={OURS: {"result": True}})
+    array = zarr.create_array(tmp_path / "a.zarr", shape=(side, side), chunks=(1000, 1000), dtype=np.uint8)
+    labels = viewer.add_labels(array, name="painted")
+    panel = make_dock(CorrectDock).accepting
+    panel.labels.set_value("painted")
+    until(lambda: panel.values.text())
+
+    def press(radius: int) -> float:
+        """Accept inside an ellipse; return the seconds of the processor that the press took."""
+        shapes = viewer.add_shapes(name=f"{radius}", ndim=2)
+        middle, reach = np.full(2, side / 2 - 0.5), np.full(2, radius)
+        shapes.add_ellipses(np.array([middle, reach]))
+        panel.where.set_value(shapes.name)
+        read_here.clear()
+        start = time.thread_time()
+        panel.accept()
+        return time.thread_time() - start
+
+    assert press(2060) < 0.5
+    assert "too many for one step" in panel.status.text() and not panel.busy
+    assert press(1000) < 0.5
+    until(lambda: not panel.busy)
+    assert read_here == []
+    assert panel.status.text().startswith("Accepted 3,1")
+    assert len(labels._undo_history) == 1
 
 
 def test_workflows(

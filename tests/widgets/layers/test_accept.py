@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +135,23 @@ def test_shapes_mean_the_slice_they_were_drawn_in(viewer: Any, stored: bool, tmp
     np.testing.assert_array_equal(np.asarray(labels.data[:]), written)
 
 
+def test_shapes_whose_boxes_overlap_take_nothing_from_each_other(viewer: Any) -> None:
+    prediction = viewer.add_labels(np.ones((40, 40), np.uint8))
+    labels = viewer.add_labels(np.zeros((40, 40), np.uint8))
+    triangles = [np.array([[0, 0], [0, 30], [30, 0]], float), np.array([[2, 38], [38, 38], [38, 2]], float)]
+    shapes = viewer.add_shapes(triangles, shape_type="polygon")
+    shapes.selected_data = set()
+    count = taken(viewer, prediction, labels, drawn_regions(viewer, shapes, labels), table={1: 1})
+    y, x = np.mgrid[:40, :40]
+    expected = (y + x <= 30) | ((y + x >= 40) & (y <= 38) & (x <= 38))
+    np.testing.assert_array_equal(labels.data, expected)
+    assert count == expected.sum()
+    labels.undo()
+    assert not labels.data.any()
+    labels.redo()
+    np.testing.assert_array_equal(labels.data, expected)
+
+
 def test_the_visible_region_and_a_slice_for_a_volume(viewer: Any) -> None:
     labels = viewer.add_labels(np.zeros((4, 20, 30), np.uint8))
     plane = viewer.add_labels(np.ones((20, 30), np.uint8))
@@ -255,7 +274,7 @@ def test_the_dock_says_what_was_not_predicted_yet(
     dock = make_dock(CorrectDock)
     panel, press = dock.accepting, dock.findChild(QPushButton, "accept").click
     labels = viewer.add_labels(np.zeros((20, 30), np.uint8), name="l")
-    prediction = viewer.add_labels(np.zeros((20, 30), np.uint8), metadata=OURS)
+    prediction = viewer.add_labels(np.zeros((20, 30), np.uint8), metadata=deepcopy(OURS))
     covered = Covered((20, 30))
     cover(prediction, covered)
     panel.prediction.set_value(prediction.name)
@@ -275,6 +294,41 @@ def test_the_dock_says_what_was_not_predicted_yet(
     press()
     until(lambda: not panel.busy)
     assert panel.status.text().endswith("everything is labelled where this region is predicted.")
+
+
+def test_what_is_painted_while_the_dock_reads_is_kept(
+    viewer: Any, make_dock: Callable[[type], Any], until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    panel = make_dock(CorrectDock).accepting
+    labels = viewer.add_labels(np.zeros((20, 30), np.uint8))
+    viewer.add_labels(np.ones((20, 30), np.uint8), metadata=OURS)
+    until(lambda: panel.values.text())
+    panel.values.setText("1 → 1")
+    compute, looks = Acceptance.compute, []
+
+    def slow(acceptance: Acceptance) -> bool:
+        found = compute(acceptance)
+        looks.append(acceptance)
+        if len(looks) == 1:
+            meanwhile.wait(60)
+        return found
+
+    meanwhile = threading.Event()
+    monkeypatch.setattr(Acceptance, "compute", slow)
+    panel.accept()
+    until(lambda: looks)
+    with labels.block_history():  # a stroke: the second look comes before its end
+        labels.paint((5, 5), 7)
+        meanwhile.set()
+        until(lambda: len(looks) > 2)
+    until(lambda: not panel.busy)
+    expected = np.where(labels.data == 7, 7, 1)
+    np.testing.assert_array_equal(labels.data, expected)
+    assert (expected == 7).any()
+    labels.undo()
+    np.testing.assert_array_equal(labels.data, np.where(expected == 7, 7, 0))
+    labels.undo()
+    assert not labels.data.any()
 
 
 def test_the_dock_accepts(

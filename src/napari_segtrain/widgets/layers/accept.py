@@ -14,8 +14,9 @@ import numpy.typing as npt
 from ...config import DataError
 from . import regions
 from .axes import level_data
-from .boxes import Box, volume
+from .boxes import Box, overlap, volume, within
 from .covered import covered_of
+from .edits import LayerEdits
 from .regions import Region
 
 _AT_ONCE = 2**20
@@ -91,19 +92,66 @@ class Acceptance:
         self, viewer: Any, prediction: Any, labels: Any, where: Sequence[Region], values: Values
     ) -> None:
         _check(prediction, labels, where)
-        self._viewer, self._labels = viewer, labels
+        self._viewer, self._prediction, self._labels = viewer, prediction, labels
         self._source, self._covered = level_data(prediction, 0), covered_of(prediction)
         self.in_part = False
         self._carry = regions.mapping(viewer, labels, prediction)
         self._where, self._values = list(where), values
-        self._before = labels.data if values.as_objects else None
-        self._found: list[tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]] = []
+        self._data = labels.data
+        self._steps: list[_Step] = []
+        self._count, self._limits = 0, (0, 0)
+        self._edited = False
+        self._edits = LayerEdits(viewer, labels, self._on_edit, self._on_edit)
+
+    def _on_edit(self, *_: Any) -> None:
+        self._edited = True
+
+    @property
+    def stale(self) -> bool:
+        """Whether the labels changed since it was made, so that a worker may not have read what is there."""
+        # napari tells of a stroke when it ends, and keeps its parts back until then.
+        return self._edited or bool(getattr(self._labels, "_block_history", False))
 
     def compute(self) -> bool:
         """Look up what is predicted in the regions; return whether anything is there to write."""
-        offset = 0 if self._before is None else _largest(self._before)
-        self._found = [self._look_up(region, offset) for region in self._where]
-        return any(chosen.any() for _, chosen in self._found)
+        offset = _largest(self._data) if self._values.as_objects else 0
+        self._steps, self._count, self._limits = [], 0, (0, 0)
+        found = [self._compare(region, *self._look_up(region, offset)) for region in self._where]
+        return any(found)
+
+    def _compare(
+        self, region: Region, proposed: npt.NDArray[np.int64], chosen: npt.NDArray[np.bool_]
+    ) -> bool:
+        """Remember what a region holds and what it is to hold; return whether anything is predicted in it."""
+        before = np.array(self._data[region.box])
+        for step in self._steps:
+            both = overlap(step.indices, region.box)
+            if both is not None:
+                before[within(both, region.box)] = step.after[within(both, step.indices)]
+        wanted = chosen if self._values.overwrite else chosen & (before == self._values.unlabelled)
+        if wanted.any():
+            new = proposed[wanted]
+            self._limits = min(self._limits[0], int(new.min())), max(self._limits[1], int(new.max()))
+            after = before.copy()
+            after[wanted] = new
+            self._count += int(np.count_nonzero(before != after))
+            self._steps.append(_Step(region.box, before, after))
+        return bool(chosen.any())
+
+    def again(self) -> Acceptance:
+        """Return the same for what the layers hold now.
+
+        Raises
+        ------
+        DataError
+            When one of the layers cannot serve any more.
+        """
+        self.close()
+        return Acceptance(self._viewer, self._prediction, self._labels, self._where, self._values)
+
+    def close(self) -> None:
+        """Follow the edits of the layer no more."""
+        self._edits.close()
 
     def apply(self) -> int:
         """Write, as one step of the layer's history, and return how many voxels changed.
@@ -113,12 +161,14 @@ class Acceptance:
         DataError
             When the layer is gone or has another shape now, its type is too small, or it cannot be written.
         """
+        self.close()
         if self._labels not in self._viewer.layers:
             raise DataError("the Labels layer was deleted meanwhile; choose another one")
-        steps = list(self._steps())
+        _check_shape(self._labels, self._where)
+        _check_type(self._labels, *self._limits)
         written: list[_Step] = []
         try:
-            for step in steps:
+            for step in self._steps:
                 self._labels.data[step.indices] = step.after
                 written.append(step)
         except (OSError, ValueError, TypeError, NotImplementedError) as error:
@@ -128,27 +178,13 @@ class Acceptance:
                 f"layer {self._labels.name!r} cannot be written ({error}); save it to where you may write, "
                 "or choose another layer"
             ) from error
-        if steps:
+        if written:
             # Who watches the layer finds the reason of the refresh in its history, as with an undo.
             self._labels._redo_history.clear()
-            self._labels._undo_history.append(steps)
+            self._labels._undo_history.append(written)
             self._labels.refresh()
-            self._labels.events.paint(value=steps)
-        return sum(int(np.count_nonzero(step.before != step.after)) for step in steps)
-
-    def _steps(self) -> Any:
-        data, free = self._labels.data, self._values.unlabelled
-        for region, (proposed, chosen) in zip(self._where, self._found, strict=True):
-            if any(side.stop > size for side, size in zip(region.box, data.shape, strict=True)):
-                raise DataError(f"layer {self._labels.name!r} has another shape now; accept again")
-            before = np.array(data[region.box])
-            wanted = chosen if self._values.overwrite else chosen & (before == free)
-            if not wanted.any():
-                continue
-            _check_type(self._labels, proposed[wanted])
-            after = before.copy()
-            after[wanted] = proposed[wanted]
-            yield _Step(region.box, before, after)
+            self._labels.events.paint(value=written)
+        return self._count
 
     def _look_up(self, region: Region, offset: int) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
         """Return what to write in a region, and where."""
@@ -160,9 +196,10 @@ class Acceptance:
             seen, inside = self._sample(start, [part.stop - part.start for part in piece])
             proposed[piece], known = _translated(seen, self._values, offset)
             reached[piece], chosen[piece] = inside, inside & known
-        if region.mask is not None:
-            chosen &= region.mask
-        self.in_part |= not (reached if region.mask is None else reached[region.mask]).all()
+        mask = region.mask()
+        if mask is not None:
+            chosen &= mask
+        self.in_part |= not (reached if mask is None else reached[mask]).all()
         return proposed, chosen
 
     def _sample(
@@ -216,19 +253,26 @@ def _check(prediction: Any, labels: Any, where: Sequence[Region]) -> None:
             f"{prediction.name!r} has {prediction.ndim} axes and {labels.name!r} has {labels.ndim}; choose "
             "labels with as many axes"
         )
+    _check_shape(labels, where)
     total = sum(volume(region.box) for region in where)
     if total > MOST_VOXELS:
         raise DataError(
-            f"{total / 1e6:.0f} million voxels are too many for one step, which takes at most "
-            f"{MOST_VOXELS / 1e6:.0f}; zoom in, show a slice, or draw a shape"
+            f"{total / 1e6:.1f} million voxels are too many for one step, which takes at most "
+            f"{MOST_VOXELS / 1e6:.1f}; zoom in, show a slice, or draw a shape"
         )
 
 
-def _check_type(labels: Any, values: npt.NDArray[np.int64]) -> None:
+def _check_shape(labels: Any, where: Sequence[Region]) -> None:
+    size = labels.data.shape
+    if any(side.stop > n for region in where for side, n in zip(region.box, size, strict=True)):
+        raise DataError(f"layer {labels.name!r} has another shape now; accept again")
+
+
+def _check_type(labels: Any, smallest: int, largest: int) -> None:
     limits = np.iinfo(labels.data.dtype)
-    if values.max() > limits.max or values.min() < limits.min:
+    if largest > limits.max or smallest < limits.min:
         raise DataError(
-            f"layer {labels.name!r} of type {labels.data.dtype} has no room for the label {values.max()}; "
+            f"layer {labels.name!r} of type {labels.data.dtype} has no room for the label {largest}; "
             "convert it to a larger type first (right-click on the layer, Convert data type)"
         )
 

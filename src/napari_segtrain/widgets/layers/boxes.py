@@ -63,6 +63,17 @@ def volume(box: Box) -> int:
     return math.prod(max(0, side.stop - side.start) for side in box)
 
 
+def overlap(one: Box, other: Box) -> Box | None:
+    """Return the box that two boxes share, None where they share nothing."""
+    both = tuple(slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(one, other, strict=True))
+    return both if volume(both) else None
+
+
+def within(box: Box, outer: Box) -> Box:
+    """Return a box as counted from the first voxel of a box around it."""
+    return tuple(slice(a.start - b.start, a.stop - b.start) for a, b in zip(box, outer, strict=True))
+
+
 def whole(shape: Sequence[int]) -> Box:
     """Return the box of all voxels."""
     return tuple(slice(0, int(size)) for size in shape)

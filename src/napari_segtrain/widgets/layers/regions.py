@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from skimage.draw import polygon2mask
 
 from ...config import DataError
-from .boxes import Box
+from .boxes import Box, volume
+from .polygon import fill_polygon
 from .view import displayed_axes, visible_box
 
 _ROUND = 128
 """Corners of the polygon that stands for an ellipse."""
 _FLAT = 0.5
 """Voxels by which the corners of a shape may leave a plane."""
+_SMALL = 2**16
+"""Voxels of a box in which a shape is filled at once, to see whether it holds any."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +35,32 @@ class Mapping:
 
 @dataclass(frozen=True)
 class Region:
-    """A box of a layer's voxels, and which of them belong to it; all where `mask` is None."""
+    """A box of a layer's voxels, and which of them belong to it.
+
+    Attributes
+    ----------
+    box
+        Where they lie.
+    corners
+        The polygon on the two axes of `plane` inside which they lie; None where all belong to it.
+    plane
+        Axes of the polygon.
+    """
 
     box: Box
-    mask: npt.NDArray[np.bool_] | None = None
+    corners: npt.NDArray[np.float64] | None = None
+    plane: tuple[int, ...] = ()
+
+    def mask(self) -> npt.NDArray[np.bool_] | None:
+        """Return which voxels of the box belong to it, None for all; of a large one it takes a moment."""
+        if self.corners is None:
+            return None
+        sides = [self.box[axis] for axis in self.plane]
+        start = np.array([side.start for side in sides])
+        rows, columns = (side.stop - side.start for side in sides)
+        return fill_polygon(self.corners - start, (rows, columns)).reshape(
+            [side.stop - side.start for side in self.box]
+        )
 
 
 def mapping(viewer: Any, source: Any, goal: Any) -> Mapping:
@@ -69,6 +92,8 @@ def visible_region(viewer: Any, layer: Any) -> Region:
 def drawn_regions(viewer: Any, shapes: Any, layer: Any) -> list[Region]:
     """Return what lies inside the selected shapes of a Shapes layer, of all where none is selected.
 
+    Large shapes are not filled yet: that is left to who looks at their voxels, away from the main thread.
+
     A shape is flat: it means the slice that it was drawn in, and one that has fewer axes than the layer the
     slice that is shown.
 
@@ -84,8 +109,9 @@ def drawn_regions(viewer: Any, shapes: Any, layer: Any) -> list[Region]:
     plane = displayed_axes(viewer, layer)[-2:]
     found = []
     for number in chosen:
-        corners = carry(_outline(shapes, number))
-        found += list(_filled(corners, plane, layer))
+        region = _bounded(carry(_outline(shapes, number)), plane, layer)
+        if region is not None:
+            found.append(region)
     if not found:
         raise DataError(
             f"the shapes of {shapes.name!r} lie outside {layer.name!r}; draw them where its labels are"
@@ -109,8 +135,8 @@ def _outline(shapes: Any, number: int) -> npt.NDArray[np.float64]:
     return np.asarray(middle + np.cos(angles) * first + np.sin(angles) * second)
 
 
-def _filled(corners: npt.NDArray[np.float64], plane: tuple[int, ...], layer: Any) -> Iterator[Region]:
-    """Yield the voxels inside a polygon, if there are any."""
+def _bounded(corners: npt.NDArray[np.float64], plane: tuple[int, ...], layer: Any) -> Region | None:
+    """Return the voxels inside a polygon, None if there are none."""
     extent = np.ptp(corners, axis=0)
     others = [axis for axis in range(layer.ndim) if axis not in plane]
     if any(extent[axis] > _FLAT for axis in others):
@@ -123,16 +149,16 @@ def _filled(corners: npt.NDArray[np.float64], plane: tuple[int, ...], layer: Any
     for axis in others:
         place = round(float(corners[:, axis].mean()))
         if not 0 <= place < shape[axis]:
-            return
+            return None
         box[axis] = slice(place, place + 1)
     for axis in plane:
         low = max(0, int(np.ceil(corners[:, axis].min())))
         high = min(shape[axis], int(np.floor(corners[:, axis].max())) + 1)
         if high <= low:
-            return
+            return None
         box[axis] = slice(low, high)
-    start = np.array([box[axis].start for axis in plane])
-    size = tuple(box[axis].stop - box[axis].start for axis in plane)
-    mask = polygon2mask(size, corners[:, plane] - start)
-    if mask.any():
-        yield Region(tuple(box), mask.reshape([side.stop - side.start for side in box]))
+    region = Region(tuple(box), corners[:, plane], plane)
+    if volume(region.box) <= _SMALL:
+        mask = region.mask()
+        return region if mask is None or mask.any() else None
+    return region

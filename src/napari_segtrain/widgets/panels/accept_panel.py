@@ -123,6 +123,9 @@ class AcceptPanel(QWidget):
         self.busy = True
         self.button.setEnabled(False)
         self.status.setText("Reading the prediction …")
+        self._look_up(acceptance)
+
+    def _look_up(self, acceptance: Acceptance) -> None:
         self._worker = perform(acceptance.compute)
         self._worker.returned.connect(lambda result: self._on_computed(acceptance, *result))
         self._worker.start()
@@ -149,14 +152,28 @@ class AcceptPanel(QWidget):
 
     def _on_computed(self, acceptance: Acceptance, found: bool | None, fault: str) -> None:
         if not self.busy:
+            acceptance.close()
+            return
+        if found and acceptance.stale:
+            self._repeat(acceptance)
             return
         self.busy = False
+        if not found:
+            acceptance.close()
         if fault:
             self._end(f"The prediction cannot be read: {fault}", well=False)
         elif not found:
             self._end("There is no prediction in this region; choose a place that was predicted.", well=False)
         else:
             self._write(acceptance)
+
+    def _repeat(self, acceptance: Acceptance) -> None:
+        """Look up anew: somebody painted meanwhile."""
+        try:
+            self._look_up(acceptance.again())
+        except SegtrainError as error:
+            self.busy = False
+            self._end(str(error), well=False)
 
     def _write(self, acceptance: Acceptance) -> None:
         try:
