@@ -149,6 +149,27 @@ def test_only_the_new_block_is_written_and_painting_goes_on(
     assert viewer.layers.selection == {viewer.layers["l"]}
 
 
+def test_nobody_paints_on_a_preview_which_its_next_block_overwrites(
+    viewer: Any, previews: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    viewer.layers.selection.clear()
+    scratch = Scratch(tmp_path / "s")
+    for largest, head in ((2**31, "cells"), (100, "types")):
+        monkeypatch.setattr(preview_module, "_LARGEST", largest)
+        for start in ((2, 3), (8, 9)):
+            previews.take(event(scratch, head, np.ones((4, 5), np.uint8), start))
+            previews.show_newest()
+            layer = viewer.layers[f"{head} · live"]
+            assert not layer.editable
+            layer.mode = "paint"
+            assert layer.mode == "pan_zoom"
+            assert viewer.layers.selection.active is None, "nothing was selected, and nothing is"
+    previews.take(event(scratch, "cells~part", np.ones((20, 30), np.float16)))
+    previews.show_newest()
+    assert viewer.layers.selection.active is None
+    assert viewer.layers["cells · objects · live"].editable, "what is painted on objects is kept"
+
+
 def test_layers_change_at_most_four_times_a_second(
     viewer: Any, previews: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from ...runs import AugmentationReady
 from ...runs.scratch import open_memmap
+from .closed import close_to_painting
 from .data_spec import TrainingData
 from .placing import Place
 
@@ -128,7 +129,7 @@ def _add_labels(viewer: Any, labels: npt.NDArray[Any], painted: Any, options: di
     colours = None if painted is None else copy.deepcopy(painted.colormap)
     layer = viewer.add_labels(labels, colormap=colours, opacity=1.0, **options)
     layer.contour = 1
-    layer.editable = False  # nobody learns from these
+    close_to_painting(layer)  # nobody learns from these
     return layer
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...runs import SplitReady
+from .closed import close_to_painting
 from .data_spec import TrainedImage, TrainingData
 from .placing import place_of
 
@@ -121,7 +122,7 @@ def show(viewer: Any, found: SplitLayers) -> list[Any]:
             metadata={_OURS: {"preview": True, "image": image.id, "head": "", "show": _KIND}},
             **image.geometry.kwargs(),
         )
-        layer.editable = False  # nobody reads what is painted here
+        close_to_painting(layer)  # nobody reads what is painted here
         added.append(layer)
     if selected:
         viewer.layers.selection = {layer for layer in selected if layer in viewer.layers}

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from ...config import DataError
 from ...runs import PatchPlace, StepPicture, StepTaken
 from ...runs.scratch import open_memmap
+from .closed import close_to_painting
 from .data_spec import TrainingData
 from .geometry import Geometry
 from .placing import Place, place_of
@@ -218,7 +219,7 @@ def _add(viewer: Any, new: StepLayer) -> Any:
     }
     if picture.kind == "labels":
         layer = viewer.add_labels(new.array, **options)
-        layer.editable = False  # nobody learns from these
+        close_to_painting(layer)  # nobody learns from these
     else:
         layer = viewer.add_image(
             new.array, rgb=False, colormap=picture.colours, contrast_limits=picture.limits, **options

@@ -13,6 +13,7 @@ from ...runs.events import PreviewReady
 from ...runs.scratch import open_memmap
 from ...targets.colours import direction_colours
 from ...targets.head import HeadKind, kind_of
+from ..layers.closed import close_to_painting
 from ..layers.colours import around_zero, foreground_colours, number_options
 from ..layers.covered import COVERED, Covered, cover, covered_of, part_from
 from ..layers.data_spec import TrainedImage
@@ -116,8 +117,7 @@ class PreviewLayers:
         if layer is None or layer not in self._viewer.layers or layer.metadata[_OURS]["show"] != show:
             selected = set(self._viewer.layers.selection)
             layer = self._layers[key] = self._new_layer(place, event.head, values, show)
-            if selected:
-                self._viewer.layers.selection = selected  # the user is painting on another layer
+            self._viewer.layers.selection = selected  # the user may be painting on another layer
         self._write(layer, place, values)
 
     def _kind(self, head: str, block: npt.NDArray[Any]) -> HeadKind:
@@ -167,6 +167,7 @@ class PreviewLayers:
             colours = foreground_colours(self.foreground, head)
             layer = self._viewer.add_labels(data, opacity=0.5, colormap=colours, **options)
             cover(layer, Covered(shape) if whole else None)
+            close_to_painting(layer)  # the next block would take the place of strokes
             return layer
         if show not in ("segmentation", "scalar"):
             return self._viewer.add_image(data, rgb=True, opacity=0.7, **options)

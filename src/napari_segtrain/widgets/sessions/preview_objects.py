@@ -73,8 +73,7 @@ class PreviewObjects:
         if layer is None or layer not in self._viewer.layers:
             selected = set(self._viewer.layers.selection)
             layer = self._layers[key] = self._layer(place.image, target, name.format(target))
-            if selected:
-                self._viewer.layers.selection = selected  # the user is painting on another layer
+            self._viewer.layers.selection = selected  # the user may be painting on another layer
         getattr(layer.metadata[OURS]["parts"], part)[place.box] = block
         if part == "foreground":
             layer.metadata[OURS]["taken"].add(place.box)
