@@ -1,6 +1,7 @@
 """``segtrain workflow``."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -47,10 +48,44 @@ def test_a_graph_is_made_checked_trained_and_predicted_with(run, disc_folder, tm
     code, out, _ = run("workflow", "run", files["predict"], *options, "-o", tmp_path / "found")
     assert code == 0
     assert (tmp_path / "found" / "im0_cells.tif").is_file()
+    options += ["--set", f"predictor.save_to={tmp_path / 'saved'}"]
+    code, out, _ = run("workflow", "run", files["predict"], *options)
+    assert (code, "written nowhere" in out) == (0, False)
+    assert (tmp_path / "saved" / "im0_cells.tif").is_file()
     options = ("--set", given[0], "--set", f"data_loader.data={data}")
     code, out, _ = run("workflow", "run", files["evaluate"], *options)
     assert code == 0
     assert "metrics.metrics: cells  dice 0." in out
+    assert "written nowhere" not in out
+    code, out, _ = run(
+        "workflow", "run", files["evaluate"], *options, "--only", "metrics", "--only", "predictor"
+    )
+    assert code == 0
+    assert "Note: the prediction of node 'predictor' would be written nowhere: say where with -o" in out
+    assert "metrics.metrics: cells  dice 0." in out
+
+
+@pytest.mark.parametrize(("name", "node"), [("predict", "predictor"), ("direct", "checkpoint_loader")])
+def test_a_prediction_that_nothing_would_keep_is_refused_before_it_is_made(run, tmp_path, name, node):
+    file = Path(__file__).parents[2] / "examples" / "workflows" / f"{name}.json"
+    given = ("--set", f"checkpoint_loader.run={tmp_path / 'run'}", "--set", "image_layer.image=here.tif")
+    code, out, err = run("workflow", "run", file, *given)
+    said = " ".join((out + err).split())
+    assert code == 2
+    assert f"the prediction of node '{node}' would be written nowhere: say where with -o FOLDER" in said
+    assert "save_to" in said
+    assert "checkpoint_loader'" not in said or node == "checkpoint_loader"  # its run is not there
+    code, out, err = run("workflow", "run", file, *given, "-o", tmp_path / "found")
+    assert code == 2
+    assert "written nowhere" not in out + err
+
+
+def test_networks_that_are_only_loaded_need_no_folder(run, tmp_path):
+    file = write_graph(tmp_path / "predict.json", template("predict"))
+    given = ("--set", f"checkpoint_loader.run={tmp_path / 'run'}", "--only", "checkpoint_loader")
+    code, out, err = run("workflow", "run", file, *given)
+    assert code == 2
+    assert "written nowhere" not in out + err
 
 
 def test_an_experiment_becomes_a_graph_and_back(run, tmp_path):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -37,6 +37,10 @@ Set = Annotated[
 ]
 
 
+_HAVE_RESULTS = ("trainer", "metrics", "repeat")
+"""Nodes that write files or give numbers, which are printed."""
+
+
 @app.command(short_help="Run a graph.")
 def run(
     file: File,
@@ -54,17 +58,20 @@ def run(
     ] = False,
 ) -> None:
     """Run a graph, each node after those it depends on."""
-    from napari_segtrain.workflow.graph import PortType, execute, find_warnings
+    from napari_segtrain.workflow.graph import PortType, execute, find_warnings, refuse_faults
 
     graph = _with(_read(file), set_)
     console = make_console()
     _notes(console, find_warnings(graph))
+    refuse_faults(graph)
+    if output is None:
+        _notes(console, _unwritten(graph, only or ()))
     control = Control()
     with stop_on_signal(control), _shown(console) as emit:
         found = execute(graph, only=only or (), again=again, emit=emit, control=control)
     lines = []
     for name, values in found.values.items():
-        if not graph.links_from(name) or name in (only or ()):
+        if _is_wanted(graph, name, only or ()):
             ports = [port.name for port in graph.node(name).kind.outputs if port.type != PortType.MODEL]
             lines += _results(name, {port: values[port] for port in ports}, output)
     print_lines(console, lines)
@@ -169,6 +176,41 @@ def _merged(before: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 def _notes(console: Console, sentences: tuple[str, ...]) -> None:
     print_lines(console, [f"Note: {sentence}" for sentence in sentences])
+
+
+def _is_wanted(graph: Graph, name: str, only: Collection[str]) -> bool:
+    """Return whether what a node gives is told and written: it is one of the last, or was asked for."""
+    return not graph.links_from(name) or name in only
+
+
+def _unwritten(graph: Graph, only: Collection[str]) -> tuple[str, ...]:
+    """Return a sentence for each prediction that nothing would keep without ``-o``.
+
+    Raises
+    ------
+    GraphError
+        When there would be no other result.
+    """
+    from napari_segtrain.workflow.graph import GraphError
+
+    asked = [name for name in only if graph.has(name)]
+    runs = graph.upstream(*asked) if only else {node.name for node in graph.nodes}
+    found, is_kept = [], False
+    for node in (node for node in graph.nodes if node.name in runs):
+        saves = getattr(node.config, "save_to", None) is not None
+        is_kept |= saves or node.type in _HAVE_RESULTS
+        where = ""
+        if node.type == "predictor" and not saves:
+            where = f"-o FOLDER, or save_to: --set {node.name}.save_to=FOLDER"
+        elif graph.link_into(node.name, "input") is not None:
+            where = "-o FOLDER; a predictor node also has save_to"
+        if where and _is_wanted(graph, node.name, only):
+            found.append(
+                f"the prediction of node '{node.name}' would be written nowhere: say where with {where}"
+            )
+    if found and not is_kept:
+        raise GraphError.listing(found)
+    return tuple(found)
 
 
 @contextmanager
