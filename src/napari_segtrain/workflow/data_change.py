@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from napari_segtrain.config import RunError
@@ -64,15 +64,52 @@ def change_of_data(run: RunFolder, dataset: Dataset, *, accepted: bool) -> str:
     ]
     if not changes:
         return ""
-    more = len(changes) - _MOST_NAMED
-    rest = f" and {more} more" if more > 0 else ""
-    sentence = f"the data is not what the run was trained on: {'; '.join(changes[:_MOST_NAMED])}{rest}"
+    sentence = _in_words(changes)
     if not accepted:
         raise RunError(
             f"{run.path}: {sentence}. Give the data it was trained on (-i), or go on with the data as it is "
             "now (--changed-data)"
         )
     return sentence
+
+
+def other_images(run: RunFolder, dataset: Dataset, images: Iterable[str]) -> str:
+    """Return a sentence that names which images of a run the data does not have; empty for none.
+
+    An image of the same name is another one where its content is, as far as the run knows it: that of layers
+    is not known. Labels may have been painted since.
+
+    Parameters
+    ----------
+    run
+        The run.
+    dataset
+        The data that may be the run's.
+    images
+        Those of the run that are looked for.
+
+    Raises
+    ------
+    RunError
+        When the hashes of the run cannot be read.
+    """
+    before: dict[str, str | None] = run.read_as(_FILE, dict) if (run.path / _FILE).is_file() else {}
+    changes = []
+    for name in images:
+        record, said = dataset.records.get(name), f"the image {name}"
+        if record is None:
+            changes.append(f"{said} is gone")
+        elif before.get(said) is not None and name not in dataset.layers:
+            path = getattr(record.image, "path", None)
+            if path is None or content_hash(Path(path)) != before[said]:
+                changes.append(f"{said} changed")
+    return _in_words(changes) if changes else ""
+
+
+def _in_words(changes: Sequence[str]) -> str:
+    more = len(changes) - _MOST_NAMED
+    rest = f" and {more} more" if more > 0 else ""
+    return f"the data is not what the run was trained on: {'; '.join(changes[:_MOST_NAMED])}{rest}"
 
 
 def _hashes(dataset: Dataset) -> dict[str, str | None]:

@@ -113,7 +113,7 @@ def evaluate(
     control = control if control is not None else Control()
     config = folder.read_config()
     dataset = open_data(read_data(folder) if data is None else data, config)
-    regions = _regions(folder, dataset, split)
+    regions = regions_of_run(folder, dataset, split)
     # A checkpoint of the run that is named is the one that is scored.
     predictor = load_predictor(run if Path(run).is_file() else folder.path, overrides, device)
     leaks = _leakage(folder, dataset)
@@ -138,7 +138,25 @@ def _leakage(folder: RunFolder, dataset: Dataset) -> tuple[str, ...]:
         return (f"whether the parts of the split have images in common is not known: {error}",)
 
 
-def _regions(folder: RunFolder, dataset: Dataset, split: Part) -> tuple[Region, ...]:
+def regions_of_run(folder: RunFolder, dataset: Dataset, split: Part) -> tuple[Region, ...]:
+    """Return the regions of a part of a run's data, as the run has split it.
+
+    Parameters
+    ----------
+    folder
+        The run.
+    dataset
+        Its data, as it is at hand.
+    split
+        The part.
+
+    Raises
+    ------
+    RunError
+        When the run has no such part.
+    DataError
+        When an image of it is not there as the run had it, or has no labels.
+    """
     whole = folder.read_as(SPLIT_FILE, Split.from_dict)
     regions = whole.part(split)
     if not regions:

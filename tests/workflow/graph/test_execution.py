@@ -345,7 +345,7 @@ def test_a_part_that_is_held_out_is_predicted_and_one_that_is_not_there_is_refus
     found = execute(graph.configure("data_loader", {"data": str(folder)}), **asked).values["predictor"]
     assert list(found["all_predictions"].arrays) == list(found["all_labels"].truth) == ["im2"]
     with pytest.raises(
-        NodeError, match="the data has no test part: connect train_loader, val_loader, or add"
+        NodeError, match="the split of the data has no test part: connect train_loader, val_loader, or name"
     ):
         execute(graph, **asked)
 
@@ -377,6 +377,72 @@ def test_metrics_are_those_of_evaluate(data, run):
     graph = template("evaluate").configure("checkpoint_loader", {"run": str(run)})
     found = execute(graph.configure("data_loader", {"data": str(data)}))
     assert found.values["metrics"]["metrics"] == evaluate(run, "val").scores
+
+
+def evaluating(run, folder, part="val"):
+    """Return the graph that scores a run on a part of a folder."""
+    graph = template("evaluate").configure("checkpoint_loader", {"run": str(run)})
+    graph = graph.configure("data_loader", {"data": str(folder)})
+    graph = graph.disconnect("data_loader", "val_loader", "predictor", "dataloader")
+    return graph.connect("data_loader", f"{part}_loader", "predictor", "dataloader")
+
+
+def scored_images(run, folder, part="val"):
+    """Return which images of a folder are scored as a part, and what is said of the split."""
+    events = []
+    found = execute(evaluating(run, folder, part), emit=events.append).values["predictor"]
+    said = [e.message for e in events if isinstance(e, Warned) and "trained on" in e.message]
+    assert list(found["all_predictions"].arrays) == list(found["all_labels"].truth)
+    return list(found["all_predictions"].arrays), said
+
+
+def test_the_split_of_a_run_is_that_of_its_own_images_only(data, run, tmp_path):
+    (held_out,) = (entry["image"] for entry in json.loads((run / "split.json").read_text())["val"])
+    folder = shutil.copytree(data, tmp_path / "copy")
+    labels = folder / "labels" / f"{held_out}_cells.tif"
+    tifffile.imwrite(labels, np.roll(tifffile.imread(labels), 2))
+    # It is the run's data at another place also when labels were painted since.
+    assert scored_images(run, folder) == ([held_out], [])
+    with pytest.raises(NodeError, match="the split of this run has no test part, only train, val"):
+        scored_images(run, folder, "test")
+    images = [f"im{number}" for number in range(3)]
+    for name in images:
+        file = folder / "images" / f"{name}.tif"
+        tifffile.imwrite(file, tifffile.imread(file)[::-1])
+    with pytest.raises(NodeError, match="the split of the data has no test part: connect train_loader"):
+        scored_images(run, folder, "test")
+    first, second = (name for name in images if name != held_out)
+    (folder / "split.json").write_text(json.dumps({"train": [held_out], "val": [first], "test": [second]}))
+    found, (said,) = scored_images(run, folder)
+    assert found == [first]
+    assert said.startswith(f"{run}: the data is not what the run was trained on: the image ")
+    assert "The val part is therefore not the run's, but that of the split.json of the data" in said
+    assert scored_images(run, folder, "test")[0] == [second]
+    (folder / "images" / f"{first}.tif").rename(folder / "images" / "other.tif")
+    (folder / "labels" / f"{first}_cells.tif").rename(folder / "labels" / "other_cells.tif")
+    (folder / "split.json").write_text(json.dumps({"train": [held_out], "val": ["other"]}))
+    found, (said,) = scored_images(run, folder)
+    assert found == ["other"]
+    assert f"the image {first} is gone" in said
+
+
+def test_what_a_data_loader_says_of_the_split_counts_where_the_data_is_not_the_runs(data, run, tmp_path):
+    folder = shutil.copytree(data, tmp_path / "other")
+    for number in range(3):
+        file = folder / "images" / f"im{number}.tif"
+        tifffile.imwrite(file, tifffile.imread(file)[::-1])
+    graph = evaluating(run, folder)
+    for share, number in ((0.8, 1), (0.3, 2)):
+        found = execute(graph.configure("data_loader", {"train_split": share})).values["predictor"]
+        assert len(found["all_predictions"].arrays) == number
+
+
+def test_images_of_the_run_without_labels_are_not_scored(data, run, tmp_path):
+    folder = shutil.copytree(data, tmp_path / "copy")
+    (held_out,) = (entry["image"] for entry in json.loads((run / "split.json").read_text())["val"])
+    (folder / "labels" / f"{held_out}_cells.tif").unlink()
+    with pytest.raises(NodeError, match=f"the image '{held_out}' has no labels here; give the data of the"):
+        execute(evaluating(run, folder))
 
 
 def test_a_trained_network_can_be_used_in_the_graph_that_trains_it(data, graph):

@@ -29,9 +29,11 @@ from napari_segtrain.inference import (
 )
 from napari_segtrain.network import resolve_hardware
 from napari_segtrain.runs import RunFolder, Warned, load_checkpoint
-from napari_segtrain.training import ResolvedExperiment, complete_targets, planned_split, resolve
+from napari_segtrain.training import ResolvedExperiment, complete_targets
+from napari_segtrain.workflow.data_change import other_images
 from napari_segtrain.workflow.images import ImageReader
 from napari_segtrain.workflow.scorer import Scored, Scorer
+from napari_segtrain.workflow.scoring import regions_of_run
 
 from ..context import Context, Values
 from ..parameters import NoParameters, PredictorParameters
@@ -242,7 +244,7 @@ def _predict_loader(
     loader = loader.read_as(experiment)
     scorer = Scorer(made, resolved, complete_targets(experiment, loader.dataset))
     found, labels = Predicted(labels=_labels_of(made, wanted)), Labelled()
-    regions = _regions(loader, made, resolved)
+    regions = _regions(loader, made, context)
     several = max(Counter(region.record for region in regions).values())
     scored_too = 2 * 4 * sum(head.out_channels for head in made.heads)  # probabilities and truth in float32
     voxels = sum(math.prod(region.shape) for region in regions)
@@ -283,28 +285,33 @@ def _resolved(model: nn.Module, made: Predictor) -> ResolvedExperiment:
     return ResolvedExperiment.from_dict(saved)
 
 
-def _regions(loader: Loader, made: Predictor, resolved: ResolvedExperiment) -> tuple[Region, ...]:
+def _regions(loader: Loader, made: Predictor, context: Context) -> tuple[Region, ...]:
     """Return the regions of a part: as the network's run has split the data, where it is that data."""
-    split = _split_of_run(made)
-    named = {region.record for part in PARTS for region in split.part(part)} if split is not None else set()
-    if split is None or not named <= set(loader.dataset.records):
-        config = complete_targets(loader.config, loader.dataset)
-        split = planned_split(config, loader.dataset, resolve(config, loader.dataset))
+    run = _run_of(made)
+    own = "the split.json of the data" if loader.dataset.split_file is not None else "the split of the data"
+    if run is not None:
+        split = run.read_as(SPLIT_FILE, Split.from_dict)
+        named = dict.fromkeys(region.record for part in PARTS for region in split.part(part))
+        others = other_images(run, loader.dataset, named)
+        if not others:
+            return regions_of_run(run, loader.dataset, loader.part)
+        said = f"{others}. The {loader.part} part is therefore not the run's, but that of {own}"
+        context.emit(Warned(message=f"{run.path}: {said}; what the run was trained on may be in it"))
+    split = loader.split
     regions = split.part(loader.part)
     if not regions:
         filled = ", ".join(f"{part}_loader" for part in PARTS if split.part(part))
         raise RunError(
-            f"the data has no {loader.part} part: connect {filled}, or add a split.json to the data"
+            f"{own} has no {loader.part} part: connect {filled}, or name images of that part in a split.json"
         )
     return tuple(regions)
 
 
-def _split_of_run(made: Predictor) -> Split | None:
+def _run_of(made: Predictor) -> RunFolder | None:
+    """Return the run that a network was trained in, where that says how its data was split."""
     path = made.source.get("path")
     folder = None if path is None else Path(path).parent.parent
-    if folder is None or not (folder / SPLIT_FILE).is_file():
-        return None
-    return RunFolder(folder).read_as(SPLIT_FILE, Split.from_dict)
+    return None if folder is None or not (folder / SPLIT_FILE).is_file() else RunFolder(folder)
 
 
 def _in_form(made: Predictor, wanted: InferenceConfig, activated: Arrays) -> Arrays:

@@ -10,14 +10,16 @@ from typing import Any
 from torch import Tensor
 
 from napari_segtrain.config import ExperimentConfig
-from napari_segtrain.data import Dataset, Part
+from napari_segtrain.data import Dataset, Part, Split
 from napari_segtrain.inference import Trained, load_trained
 from napari_segtrain.runs import check_writable, find_checkpoint
 from napari_segtrain.training import (
     ResolvedExperiment,
     SegtrainDataModule,
     complete_targets,
+    planned_split,
     prepare_data,
+    resolve,
     too_late,
 )
 from napari_segtrain.workflow.reviewing import Review, review
@@ -103,10 +105,22 @@ class Loader:
     setting: Setting | None = None
 
     def read_as(self, config: ExperimentConfig) -> Loader:
-        """Return the same images, read as a run has read its own, unless the loader says how to read them."""
+        """Return the same images, read as a run has read its own, unless the loader says how to read them.
+
+        How they are split, where they are not the run's, is said by the loader in either case.
+        """
         if self.setting is not None or self.config.dataset_config != type(config.dataset_config)():
             return self
+        config = config.replace(tr_setup=self.config.tr_setup)
         return replace(self, dataset=open_data(self.where, config), config=config)
+
+    @property
+    def split(self) -> Split:
+        """The split of these images: that of the batches, else what a new training would have."""
+        if self.setting is not None:
+            return self.setting.batches.split
+        config = complete_targets(self.config, self.dataset)
+        return planned_split(config, self.dataset, resolve(config, self.dataset))
 
     def __len__(self) -> int:
         """Return the number of batches in an epoch."""
