@@ -257,18 +257,24 @@ def test_what_is_connected_is_what_is_trained(graph):
 # ------------------------------------------------------------------------------------- inference
 
 
-def test_predictor_direct_inference_and_api_predict_exactly_the_same(data, run):
-    image = data / "images" / "im0.tif"
-    expected = predict(run, image)["cells"]
-    files = {"checkpoint_loader": {"run": str(run)}, "image_layer": {"image": str(image)}}
-    outputs = {"predict": ("predictor", "predictions"), "direct": ("checkpoint_loader", "output")}
+@pytest.mark.parametrize("given", ["images/im0.tif", "images"])
+def test_predictor_direct_inference_and_api_predict_exactly_the_same(data, run, given):
+    images = [data / given] if given.endswith(".tif") else sorted((data / given).iterdir())
+    files = {"checkpoint_loader": {"run": str(run)}, "image_layer": {"image": str(data / given)}}
+    outputs = {"predict": ("predictor", "all_predictions"), "direct": ("checkpoint_loader", "output")}
     for name, (node, port) in outputs.items():
         graph = template(name)
         for each, parameters in files.items():
             graph = graph.configure(each, parameters)
-        found = execute(graph).values[node][port]
-        assert isinstance(found, Predicted)
-        np.testing.assert_array_equal(found.arrays["im0"]["cells"], expected)
+        values = execute(graph).values[node]
+        assert isinstance(values[port], Predicted)
+        assert list(values[port].arrays) == [image.stem for image in images]
+        for image in images:
+            np.testing.assert_array_equal(
+                values[port].arrays[image.stem]["cells"], predict(run, image)["cells"]
+            )
+        if node == "predictor":
+            assert list(values["predictions"].arrays) == ["im0"]
 
 
 @pytest.mark.parametrize("source", ["predict", "evaluate"])

@@ -86,7 +86,9 @@ _NETWORK_INPUT = _port(
     "input", Kind.PICTURE, "An image to predict at once; training leaves it open.", "inference"
 )
 _NETWORK_OUTPUTS = (
-    _port("output", Kind.PREDICTED, "The prediction of what is at the input.", "inference", follows="input"),
+    _port(
+        "output", Kind.PREDICTED, "The predictions of all images at the input.", "inference", follows="input"
+    ),
     _port("model", Kind.NETWORK, "The network itself, to be trained or to predict with."),
 )
 
@@ -212,7 +214,7 @@ _INFERENCE = (
             _port(
                 "predictions",
                 Kind.PREDICTED,
-                "The prediction of the image, or of the loader's first one.",
+                "The prediction of the image, or of the first of several.",
                 "inference",
             ),
             _port("all_predictions", Kind.PREDICTED, "The predictions of all images.", "inference"),

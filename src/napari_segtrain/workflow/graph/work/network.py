@@ -48,8 +48,8 @@ def from_checkpoint(
 
 
 def _with_output(model: nn.Module, inputs: Mapping[str, Any], context: Context) -> dict[str, Any]:
-    """Return what a network node gives: the network, and its prediction of what is at its input."""
-    predicted = predict_picture(model, inputs["input"], context).finest if "input" in inputs else None
+    """Return what a network node gives: the network, and its prediction of all images at its input."""
+    predicted = predict_picture(model, inputs["input"], context) if "input" in inputs else None
     return {"model": model, "output": predicted}
 
 
