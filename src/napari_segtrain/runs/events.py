@@ -480,11 +480,12 @@ class NodeOutput(Event):
     port: str
     """Name of the output."""
     arrays: dict[str, dict[str, Any]]
-    """Source specification of each array ``(*spatial)`` or ``(C, *spatial)``, by a name for its layer."""
+    """Source specification of each array ``(*spatial)`` or ``(C, *spatial)``, by a name for its layer; of a
+    batch with its patches in front."""
     told: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """By the same names, where they are known: ``record``, the image that the array lies in, the ``node``
-    that gave it, its ``start`` there, ``spacing`` and ``unit``, and ``shown_as``, ``"labels"`` or
-    ``"image"``."""
+    that gave it, its ``start`` there, ``spacing`` and ``unit``; ``shown_as``, ``"labels"`` or ``"image"``;
+    ``stacked``, true of patches one behind the other, of which the first lies there."""
     numbers: dict[str, Any] = Field(default_factory=dict)
     """What is not an array, such as scores, as plain values."""
 

@@ -100,6 +100,39 @@ def test_the_output_of_a_file_has_its_voxel_size_place_and_channels() -> None:
     assert {str(unit) for unit in added[0].units} == {"micrometer"}
 
 
+def test_patches_lie_one_behind_the_other_where_the_first_is(tmp_path: Path) -> None:
+    viewer = ViewerModel()
+    space: dict[str, Any] = {"scale": (4.0, 0.5, 0.25), "translate": (8.0, 1.0, 2.0), "units": ("um",) * 3}
+    viewer.add_image(np.ones((6, 8, 10), np.uint8), name="a", **space)
+    viewer.add_labels(np.ones((6, 8, 10), np.uint8), name="a_cells", **space)
+    graph = template("stepwise").configure("data_loader", {"layers": ["a"]})
+    data = graph_data(viewer, graph)
+    [record] = data.loaders["data_loader"].images
+    arrays = {
+        "image": np.ones((3, 2, 4, 4), np.float32),
+        "flow": np.arange(3 * 2 * 2 * 4 * 4).reshape(3, 2, 2, 4, 4).astype(np.float32),
+        "cells_mask": np.ones((3, 2, 4, 4), np.uint8),
+    }
+    told = {name: lies("data_loader", record, 1, 2, 4, stacked=True) for name in arrays}
+    added = add_output(viewer, data, graph, "prepare_batch.batch", arrays, told)
+    before = "prepare_batch.batch · "
+    names = ["image", "flow 0", "flow 1", "cells_mask"]
+    assert [layer.name for layer in added] == [before + name for name in names]
+    for layer in added:
+        assert layer.data.shape == (3, 2, 4, 4)
+        assert tuple(layer.scale) == (1.0, 4.0, 0.5, 0.25)
+        assert tuple(layer.translate) == (0.0, 12.0, 2.0, 3.0)
+        assert [str(unit) for unit in layer.units] == ["pixel"] + ["micrometer"] * 3
+    np.testing.assert_array_equal(added[2].data, arrays["flow"][:, 1])
+    assert [layer._type_string for layer in added] == ["image"] * 3 + ["labels"]
+    assert viewer.dims.axis_labels[0] == "patch"
+
+    # Of a folder they lie in the file, also those of one plane of it.
+    lain = {"image": lies("elsewhere", "file[3]", 3, 1, stacked=True)}
+    [layer] = add_output(viewer, data, graph, "forward_pass.prediction", {"image": np.ones((3, 4, 4))}, lain)
+    assert (tuple(layer.scale), tuple(layer.translate)) == ((1, 2, 2), (0, 6, 2))
+
+
 def loading(viewer: ViewerModel, **config: Any) -> Graph:
     """A graph whose data loader reads layers of the viewer."""
     return template("evaluate").configure("data_loader", config)

@@ -15,7 +15,7 @@ import zarr
 
 from napari_segtrain.cli import main
 from napari_segtrain.config import CancelledError, ExperimentConfig, dump_config
-from napari_segtrain.inference import load_trained
+from napari_segtrain.inference import load_trained, write_tiff
 from napari_segtrain.runs import (
     BEST,
     LAST,
@@ -910,6 +910,41 @@ def test_the_engine_runs_a_graph_with_layers_and_shares_what_outputs_gave(data, 
     wrong = command.replace(show=(("predictor", "prediction"),))
     with pytest.raises(GraphError, match="has no output 'prediction'; it has predictions, all_pred"):
         WORKFLOW_JOBS.run_graph(wrong, events.append, Control())
+
+
+def test_patches_are_told_with_the_place_of_the_first_of_them(data, tmp_path):
+    from napari_segtrain.engine import RunGraph
+    from napari_segtrain.engine.jobs import WORKFLOW_JOBS
+    from napari_segtrain.runs import NodeOutput
+    from napari_segtrain.runs.scratch import open_memmap
+    from napari_segtrain.workflow.graph import graph_to_dict
+
+    folder = tmp_path / "data"
+    for kind in ("images", "labels"):
+        (folder / kind).mkdir(parents=True)
+        for file in (data / kind).glob("*.tif"):
+            to = folder / kind / file.name
+            array = np.repeat(tifffile.imread(file)[None], 12, axis=0)
+            write_tiff(to, array[None], (2.0, 0.5, 0.25), "micrometer")
+    graph = stepwise(folder, 1).configure("data_loader", {"patch_size": (8, 32, 32)})
+    show = (("prepare_batch", "batch"), ("forward_pass", "prediction"))
+    command = RunGraph(graph=graph_to_dict(graph), show=show, output=str(tmp_path / "outputs"))
+    events = []
+    WORKFLOW_JOBS.run_graph(command, events.append, Control())
+    batch, prediction = (event for event in events if isinstance(event, NodeOutput))
+    assert set(batch.arrays) == {"image", "cells", "cells_mask"} and set(prediction.arrays) == {"cells"}
+    told = batch.told["image"]
+    assert all(place == told for place in (*batch.told.values(), *prediction.told.values()))
+    assert (told["node"], told["spacing"], told["unit"]) == ("data_loader", [2.0, 0.5, 0.25], "micrometer")
+    assert told["stacked"] is True
+    shape = np.array(open_memmap(batch.arrays["cells_mask"])).shape
+    assert shape == (2, 8, 32, 32)
+    assert all(
+        0 <= at <= n - size for at, n, size in zip(told["start"], (12, 40, 48), shape[1:], strict=True)
+    )
+    loader = execute(graph).values["data_loader"]["train_loader"]
+    loader.set_epoch(0)
+    assert (told["record"], tuple(told["start"])) == (loader.specs(0)[0].record, loader.specs(0)[0].start)
 
 
 def test_a_data_loader_trains_on_open_layers(data, tmp_path):

@@ -20,6 +20,7 @@ from .layer_choice import can_be_labels, is_image, is_labels
 from .placing import place_of
 from .prediction_data import PredictionData, Scope, prediction_data
 from .results import OURS
+from .view import name_sliders
 
 _GRAPH = "workflow"
 """Key of the graph in what this plugin notes in the metadata of a layer."""
@@ -208,7 +209,8 @@ def add_output(
     where
         Node and port, such as ``"predictor.predictions"``; the layers are called after it.
     arrays
-        The arrays by name, ``(*spatial)`` or with channels in front.
+        The arrays by name, ``(*spatial)`` or with channels in front; of a batch ``(B, *spatial)`` or
+        ``(B, C, *spatial)``, patches that lie one behind the other where the first of them does.
     told
         By the same names where they lie in which image, and what they are, where it is known: see
         `NodeOutput.told`.
@@ -217,16 +219,22 @@ def add_output(
     predicted = where.rpartition(".")[2] in _PREDICTIONS
     for name, array in arrays.items():
         known = (told or {}).get(name, {})
+        stacked = 1 if known.get("stacked") else 0
         ndim = len(known["start"]) if "start" in known else array.ndim
         shape, place = _place_of(known, array.shape[-ndim:], data, graph)
+        if stacked and place is not None:
+            shape, place = (len(array), *shape), place.stacked()
         is_labels = np.issubdtype(array.dtype, np.integer) and known.get("shown_as") != "image"
-        for channel in range(array.shape[0]) if array.ndim > ndim else (None,):
+        several = array.ndim > stacked + ndim
+        for channel in range(array.shape[stacked]) if several else (None,):
             options: dict[str, Any] = {} if place is None else place.kwargs()
             options["name"] = f"{where} · {name}" + ("" if channel is None else f" {channel}")
             noted = {"result": True} if predicted else {}
             options["metadata"] = {OURS: {**noted, _GRAPH: graph_to_dict(graph), "output": where}}
-            shown = (array if channel is None else array[channel]).reshape(shape)
+            shown = (array if channel is None else array.take(channel, stacked)).reshape(shape)
             added.append((viewer.add_labels if is_labels else viewer.add_image)(shown, **options))
+        if stacked:
+            name_sliders(viewer, len(shape) - 1)
     return added
 
 

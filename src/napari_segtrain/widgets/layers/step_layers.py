@@ -17,7 +17,7 @@ from .data_spec import TrainingData
 from .geometry import Geometry
 from .placing import Place, place_of
 from .results import OURS
-from .view import covers_middle, look_at
+from .view import covers_middle, look_at, name_sliders
 
 _KIND = "steps"
 _PLACED = ("scale", "translate", "rotate", "shear", "affine")
@@ -132,7 +132,8 @@ def show(viewer: Any, shown: StepLayers) -> list[Any]:
     for old in [old for old in own_layers(viewer, groups) if old not in kept]:
         viewer.layers.remove(old)
     _show_last(viewer, groups)
-    _name_sliders(viewer, shown)
+    inside = len(shown.layers[0].geometry.scale) - (2 if shown.layers[0].picture.channels else 1)
+    name_sliders(viewer, inside)
     camera.center, camera.zoom = view
     if fresh:
         viewer.dims.set_current_step(viewer.dims.ndim - kept[0].ndim, 0)
@@ -154,16 +155,6 @@ def _show_last(viewer: Any, groups: Collection[str]) -> None:
     for group in over:
         for number, layer in enumerate(own_layers(viewer, {group})):
             layer.visible = group in groups and number == 0
-
-
-def _name_sliders(viewer: Any, shown: StepLayers) -> None:
-    """Say what the sliders go through that are in front of the image's axes, unless they have names."""
-    names = list(viewer.dims.axis_labels)
-    inside = len(shown.layers[0].geometry.scale) - (2 if shown.layers[0].picture.channels else 1)
-    for place, name in ((-inside - 1, "patch"), (-inside - 2, "feature")):
-        if len(names) >= -place and names[place] == str(place):
-            names[place] = name
-    viewer.dims.axis_labels = names
 
 
 def own_layers(viewer: Any, groups: Any = None) -> list[Any]:

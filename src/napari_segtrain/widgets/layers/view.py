@@ -125,3 +125,20 @@ def coarser_box(box: Box, factors: Any) -> Box:
         (int(low // factor), max(int(low // factor) + 1, int(np.ceil(high / factor))))
         for (low, high), factor in zip(box, factors, strict=True)
     )
+
+
+def name_sliders(viewer: Any, inside: int) -> None:
+    """Say what the sliders go through that are in front of the image's axes, unless they have names.
+
+    Parameters
+    ----------
+    viewer
+        The napari viewer.
+    inside
+        Number of the image's axes.
+    """
+    names = list(viewer.dims.axis_labels)
+    for place, name in ((-inside - 1, "patch"), (-inside - 2, "feature")):
+        if len(names) >= -place and names[place] == str(place):
+            names[place] = name
+    viewer.dims.axis_labels = names

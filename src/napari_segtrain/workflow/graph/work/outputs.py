@@ -13,6 +13,7 @@ from napari_segtrain.training import Batch, LossValue, Prediction, StepInfo
 
 from .data import Picture
 from .inference import Labelled, Place, Predicted
+from .patches import PlacedBatch
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -49,8 +50,9 @@ def told_of(value: Any) -> dict[str, dict[str, Any]]:
     Returns
     -------
     dict
-        ``node``, ``record``, ``start``, ``spacing`` and ``unit`` of what lies in an image, and for a
-        prediction its ``shown_as``: ``"labels"`` or ``"image"``.
+        ``node``, ``record``, ``start``, ``spacing`` and ``unit`` of what lies in an image; for a
+        prediction its ``shown_as``, ``"labels"`` or ``"image"``; of patches one behind the other
+        ``stacked``, and the place of the first.
     """
     if isinstance(value, Predicted):
         kinds = {True: {"shown_as": "labels"}, False: {"shown_as": "image"}}
@@ -65,6 +67,10 @@ def told_of(value: Any) -> dict[str, dict[str, Any]]:
             for image, arrays in value.truth.items()
             for name in arrays
         }
+    batch = value.batch if isinstance(value, Prediction) else value
+    if isinstance(batch, PlacedBatch) and batch.place is not None:
+        names = batch.tensors if value is batch else value.outputs
+        return {name: {**_place(batch.place), "stacked": True} for name in names}
     return {}
 
 

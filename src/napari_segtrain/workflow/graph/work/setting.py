@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from napari_segtrain.config import ExperimentConfig
-from napari_segtrain.data import Dataset, Part, Split
+from napari_segtrain.data import Dataset, Part, PatchSpec, Split
 from napari_segtrain.inference import Trained, load_trained
 from napari_segtrain.runs import check_writable, find_checkpoint
 from napari_segtrain.training import (
@@ -130,6 +130,11 @@ class Loader:
         """Return one batch of the epoch that is set."""
         batch: Mapping[str, Tensor] = self._batches.batch(index)
         return batch
+
+    def specs(self, index: int) -> Sequence[PatchSpec]:
+        """Return which patches a batch of the epoch that is set has."""
+        found: Sequence[PatchSpec] = self._batches.specs(index)
+        return found
 
     def set_epoch(self, epoch: int) -> None:
         """Go to an epoch, counted from 0."""

@@ -18,6 +18,7 @@ from ..parameters import (
     StepParameters,
 )
 from .models import described
+from .patches import placed
 from .setting import Loader, setting_of
 from .training import optimizer
 
@@ -38,7 +39,7 @@ def prepare_batch(config: BatchParameters, inputs: Values, context: Context) -> 
     epoch, index = divmod(number, len(loader)) if context.round else (0, number)
     loader.set_epoch(epoch)
     context.memo["epoch"] = epoch
-    return {"batch": steps.prepare_batch(loader, index, setting.resolved.device)}
+    return {"batch": placed(steps.prepare_batch(loader, index, setting.resolved.device), loader, context)}
 
 
 def zero_gradients(config: NoParameters, inputs: Values, context: Context) -> dict[str, Any]:
