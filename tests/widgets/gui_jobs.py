@@ -134,6 +134,12 @@ def _train(
         left = (total - step) * 0.02
         emit(Progress(fraction=step / total, seconds_left=left, text=f"Epoch {epoch} of {epochs}"))
         show(epoch)
+        if what == "nan" and step == STEPS + 1 and config.tr_config.optimizer.lr > 0.01:
+            remedy = {"tr_config.optimizer.lr": 0.01}
+            fast = Finding(rule="divergence", severity="fault", sentence="no longer a number", remedy=remedy)
+            emit(Warned(message=fast.sentence, finding=fast))
+            words = "the loss is no longer a number"
+            return Finished(status=RunState.FAILED, reason="failed", message=words, path=str(run.path))
         if step % STEPS == 0:
             row = {"train_loss": 1 / step, "val_loss": 1.5 / step, "val_a_dice": 1 - 1 / step}
             run.append_metrics({"epoch": epoch, **row})

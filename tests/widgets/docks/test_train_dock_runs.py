@@ -12,7 +12,16 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLineEdit, QPushButton, QSpinBox
 
 from napari_segtrain.config import ExperimentConfig
-from napari_segtrain.runs import ProjectLock, RunFolder, RunInfo, RunState, list_runs, read_data
+from napari_segtrain.runs import (
+    Finding,
+    ProjectLock,
+    RunFolder,
+    RunInfo,
+    RunState,
+    Warned,
+    list_runs,
+    read_data,
+)
 from napari_segtrain.runs.info import now
 from napari_segtrain.runs.scratch import open_memmap
 from napari_segtrain.widgets.docks.train_dock import TrainDock
@@ -327,3 +336,48 @@ def test_a_run_that_cannot_go_on_says_why(
     assert notes[-1][0] == "error"
     assert "say where the data is" in notes[-1][1]
     assert dock.session.state is State.IDLE
+
+
+def test_a_run_that_diverged_goes_on_with_the_learning_rate_that_was_applied(
+    qtbot: Any, dock: Any, cells: Any, until: Until, notes: Notes
+) -> None:
+    name(dock, "nan")
+    epochs(dock, 3)
+    dock.set_value(dock.value().with_overrides({"tr_config.optimizer.lr": 0.5}))
+    press(qtbot, dock, "start")
+    until(lambda: dock.session.state is State.IDLE and dock.findings.value())
+    [run] = list_runs(Path(dock.project.value()))
+    assert run.state is RunState.FAILED
+    press(qtbot, dock, "apply_finding")
+    assert dock.panel.text.endswith("press Start, or Resume to go on with nan.")
+    dock.projects.look()
+    until(lambda: button(dock, "resume").isVisibleTo(dock))
+    assert run.read_config().tr_config.optimizer.lr == 0.5
+    press(qtbot, dock, "resume")
+    assert ("info", notes[-1][1]) == notes[-1]
+    assert notes[-1][1].endswith("'cells_nuclei', with tr_config.optimizer.lr = 0.01 as applied.")
+    assert dock.value().tr_config.optimizer.lr == 0.01
+    until(lambda: ("info", "nan is trained; use it in the Predict dock.") in notes)
+    assert run.read_config().tr_config.optimizer.lr == 0.01
+    assert dock.value() == run.read_config(), "the dock shows what is trained"
+
+
+def test_what_is_applied_to_a_running_training_counts_when_it_is_resumed(
+    qtbot: Any, dock: Any, cells: Any, until: Until, notes: Notes
+) -> None:
+    epochs(dock, 500)
+    press(qtbot, dock, "start")
+    until(lambda: len(dock.curves.points("val", "loss")[0]) >= 1)
+    rate = {"tr_config.optimizer.lr": 0.001}
+    dock._on_event(Warned(message="a", finding=Finding(rule="a", severity="note", sentence="a", remedy=rate)))
+    press(qtbot, dock, "apply_finding")
+    assert dock.panel.text.endswith("it counts for the next run, and on resuming base.")
+    press(qtbot, dock, "stop")
+    until(lambda: dock.session.state is State.IDLE)
+    dock.projects.look()
+    until(lambda: button(dock, "resume").isVisibleTo(dock))
+    [run] = list_runs(Path(dock.project.value()))
+    shorten(run, 2)
+    press(qtbot, dock, "resume")
+    until(lambda: ("info", "base is trained; use it in the Predict dock.") in notes)
+    assert run.read_config().tr_config.optimizer.lr == 0.001

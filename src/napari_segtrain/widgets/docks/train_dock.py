@@ -7,9 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from qtpy.QtWidgets import QFileDialog, QPushButton
-
-from ...config import ExperimentConfig, SegtrainError, dump_config, load_config
+from ...config import ExperimentConfig, SegtrainError
 from ...runs import (
     BatchDone,
     DebugPicture,
@@ -44,8 +42,10 @@ from ..panels.preferences import preferences
 from ..panels.preview_row import PreviewRow
 from ..panels.resume_row import ResumeRow
 from ..panels.run_panel import RunPanel
+from ..panels.settings_files import SettingsFiles
 from ..sessions.preview_session import KINDS, TARGETS, PreviewKind, PreviewSession
 from ..sessions.project_watch import ProjectWatch
+from ..sessions.remedies import Remedies
 from ..sessions.run_reader import OpenedRun, best_of, earlier_rows, known_data, open_run
 from ..sessions.training_session import State, TrainingSession
 from .dock import EngineDock
@@ -102,6 +102,7 @@ class TrainDock(EngineDock):
         )
         self.findings = FindingsRow()
         self.projects = ProjectWatch(self._project, self)
+        self.remedies = Remedies()
         self.curves = Curves(self.beat)
         self.progress = fold("Curves", self.curves, opened=True, tip="Show or hide the curves of the run")
         self.progress.hide()
@@ -135,12 +136,8 @@ class TrainDock(EngineDock):
         self._stack(self._header(), self.form, *foot)
 
     def _header(self) -> Heading:
-        self.open = QPushButton("Open…")
-        self.open.setObjectName("open_config")
-        self.open.setToolTip("Read the settings from a YAML file")
-        self.save = QPushButton("Save…")
-        self.save.setObjectName("save_config")
-        self.save.setToolTip("Write the settings to a YAML file that the command line reads too")
+        files = SettingsFiles(self.value, self.set_value, self._ask, self._refuse)
+        self.open, self.save = files.open, files.save
         return Heading("Train on painted layers", "Train", self.open, self.save)
 
     def _connect(self) -> None:
@@ -153,8 +150,6 @@ class TrainDock(EngineDock):
         self.completed.button.clicked.connect(self.keep_on)
         self.project.changed.connect(self.projects.look_when_typed)
         self.projects.changed.connect(lambda _: self._on_project())
-        self.open.clicked.connect(self._open_config)
-        self.save.clicked.connect(self._save_config)
         self.session.state_changed.connect(lambda state: self._on_state(State(state)))
         self.session.said.connect(self.panel.say)
         self.session.happened.connect(self._on_event)
@@ -210,13 +205,16 @@ class TrainDock(EngineDock):
             self.session.stop()
 
     def _apply(self, finding: Finding) -> None:
-        """Write the change of a finding into the form; a running training keeps its settings."""
+        """Write the change of a finding into the form; a running training has it when it is resumed."""
         try:
             self.form.set_value(finding.cured(self.form.value()))
         except SegtrainError as error:
             self._refuse(str(error))
             return
         when = "press Start" if self._idle else "it counts for the next run"
+        run = self.remedies.apply(finding)
+        if run:
+            when += f", or Resume to go on with {run}" if self._idle else f", and on resuming {run}"
         self.panel.say(f"The form has {', '.join(finding.remedy)} changed; {when}.")
 
     def resume(self) -> None:
@@ -239,10 +237,11 @@ class TrainDock(EngineDock):
         """
 
         def then(opened: OpenedRun) -> None:
-            run, config = opened.run, opened.config
+            run = opened.run
+            config, changed = self.remedies.cure(run.path, opened.config)
             found = self._show_run(opened, config)
             self.session.start(config, found.data, run.project, run.path, retry=retry, wait=wait)
-            notify.info(f"{run.name} {found.words}.")
+            notify.info(f"{run.name} {found.words}{changed}.")
 
         self._open(path, read_data, then)
 
@@ -264,10 +263,12 @@ class TrainDock(EngineDock):
         """
 
         def then(opened: OpenedRun) -> None:
-            run, config = opened.run, longer(opened.config, opened.info, self.completed.more.value())
+            run = opened.run
+            config, changed = self.remedies.cure(run.path, opened.config)
+            config = longer(config, opened.info, self.completed.more.value())
             found = self._show_run(opened, config, copies=False)
             self.session.start(config, found.data, run.project, run.path, wait=wait)
-            notify.info(f"{run.name} {found.words}, up to epoch {config.tr_config.num_epochs}.")
+            notify.info(f"{run.name} {found.words}, up to epoch {config.tr_config.num_epochs}{changed}.")
 
         self._open(path, noted_data, then)
 
@@ -331,21 +332,6 @@ class TrainDock(EngineDock):
     def _project(self) -> Path:
         return self.project.value() or DEFAULT_PROJECT
 
-    def _open_config(self) -> None:
-        path, _ = QFileDialog.getOpenFileName(self, "Open settings", "", "Settings (*.yaml *.yml *.json)")
-        if path:
-            self._ask(lambda: load_config(path), self.set_value)
-
-    def _save_config(self) -> None:
-        path, _ = QFileDialog.getSaveFileName(self, "Save settings", "experiment.yaml", "Settings (*.yaml)")
-        if path:
-            try:
-                text = dump_config(self.value())
-            except SegtrainError as error:
-                self._refuse(str(error))
-                return
-            self._ask(lambda: Path(path).write_text(text, encoding="utf-8"), lambda _: None)
-
     # --------------------------------------------------------------------------- what happens
 
     def _on_state(self, state: State) -> None:
@@ -363,6 +349,8 @@ class TrainDock(EngineDock):
             self.projects.stop()  # the lock is our own now
         elif self.isVisible():
             self.projects.start()
+        if state is State.PREPARING:
+            self.remedies.leave()
         if state in (State.PREPARING, State.STARTING):
             self.panel.wait(_SAYS[state])
         elif state is State.RUNNING:
@@ -401,6 +389,7 @@ class TrainDock(EngineDock):
 
     def _on_event(self, event: Event) -> None:
         if isinstance(event, RunStarted):
+            self.remedies.begin(Path(event.path))
             self.curves.begin(event)
             self._ask(lambda: earlier_rows(event), lambda rows: self.curves.put_before(event, rows))
             self.progress.show()
@@ -421,6 +410,7 @@ class TrainDock(EngineDock):
         elif isinstance(event, Warned):
             notify.warning(event.message)
             if event.finding is not None:
+                self.remedies.note(event.finding)
                 self.findings.add(event.finding)
         elif isinstance(event, Finished):
             self._on_finished(event)
