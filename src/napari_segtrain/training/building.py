@@ -31,7 +31,7 @@ from .randomness import seed_everything
 from .resolve import ResolvedExperiment, resolve
 from .schedules import Journey
 from .team import ALONE, Team
-from .trial import fitted
+from .trial import Check, fitted, go_on
 
 if TYPE_CHECKING:
     from napari_segtrain.data import Dataset
@@ -84,12 +84,14 @@ def data_of(
     split_index: int,
     cache_dir: Path | None,
     team: Team = ALONE,
+    check: Check = go_on,
 ) -> SegtrainDataModule:
-    """Fit the normalisation where that is still to be done, and build the loaders."""
+    """Fit the normalisation where that is still to be done, and build the loaders; `check` in between."""
     split = splits if isinstance(splits, Split) else splits[split_index]
     if resolved.normalisation is None:
         fitted = Normalisation.fit(config.dataset_config.normalisation, dataset, split)
         resolved = resolved.replace(normalisation=fitted)
+        check()
     deriver = TargetDeriver(config, resolved.heads, resolved.facts)
     data = SegtrainDataModule(
         dataset,
@@ -103,13 +105,18 @@ def data_of(
     )
     batches = len(data.loader("train"))
     if data.validates:
+        check()
         data.loader("val")
     data.resolved = resolved.replace(batches_per_epoch=batches)
     return data
 
 
 def prepare_data(
-    config: ExperimentConfig, dataset: Dataset, cache_dir: Path | None, team: Team = ALONE
+    config: ExperimentConfig,
+    dataset: Dataset,
+    cache_dir: Path | None,
+    team: Team = ALONE,
+    check: Check = go_on,
 ) -> SegtrainDataModule:
     """Return the batches of a new training: seeded, resolved for data and machine, split, normalised.
 
@@ -123,11 +130,15 @@ def prepare_data(
         Keeps patch indices for the next time; None for not.
     team
         The processes that share the batches.
+    check
+        Called between the parts of this work, which may take minutes; what it raises ends it.
     """
     seed_everything(config.tr_setup.seed)
-    resolved = fitted(config, resolve(config, dataset))
+    resolved = fitted(config, resolve(config, dataset), check)
+    check()
     splits, index = choose_splits(config, dataset, resolved)
-    return data_of(config, dataset, resolved, splits, index, cache_dir, team)
+    check()
+    return data_of(config, dataset, resolved, splits, index, cache_dir, team, check)
 
 
 def choose_splits(

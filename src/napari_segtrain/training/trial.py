@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import psutil
@@ -29,12 +29,22 @@ _TRUSTED = (0.5, 3.0)
 _LOOK_EVERY = 0.002
 
 
-def fitted(config: ExperimentConfig, resolved: ResolvedExperiment) -> ResolvedExperiment:
+Check = Callable[[], None]
+"""Called between long pieces of work; raises where the user has stopped them."""
+
+
+def go_on() -> None:
+    """Go on, whatever the user wants: for work that nobody can stop."""
+
+
+def fitted(
+    config: ExperimentConfig, resolved: ResolvedExperiment, check: Check = go_on
+) -> ResolvedExperiment:
     """Return the experiment as it fits into the memory that is free, with a message where that is another.
 
-    Of several processes the first decides for all.
+    Of several processes the first decides for all. `check` is called before every trial.
     """
-    chosen = fit(config, resolved)
+    chosen = fit(config, resolved, check)
     if chosen is resolved:
         return resolved
     needed, free = (n / 2**30 for n in (resolved.memory, room(resolved)))
@@ -52,7 +62,7 @@ def room(resolved: ResolvedExperiment) -> int:
     return free // len(resolved.devices) if resolved.accelerator == "cpu" else free
 
 
-def fit(config: ExperimentConfig, resolved: ResolvedExperiment) -> ResolvedExperiment:
+def fit(config: ExperimentConfig, resolved: ResolvedExperiment, check: Check = go_on) -> ResolvedExperiment:
     """Return what was planned, or the first of `rungs` that fits into the memory that is free.
 
     Where the estimate comes near to what is free, a real training step is taken, with a network that is
@@ -67,6 +77,8 @@ def fit(config: ExperimentConfig, resolved: ResolvedExperiment) -> ResolvedExper
         What was asked for: says what was left open.
     resolved
         What was planned.
+    check
+        Called before every trial.
     """
     free = room(resolved)
     if resolved.memory <= _CLEAR * free:
@@ -75,6 +87,7 @@ def fit(config: ExperimentConfig, resolved: ResolvedExperiment) -> ResolvedExper
     shares: dict[tuple[tuple[int, ...], bool], float | None] = {}
     least = resolved
     for least in rungs(config, resolved):
+        check()
         if resolved.accelerator == "cuda":
             share = _share(config, least)
         else:

@@ -212,8 +212,8 @@ def test_steps_recompute_features_as_the_training_and_warn_of_whole_batches(data
     where = "napari_segtrain.workflow.graph.work.setting.prepare_data"
     prepare = import_module("napari_segtrain.workflow.graph.work.setting").prepare_data
 
-    def lighter(*given):
-        batches = prepare(*given)
+    def lighter(*given, **more):
+        batches = prepare(*given, **more)
         batches.resolved = batches.resolved.under(Load(1, recompute=True))
         return batches
 
@@ -800,6 +800,37 @@ def stopped_at(graph, is_there):
     with pytest.raises(CancelledError):
         execute(graph, emit=emit, control=control)
     return {node.name: statuses(events, node.name)[-1] for node in graph.nodes}
+
+
+@pytest.mark.parametrize(
+    ("place", "name"),
+    [
+        ("napari_segtrain.workflow.graph.work.setting", "open_data"),
+        ("napari_segtrain.workflow.graph.work.setting", "review"),
+        ("napari_segtrain.training.building", "resolve"),
+        ("napari_segtrain.training.trial", "step_memory"),
+        ("napari_segtrain.training.building", "choose_splits"),
+        ("napari_segtrain.training.building.Normalisation", "fit"),
+        ("napari_segtrain.training.building.SegtrainDataModule", "loader"),
+    ],
+)
+def test_a_stop_ends_a_data_loader_after_the_part_that_it_is_in(graph, monkeypatch, place, name):
+    control, calls, events = Control(), [], []
+    monkeypatch.setattr(trial, "_CLEAR", 0.0)  # so that a step is tried
+    package, _, kind = place.rpartition(".")
+    home = getattr(import_module(package), kind)
+    real = getattr(home, name)
+
+    def stopping(*given, **more):
+        calls.append(name)
+        control.stop()
+        return real(*given, **more)
+
+    monkeypatch.setattr(home, name, stopping)
+    with pytest.raises(CancelledError, match="the workflow was stopped"):
+        execute(graph, emit=events.append, control=control)
+    assert calls == [name]
+    assert statuses(events, "data_loader") == ["waiting", "running", "cancelled"]
 
 
 def test_a_stop_ends_a_repetition_with_its_steps(data):

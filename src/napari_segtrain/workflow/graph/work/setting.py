@@ -151,15 +151,17 @@ class Loader:
 
 
 def open_setting(context: Context, data: Any) -> Setting:
-    """Open the data of an experiment, look for faults in both, and prepare its batches."""
+    """Open the data of an experiment, look for faults in both, and prepare its batches; a stop ends it."""
     recipe = context.recipe
     if recipe.project is not None:
         check_writable(recipe.project)
     dataset = open_data(data, recipe.config)
+    context.check()
     reviewed = review(_config(recipe, dataset), dataset)
     reviewed.checked()
+    context.check()
     folder = None if recipe.project is None else Path(recipe.project) / "cache"
-    batches = prepare_data(reviewed.config, dataset, folder)
+    batches = prepare_data(reviewed.config, dataset, folder, check=context.check)
     return Setting(recipe, reviewed, OpenData(dataset, where_it_is(data, dataset)), batches, batches.resolved)
 
 
