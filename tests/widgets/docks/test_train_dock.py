@@ -421,7 +421,7 @@ def test_settings_travel_by_file(
 
     file = tmp_path / "e.yaml"
     epochs(dock, 17)
-    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(file), ""))
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "e"), ""))
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(file), ""))
     dock.save.click()
     until(lambda: file.is_file() and "17" in file.read_text())

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QFileDialog
+from qtpy.QtWidgets import QFileDialog, QMessageBox
 
 from napari_segtrain.config import ExperimentConfig
 from napari_segtrain.runs import RunFolder
@@ -402,6 +402,32 @@ def test_only_what_can_be_seen_or_told_is_offered(dock: Any) -> None:
     assert dock.shown.value() == ("checkpoint_loader", "output")
     dock.set_value(template("stepwise"))
     assert dock.shown.value() == ("repeat", "history")
+
+
+def test_a_file_gets_its_suffix_and_replaces_none_unasked(
+    dock: Any, until: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    answers = [QMessageBox.StandardButton.Yes, QMessageBox.StandardButton.Cancel]
+
+    def answer(*given: Any) -> Any:
+        asked.append(given[2])
+        return answers.pop()
+
+    monkeypatch.setattr(QMessageBox, "question", answer)
+    path = tmp_path / "wf.v2.json"
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "wf.v2"), ""))
+    dock.set_value(template("predict"))
+    dock.save.click()
+    until(lambda: dock.panel.text == f"Saved {path}")
+    assert (read_graph(path), asked) == (template("predict"), [])
+    dock.set_value(template("train"))
+    dock.save.click()
+    assert asked == [f"{path} exists already. Replace it?"]
+    assert read_graph(path) == template("predict"), "the user thought better of it"
+    dock.save.click()
+    until(lambda: read_graph(path) == template("train"))
+    assert [file.name for file in tmp_path.glob("wf*")] == ["wf.v2.json"]
 
 
 def test_what_cannot_be_read_is_not_run_or_saved(

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QFileDialog, QLabel, QMessageBox, QPushButton
+from qtpy.QtWidgets import QLabel, QMessageBox, QPushButton
 
 from ...config import SegtrainError
 from ...runs import StepTaken, checkpoint_path
@@ -15,6 +14,7 @@ from ..forms import notify
 from ..forms.folding import sections
 from ..forms.form_rows import FormRows
 from ..forms.path_edit import PathEdit
+from ..forms.save_file import file_to_write
 from ..forms.style import DEFAULT_PROJECT
 from ..panels.curves import StepCurves
 from ..panels.heading import Heading
@@ -165,23 +165,10 @@ class StepDock(JobDock):
             self._allow(["stop"] if action in ("run_batches", "overfit") else [])
 
     def _save(self) -> None:
-        typed, _ = QFileDialog.getSaveFileName(
-            self, "Save the network", "network.ckpt", "Checkpoints (*.ckpt *.pth)"
-        )
-        if typed and self._may_write(typed):
-            self.ask("save", {"path": str(checkpoint_path(typed))})
-
-    def _may_write(self, typed: str) -> bool:
-        """Ask before a file is replaced; where no suffix is added to its name, the dialog has asked."""
-        path = checkpoint_path(typed)
-        if path == Path(typed) or not path.exists():
-            return True
-        asked = f"{path} exists already. Replace it?"
-        buttons = QMessageBox.StandardButton
-        answer = QMessageBox.question(
-            self, "Save the network", asked, buttons.Yes | buttons.Cancel, buttons.Cancel
-        )
-        return bool(answer == buttons.Yes)
+        kinds = "Checkpoints (*.ckpt *.pth)"
+        path = file_to_write(self, "Save the network", "network.ckpt", kinds, checkpoint_path)
+        if path is not None:
+            self.ask("save", {"path": str(path)})
 
     def _end(self) -> None:
         """End, when the user is sure of what gets lost."""

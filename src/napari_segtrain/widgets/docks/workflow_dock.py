@@ -32,6 +32,7 @@ from ..forms.choice_editors import Combo
 from ..forms.folding import sections
 from ..forms.form_rows import FormRows
 from ..forms.path_edit import PathEdit
+from ..forms.save_file import ended, file_to_write
 from ..forms.style import DEFAULT_PROJECT, theme_colours
 from ..layers.graph_layers import graph_data, graph_of, how_runs_read, runs_of_images
 from ..panels.graph.checks import CheckList
@@ -262,8 +263,9 @@ class WorkflowDock(JobDock):
         except SegtrainError as error:
             self._refuse(str(error))
             return
-        path, _ = QFileDialog.getSaveFileName(self, "Save the workflow", "workflow.json", _FILES)
-        if path:
+        name = "workflow.json"
+        path = file_to_write(self, "Save the workflow", name, _FILES, lambda typed: ended(typed, ".json"))
+        if path is not None:
             graph = self.value()
             self._ask(lambda: write_graph(path, graph), lambda written: self.panel.say(f"Saved {written}"))
 

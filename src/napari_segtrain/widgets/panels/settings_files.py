@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from qtpy.QtWidgets import QFileDialog, QPushButton
 
 from ...config import ExperimentConfig, SegtrainError, dump_config, load_config
+from ..forms.save_file import ended, file_to_write
 
 
 class SettingsFiles:
@@ -53,12 +53,14 @@ class SettingsFiles:
             self._ask(lambda: load_config(path), self._set_value)
 
     def _on_save(self) -> None:
-        kinds = "Settings (*.yaml)"
-        path, _ = QFileDialog.getSaveFileName(self.save, "Save settings", "experiment.yaml", kinds)
-        if path:
+        name, kinds = "experiment.yaml", "Settings (*.yaml *.yml)"
+        path = file_to_write(
+            self.save, "Save settings", name, kinds, lambda typed: ended(typed, ".yaml", ".yml")
+        )
+        if path is not None:
             try:
                 text = dump_config(self._value())
             except SegtrainError as error:
                 self._refuse(str(error))
                 return
-            self._ask(lambda: Path(path).write_text(text, encoding="utf-8"), lambda _: None)
+            self._ask(lambda: path.write_text(text, encoding="utf-8"), lambda _: None)
