@@ -49,7 +49,7 @@ def test_what_a_store_kept_gives_the_same_objects_again_and_others(tmp_path: Pat
         sink.open(job, outputs, (24, 30))
         sink.write(WHERE, {"cells~part": foreground[None], "cells_distance~part": distance[None]})
         sink.close(True)
-        note_parts(sink.path, {"cells": InstanceParts("cells", None, "cells_distance")}, 2)
+        note_parts(sink.path, {"cells": InstanceParts("cells", None, "cells_distance")}, 2, (1.0, 4.0))
         assert [name for name, _ in zarr.open_group(str(sink.path)).arrays()] == ["cells"]
         assert list(kept_parts(sink.path)) == (["cells"] if keep else [])
     parts = kept_parts(tmp_path / "True.zarr")["cells"]
@@ -61,6 +61,9 @@ def test_what_a_store_kept_gives_the_same_objects_again_and_others(tmp_path: Pat
                 foreground, distance=distance, inference=InferenceConfig(min_size=1).replace(**settings)
             )
             np.testing.assert_array_equal(separated(one, **settings)[0], expected)
+    # The discs' seeds are 6 steps apart, each as long as four along the other axis.
+    assert parts.spacing == parts.loaded().spacing == (1.0, 4.0)
+    assert [separated(parts, seed_distance=distance)[0].max() for distance in (6.1, 24, 24.1)] == [2, 2, 1]
     assert separated(parts)[0].max() == 2 and separated(parts, seed_threshold=0.05)[0].max() == 1
 
 

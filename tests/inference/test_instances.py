@@ -228,6 +228,27 @@ def test_instances_interrupted_between_prediction_and_separation(
     assert zarr.open_group(str(path), mode="r")["cells"][:].max() > 4
 
 
+@pytest.mark.parametrize("blockwise", [False, True])
+def test_the_distance_between_seeds_counts_the_size_of_voxels(
+    blockwise: bool, instance_predictor: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if blockwise:
+        monkeypatch.setattr("napari_segtrain.inference.planes.WHOLE_VOXELS", 0)
+    depth = np.zeros((40, 60), np.float32)
+    depth[20, 20] = depth[20, 30] = 0.9
+    one = np.stack([np.ones_like(depth), depth])
+    for shape, lead in (((40, 60), ()), ((3, 40, 60), (7.0,))):
+        image = np.broadcast_to(one.reshape(2, *(1,) * len(lead), 40, 60), (2, *shape))
+        counts = []
+        for distance in (10.0, 10.5, 20.0, 20.5):
+            predictor = instance_predictor(2, seed_distance=distance)
+            source = open_source(image, channel_axis=0, ndim=len(shape), spacing=(*lead, 0.25, 0.5))
+            sink = MemorySink()
+            predictor.predict_source(source, sink)
+            counts.append(int(sink.arrays["cells"].max()) / (shape[0] if lead else 1))
+        assert counts == [2, 2, 2, 1]
+
+
 def test_planes_of_a_stack_are_separate_images(instance_predictor: Callable) -> None:
     predictor = instance_predictor(2)
     labels, depth = balls((40, 40), 9.0, 4)

@@ -54,6 +54,7 @@ PREDICT_KEYS = {
     "instances": "instances",
     "threshold": "threshold",
     "seed_threshold": "seed_threshold",
+    "seed_distance": "seed_distance",
     "min_size": "min_size",
 }
 """Flag of ``segtrain predict`` to the key of ``inference_config`` it overrides."""

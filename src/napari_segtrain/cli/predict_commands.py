@@ -47,6 +47,9 @@ def predict(
     seed_threshold: Annotated[
         float | None, run_flag("inference_config.seed_threshold", "--seed-threshold")
     ] = None,
+    seed_distance: Annotated[
+        float | None, run_flag("inference_config.seed_distance", "--seed-distance")
+    ] = None,
     min_size: Annotated[int | None, run_flag("inference_config.min_size", "--min-size")] = None,
     strategy: Annotated[str | None, run_flag("inference_config.strategy", "--strategy")] = None,
     workers: Annotated[
@@ -121,6 +124,9 @@ def evaluate(
     threshold: Annotated[float | None, run_flag("inference_config.threshold", "--threshold")] = None,
     seed_threshold: Annotated[
         float | None, run_flag("inference_config.seed_threshold", "--seed-threshold")
+    ] = None,
+    seed_distance: Annotated[
+        float | None, run_flag("inference_config.seed_distance", "--seed-distance")
     ] = None,
     min_size: Annotated[int | None, run_flag("inference_config.min_size", "--min-size")] = None,
     device: Annotated[str, flag("tr_setup.device", "--device")] = "auto",

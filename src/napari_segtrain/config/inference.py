@@ -89,6 +89,15 @@ class InferenceConfig(Config):
         ge=0.0,
         le=1.0,
     )
+    seed_distance: float = key(
+        0.0,
+        "Seed distance",
+        "Seeds nearer to each other than this, on a way through the foreground, are of one object; 0 joins "
+        "none. In voxels along the axis of the smallest ones: the voxel size counts.",
+        unit="px",
+        ge=0.0,
+        le=100.0,
+    )
     min_size: int = key(16, "Smallest object", "Objects with fewer voxels are dropped.", unit="px", ge=0)
 
     @field_validator("tile_size")

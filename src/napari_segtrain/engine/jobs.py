@@ -97,6 +97,7 @@ def _warm_up() -> None:
         import_module(module)
     # Loops that a training needs are compiled once on a machine, and loaded in a moment from then on.
     import_module("napari_segtrain.targets.deriver").warm_up()
+    import_module("napari_segtrain.inference.near_seeds").warm_up()
     for ndim in (2, 3):
         import_module("napari_segtrain.data.augmentation").warm_up(ndim)
 

@@ -36,7 +36,7 @@ def separate_again(
     parts
         What was kept.
     inference
-        Thresholds and smallest size.
+        Thresholds, seed distance and smallest size.
     write
         Takes object numbers of a part. What is written of `first` at the beginning is provisional: objects
         that reach beyond it may be cut, and have other numbers, until everything is done.
@@ -62,7 +62,7 @@ def separate_again(
             write(where, _piece(parts, inference, where))
     block = (*(1,) * lead, *(_PIECE[parts.ndim],) * parts.ndim)
     return separate_planes(
-        parts.read, write, size, block, parts.ndim, inference, scratch, advance, whole=_WHOLE
+        parts.read, write, size, block, parts.ndim, inference, scratch, advance, _WHOLE, parts.spacing
     )
 
 
@@ -78,7 +78,8 @@ def _piece(parts: KeptParts, inference: InferenceConfig, where: Slices) -> Label
             break
     evidence = parts.read(wide)
     flat = evidence.flat(lead)
-    labels = separate_instances(flat.foreground, flat.boundary, flat.distance, inference)
+    spacing = None if parts.spacing is None else parts.spacing[lead:]
+    labels = separate_instances(flat.foreground, flat.boundary, flat.distance, inference, spacing)
     labels = labels.reshape((1,) * lead + labels.shape)
     return labels[tuple(slice(w.start - v.start, w.stop - v.start) for w, v in zip(where, wide, strict=True))]
 

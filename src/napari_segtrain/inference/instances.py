@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,9 +47,14 @@ class Evidence:
             None if self.distance is None else part(self.distance),
         )
 
+    @property
+    def has_seeds(self) -> bool:
+        """Whether there is anything that tells objects apart which touch."""
+        return self.boundary is not None or self.distance is not None
+
     def inside(self) -> npt.NDArray[np.float32] | None:
         """Return how far inside an object a voxel is, 0 … 1: distance, less the boundary; None without."""
-        if self.distance is None and self.boundary is None:
+        if not self.has_seeds:
             return None
         if self.boundary is None:
             return np.asarray(self.distance, np.float32)
@@ -61,6 +67,7 @@ def separate_instances(
     boundary: Floats | None = None,
     distance: Floats | None = None,
     inference: InferenceConfig | None = None,
+    spacing: Sequence[float] | None = None,
 ) -> Labels:
     """Return object numbers from predictions about objects.
 
@@ -69,7 +76,9 @@ def separate_instances(
     foreground, boundary, distance
         See `Evidence`. Without boundary and distance, objects are the connected parts of the foreground.
     inference
-        `threshold`, `seed_threshold` and `min_size`; None is the default.
+        `threshold`, `seed_threshold`, `seed_distance` and `min_size`; None is the default.
+    spacing
+        Size of a voxel in array order, for `seed_distance`; None where all its edges are alike.
 
     Returns
     -------
@@ -78,13 +87,18 @@ def separate_instances(
 
     Notes
     -----
-    Seeds are the face-connected parts of the foreground in which the inside exceeds `seed_threshold`.
+    Seeds are the face-connected parts of the foreground in which the inside exceeds `seed_threshold`;
+    those nearer to each other than `seed_distance` count as one (`near_seeds`).
     They grow through the foreground from inside to outside (watershed by flooding, Beucher and Meyer
     1993). A part of the foreground without a seed is an object too.
     """
     inference = inference if inference is not None else InferenceConfig()
     evidence = Evidence(foreground, boundary, distance)
     objects, seeds = object_seeds(evidence, inference)
+    if inference.seed_distance > 0 and evidence.has_seeds:
+        from .near_seeds import near_seeds  # compiles
+
+        seeds = near_seeds(seeds, objects > 0, inference.seed_distance, spacing)[seeds]
     labels = grow(evidence, objects > 0, complete_seeds(seeds, objects))
     return drop_small(labels, inference.min_size)
 

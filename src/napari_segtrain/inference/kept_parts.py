@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,12 +30,15 @@ class KeptParts:
         Arrays `(*spatial)`, see `Evidence`; boundary and distance may be None.
     ndim
         Axes of the network: with 2, the planes of a volume are separate images.
+    spacing
+        Size of a voxel on all axes; None where nobody noted it.
     """
 
     foreground: Any
     boundary: Any
     distance: Any
     ndim: int
+    spacing: tuple[float, ...] | None = None
 
     @property
     def size(self) -> tuple[int, ...]:
@@ -57,7 +60,7 @@ class KeptParts:
         foreground, boundary, distance = (
             None if part is None else np.asarray(part[...]) for part in self._parts()
         )
-        return KeptParts(foreground, boundary, distance, self.ndim)
+        return KeptParts(foreground, boundary, distance, self.ndim, self.spacing)
 
     def __deepcopy__(self, memo: Any) -> KeptParts:
         # Nobody writes into it: the copy of a layer shares it.
@@ -67,8 +70,20 @@ class KeptParts:
         return self.foreground, self.boundary, self.distance
 
 
-def note_parts(store: Path, targets: Mapping[str, InstanceParts], ndim: int) -> None:
-    """Write into a store which of its kept parts belong to which target; nothing where none are kept."""
+def note_parts(
+    store: Path, targets: Mapping[str, InstanceParts], ndim: int, spacing: Sequence[float] | None = None
+) -> None:
+    """Write into a store which of its kept parts belong to which target; nothing where none are kept.
+
+    Parameters
+    ----------
+    store
+        The prediction.
+    targets
+        The parts of each target.
+    ndim, spacing
+        See `KeptParts`.
+    """
     import zarr
 
     if targets and (store / KEPT_PARTS).is_dir():
@@ -76,7 +91,11 @@ def note_parts(store: Path, targets: Mapping[str, InstanceParts], ndim: int) -> 
             name: {"foreground": one.foreground, "boundary": one.boundary, "distance": one.distance}
             for name, one in targets.items()
         }
-        zarr.open_group(str(store / KEPT_PARTS), mode="r+").attrs[_KEY] = {"ndim": ndim, "targets": named}
+        zarr.open_group(str(store / KEPT_PARTS), mode="r+").attrs[_KEY] = {
+            "ndim": ndim,
+            "targets": named,
+            "spacing": None if spacing is None else [float(step) for step in spacing],
+        }
 
 
 def kept_parts(store: Path) -> dict[str, KeptParts]:
@@ -96,12 +115,19 @@ def kept_parts(store: Path) -> dict[str, KeptParts]:
     if said is None:
         return {}
 
+    steps = said.get("spacing")
+    spacing = None if steps is None else tuple(float(step) for step in steps)
+
     def part(name: str | None) -> Any:
         return None if name is None else group[f"{name}~part"]
 
     return {
         target: KeptParts(
-            part(names["foreground"]), part(names["boundary"]), part(names["distance"]), int(said["ndim"])
+            part(names["foreground"]),
+            part(names["boundary"]),
+            part(names["distance"]),
+            int(said["ndim"]),
+            spacing,
         )
         for target, names in said["targets"].items()
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
@@ -26,6 +27,7 @@ def write_instances(
     inference: InferenceConfig,
     progress: ProgressCallback | None,
     cancel: CancelCheck | None,
+    spacing: Sequence[float] | None = None,
 ) -> bool:
     """Separate the objects of all instance targets that a finished stream has left the parts of.
 
@@ -41,9 +43,11 @@ def write_instances(
         Axes of the network. The planes of a stack are separate images: no object lies in two of them, and
         numbers go on from one plane to the next.
     inference
-        Thresholds and smallest size.
+        Thresholds, seed distance and smallest size.
     progress, cancel
         As for the stream.
+    spacing
+        Size of a voxel, on all axes; None where all its edges are alike.
 
     Returns
     -------
@@ -62,7 +66,8 @@ def write_instances(
             return not (cancel is not None and cancel())
 
         read, write = partial(_read, sink, parts), partial(_write, sink, name)
-        if not separate_planes(read, write, size, layout.block, ndim, inference, sink.scratch, advance):
+        block, scratch = layout.block, sink.scratch
+        if not separate_planes(read, write, size, block, ndim, inference, scratch, advance, spacing=spacing):
             return False
     if progress is not None:
         progress(1.0, 0.0)

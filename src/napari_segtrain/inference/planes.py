@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -30,6 +30,7 @@ def separate_planes(
     scratch: Path | None,
     advance: Callable[[float], bool],
     whole: int | None = None,
+    spacing: Sequence[float] | None = None,
 ) -> bool:
     """Separate the objects of one target.
 
@@ -45,13 +46,15 @@ def separate_planes(
         Axes of the network. The planes of a stack are separate images: no object lies in two of them, and
         numbers go on from one plane to the next.
     inference
-        Thresholds and smallest size.
+        Thresholds, seed distance and smallest size.
     scratch
         Folder for temporary stores of large outputs; None for the system's.
     advance
         Told the finished share; False ends the work.
     whole
         Voxels up to which an image is worked on in one piece; None for `WHOLE_VOXELS`.
+    spacing
+        Size of a voxel, on all axes; None where all its edges are alike.
 
     Returns
     -------
@@ -60,6 +63,7 @@ def separate_planes(
     """
     lead = len(size) - ndim
     inside, piece = size[lead:], block[lead:]
+    edges = None if spacing is None else tuple(spacing[lead:])
     planes = list(itertools.product(*(range(extent) for extent in size[:lead])))
     largest, highest = WHOLE_VOXELS if whole is None else whole, 0
     for done, plane in enumerate(planes):
@@ -73,11 +77,13 @@ def separate_planes(
                 return False
             everything = tuple(slice(0, extent) for extent in inside)
             evidence = one.read(everything)
-            labels = separate_instances(evidence.foreground, evidence.boundary, evidence.distance, inference)
+            parts = evidence.foreground, evidence.boundary, evidence.distance
+            labels = separate_instances(*parts, inference, edges)
             one.write(everything, labels)
         else:
             with TemporaryDirectory(prefix="instances-", dir=scratch) as folder:
-                if not separate_blocks(one.read, one.write, inside, piece, inference, Path(folder), on):
+                where = Path(folder)
+                if not separate_blocks(one.read, one.write, inside, piece, inference, where, on, edges):
                     return False
         highest = one.highest
     return True

@@ -381,6 +381,7 @@ class Predictor:
                     self.inference,
                     scaled(progress, -_INSTANCE_SHARE),
                     cancel,
+                    source.spacing,
                 )
         finally:
             sink.close(completed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,12 +63,14 @@ def separate_blocks(
     inference: InferenceConfig,
     scratch: Path,
     advance: Callable[[float], bool],
+    spacing: Sequence[float] | None = None,
 ) -> bool:
     """Separate objects in a volume that is read and written in blocks.
 
     Seeds are those of `separate_instances` on the whole volume, exactly, since connected parts are joined
-    across blocks; only their order may be another. Growing looks beyond a block by a halo of 64 (2D) or
-    32 voxels, so objects differ only where a seed grows farther than that past a block's border.
+    across blocks, and so are seeds that are near each other; only their order may be another. Growing looks
+    beyond a block by a halo of 64 (2D) or 32 voxels, so objects differ only where a seed grows farther than
+    that past a block's border.
 
     Parameters
     ----------
@@ -79,18 +81,21 @@ def separate_blocks(
     size, block
         Shape of the volume and of the parts.
     inference
-        Thresholds and smallest size.
+        Thresholds, seed distance and smallest size.
     scratch
         Folder for temporary stores.
     advance
         Told the finished share; False ends the work.
+    spacing
+        Size of a voxel; None where all its edges are alike.
 
     Returns
     -------
     bool
         Whether it was finished.
     """
-    steps = _Steps(size, block, advance)
+    joins = inference.seed_distance > 0
+    steps = _Steps(size, block, advance, 4 if joins else 3)
     work = _Blockwise(
         read, inference, zarr.open_group(str(scratch / "instances.zarr"), mode="w"), size, block
     )
@@ -98,6 +103,12 @@ def separate_blocks(
         work.number(core)
     if steps.were_stopped():
         return False
+    if joins:
+        known = work.seed_table()
+        for core in steps:
+            work.join_near(core, known, (1.0,) * len(size) if spacing is None else spacing)
+        if steps.were_stopped():
+            return False
     work.settle()
     for core in steps:
         work.grow(core)
@@ -126,12 +137,15 @@ class _Blockwise:
         self.grown = stores.create_array("grown", shape=size, chunks=block, dtype="int32")
         self._seed_numbers, self._object_numbers = Merger(), Merger()
         self._with_seed: set[int] = set()
+        self._has_seeds = True
         self._of_seed = self._of_object = np.zeros(1, np.int64)
         self.sizes = np.zeros(1, np.int64)
 
     def number(self, core: Slices) -> None:
         """Find seeds and parts of the foreground in one block, and join them with those of its neighbours."""
-        found = object_seeds(self._read(core), self._inference)
+        evidence = self._read(core)
+        self._has_seeds = evidence.has_seeds
+        found = object_seeds(evidence, self._inference)
         objects = _numbered(found[0], self._object_numbers)
         seeds = _numbered(found[1], self._seed_numbers)
         self._with_seed.update(np.unique(objects[seeds > 0]).tolist())
@@ -139,6 +153,26 @@ class _Blockwise:
         self._seeds[core] = seeds
         _join_faces(self._objects, objects, core, self._object_numbers)
         _join_faces(self._seeds, seeds, core, self._seed_numbers)
+
+    def seed_table(self) -> npt.NDArray[np.int64]:
+        """Return for the number of every piece of a seed the one that stands for the seed."""
+        return self._seed_numbers.table()
+
+    def join_near(self, core: Slices, known: npt.NDArray[np.int64], spacing: Sequence[float]) -> None:
+        """Join seeds that are near each other in one block, seen with as much around it as decides that."""
+        if not self._has_seeds:
+            return
+        from .near_seeds import near_seeds, reach  # compiles
+
+        distance = self._inference.seed_distance
+        wide = _around(core, reach(distance, spacing), self._size)
+        numbers, place = np.unique(known[self._seeds[wide]], return_inverse=True)
+        # The least number is 0 only where there is something beside seeds.
+        shift = int(numbers[0] != 0) if numbers.size else 0
+        seeds: Labels = (place.reshape([part.stop - part.start for part in wide]) + shift).astype(np.int32)
+        numbers = np.append(np.zeros(shift, np.int64), numbers)
+        table = near_seeds(seeds, self._objects[wide] > 0, distance, spacing)
+        self._seed_numbers.join(numbers, numbers[table])
 
     def settle(self) -> None:
         """Give all seeds numbers without gaps, and after them each part of the foreground that has none."""
@@ -154,11 +188,7 @@ class _Blockwise:
 
     def grow(self, core: Slices) -> None:
         """Grow the seeds in and around one block, and keep and count what lies in it."""
-        halo = _HALO[len(self._size)]
-        wide = tuple(
-            slice(max(0, part.start - halo), min(extent, part.stop + halo))
-            for part, extent in zip(core, self._size, strict=True)
-        )
+        wide = _around(core, (_HALO[len(self._size)],) * len(self._size), self._size)
         objects, seeds = self._objects[wide], self._seeds[wide]
         markers = np.where(seeds > 0, self._of_seed[seeds], self._of_object[objects]).astype(np.int32)
         labels = grow(self._read(wide), objects > 0, markers)
@@ -169,18 +199,26 @@ class _Blockwise:
         self.grown[core] = own
 
 
+def _around(core: Slices, halo: Sequence[int], size: Sequence[int]) -> Slices:
+    """Return a block with what is around it, as far as the volume goes."""
+    return tuple(
+        slice(max(0, part.start - more), min(extent, part.stop + more))
+        for part, more, extent in zip(core, halo, size, strict=True)
+    )
+
+
 class _Steps:
-    """Three passes over all blocks, which end early when the user cancels."""
+    """Some passes over all blocks, which end early when the user cancels."""
 
     def __init__(
-        self, size: tuple[int, ...], block: tuple[int, ...], advance: Callable[[float], bool]
+        self, size: tuple[int, ...], block: tuple[int, ...], advance: Callable[[float], bool], passes: int
     ) -> None:
         starts = [range(0, extent, step) for extent, step in zip(size, block, strict=True)]
         self._cores = [
             tuple(slice(a, min(a + b, n)) for a, b, n in zip(corner, block, size, strict=True))
             for corner in itertools.product(*starts)
         ]
-        self._advance = advance
+        self._advance, self._passes = advance, passes
         self._done = 0
         self._stopped = False
 
@@ -190,7 +228,7 @@ class _Steps:
 
     def __iter__(self) -> Iterator[Slices]:
         for core in self._cores:
-            if not self._advance(self._done / (3 * len(self._cores))):
+            if not self._advance(self._done / (self._passes * len(self._cores))):
                 self._stopped = True
                 return
             yield core

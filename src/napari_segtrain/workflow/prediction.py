@@ -353,7 +353,7 @@ def predict_layer(
     note_predictions(run, [path])
     import zarr
 
-    note_parts(path, kept, predictor.plan.ndim)
+    note_parts(path, kept, predictor.plan.ndim, source.spacing)
     group = zarr.open_group(str(path), mode="r")
     attributes = {name: dict(array.attrs) for name, array in group.arrays()}
     outputs = {

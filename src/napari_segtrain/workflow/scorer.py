@@ -102,7 +102,10 @@ class Scorer:
         cut = region.shape != record.shape
         truth = self._deriver(labels, masks, record.spacing)
         objects = {
-            name: (self._true_objects(name, labels[name], cut), self._objects(name, sink.arrays))
+            name: (
+                self._true_objects(name, labels[name], cut),
+                self._objects(name, sink.arrays, record.spacing),
+            )
             for name in self._parts
             if name in labels
         }
@@ -124,13 +127,16 @@ class Scorer:
         values = self._predictor.values
         return evaluate_image(heads, truth, prediction, objects, self._threshold, values, spacing)
 
-    def _objects(self, name: str, arrays: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.int32]:
+    def _objects(
+        self, name: str, arrays: Mapping[str, npt.NDArray[Any]], spacing: tuple[float, ...]
+    ) -> npt.NDArray[np.int32]:
         parts = self._parts[name]
         return separate_instances(
             arrays[parts.foreground][0],
             None if parts.boundary is None else arrays[parts.boundary][0],
             None if parts.distance is None else arrays[parts.distance][0],
             self._separation,
+            spacing,
         )
 
     def _true_objects(self, name: str, labels: npt.NDArray[Any], cut: bool) -> npt.NDArray[Any]:

@@ -99,6 +99,16 @@ def test_sliders_separate_again_without_predicting(viewer: Any, dock: Any, until
     np.testing.assert_array_equal(layer.data, expected(hills()))
     assert panel.sliders["seed_threshold"].value() == 0.5
 
+    panel.sliders["seed_distance"].slider.setValue(100)
+    until(lambda: not panel.live.busy)
+    np.testing.assert_array_equal(layer.data, expected(hills(), seed_distance=100.0))
+    assert panel.status.text() == "1 object" and layer.data.max() == 1
+    dock.findChild(QPushButton, "use_live").click()
+    assert dock.value().seed_distance == 100
+    dock.findChild(QPushButton, "reset_live").click()
+    until(lambda: not panel.live.busy)
+    assert panel.sliders["seed_distance"].value() == 0 and layer.data.max() == 2
+
     layer.data_setitem((np.array([0]), np.array([0])), 9)
     panel.sliders["seed_threshold"].set_value(0.1)
     until(lambda: not panel.live.busy)
@@ -186,6 +196,28 @@ def test_the_sliders_move_on_to_the_objects_of_the_newest_prediction(
     predict(dock, until)
     newest = dock.instances.layer.layer()
     assert newest in viewer.layers and newest != first
+
+
+def test_what_concerns_seeds_is_off_where_there_are_none(viewer: Any) -> None:
+    share = (hills() / 255).astype(np.float16)
+    watch = LayerWatch(viewer)
+    panel = InstancePanel(watch)
+    try:
+        for distance in (None, share):
+            ours = {"result": True, "parts": KeptParts(share, None, distance, 2), "settings": {}}
+            labels = viewer.add_labels(
+                np.zeros(share.shape, np.int32),
+                features={"index": [1]},
+                metadata={"napari_segtrain": ours},
+            )
+            panel.choose(labels)
+            enabled = {name for name, slider in panel.sliders.items() if slider.isEnabled()}
+            assert set(panel.sliders) - enabled == (
+                {"seed_threshold", "seed_distance"} if distance is None else set()
+            )
+    finally:
+        panel.close_down()
+        watch.stop()
 
 
 def test_parts_that_are_too_large_are_left_and_said(

@@ -8,8 +8,10 @@ from ...config import InferenceConfig
 from .layer_kind import layer_kind
 from .results import OURS
 
-KEYS = ("threshold", "seed_threshold", "min_size")
+KEYS = ("threshold", "seed_threshold", "seed_distance", "min_size")
 """Keys of `inference_config` that decide it."""
+SEED_KEYS = ("seed_threshold", "seed_distance")
+"""Those of no meaning where objects are connected parts, without seeds."""
 
 
 def has_parts(layer: Any) -> bool:

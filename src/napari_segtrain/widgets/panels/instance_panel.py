@@ -13,15 +13,15 @@ from ...config import InferenceConfig
 from ..forms.form_rows import FormRows
 from ..forms.schema import keys_of
 from ..forms.slider_edit import SliderEdit
-from ..layers.instance_settings import KEYS, first_settings_of, has_parts, settings_of
+from ..layers.instance_settings import KEYS, SEED_KEYS, first_settings_of, has_parts, settings_of
 from ..layers.layer_choice import LayerCombo, LayerWatch
 from ..layers.layer_kind import layer_kind
 from ..layers.results import OURS
 from ..sessions.live_instances import LiveInstances
 
 _HINT = (
-    "Predict with Instances ticked: then thresholds and smallest object can be changed here without "
-    "predicting again."
+    "Predict with Instances ticked: then thresholds, seed distance and smallest object can be changed here "
+    "without predicting again."
 )
 _WITHOUT = (
     "What the objects were made of is too large for memory: predict into a Zarr store, and they can be "
@@ -118,7 +118,9 @@ class InstancePanel(QWidget):
             self.status.setText(_HINT)
             return
         parts = layer.metadata[OURS]["parts"]
-        self.sliders["seed_threshold"].setEnabled(parts.boundary is not None or parts.distance is not None)
+        seeded = parts.boundary is not None or parts.distance is not None
+        for name in SEED_KEYS:
+            self.sliders[name].setEnabled(seeded)
         self.set_value(settings_of(layer))
         self.status.setText("")
         self.live.measure(layer)

@@ -118,7 +118,7 @@ class PreviewObjects:
             "preview": True,
             "image": image.id,
             "head": target,
-            "parts": KeptParts(foreground, boundary, distance, image.axes.ndim),
+            "parts": KeptParts(foreground, boundary, distance, image.axes.ndim, _spacing(image)),
             "taken": Covered(image.shape),
             "intensity": _intensity(image),
             "settings": {"inference_config": self._inference.to_dict()},
@@ -134,6 +134,10 @@ def _fits(image: TrainedImage) -> bool:
     """Return whether the network's axes are the last ones, in its order, and the image is not too large."""
     count, spatial = len(image.shape), image.axes.spatial
     return spatial == tuple(range(count - len(spatial), count)) and math.prod(image.shape) <= _LARGEST
+
+
+def _spacing(image: TrainedImage) -> tuple[float, ...]:
+    return tuple(abs(float(step)) for step in image.geometry.scale)  # it may be flipped
 
 
 def _intensity(image: TrainedImage) -> Intensity | None:

@@ -357,6 +357,7 @@ class PredictorParameters(Parameters):
     instances: bool | None = asked("instances")
     threshold: float | None = asked("threshold")
     seed_threshold: float | None = asked("seed_threshold")
+    seed_distance: float | None = asked("seed_distance")
     min_size: int | None = asked("min_size")
     save_to: str | None = key(
         None, "Save to", "Folder that gets the predictions as files. Empty: none are written.", level="common"

@@ -261,7 +261,7 @@ def _predict_loader(
         name = region.record if several == 1 else f"{region.record}:{number}"
         place = Place(node, region.record, region.start, record.spacing, record.image.unit)
         found.places[name] = labels.places[name] = place
-        found.arrays[name] = _in_form(made, wanted, scored.prediction)
+        found.arrays[name] = _in_form(made, wanted, scored.prediction, record.spacing)
         found.scored[name] = scored
         labels.truth[name] = dict(scored.truth)
     for message in made.messages:
@@ -314,7 +314,9 @@ def _run_of(made: Predictor) -> RunFolder | None:
     return None if folder is None or not (folder / SPLIT_FILE).is_file() else RunFolder(folder)
 
 
-def _in_form(made: Predictor, wanted: InferenceConfig, activated: Arrays) -> Arrays:
+def _in_form(
+    made: Predictor, wanted: InferenceConfig, activated: Arrays, spacing: tuple[float, ...]
+) -> Arrays:
     """Return predictions in the form that a prediction of images has."""
     plan = plan_outputs(made.heads, wanted, made.values)
     stacked = np.concatenate([activated[head.name] for head in plan.heads])
@@ -325,6 +327,7 @@ def _in_form(made: Predictor, wanted: InferenceConfig, activated: Arrays) -> Arr
             None if parts.boundary is None else activated[parts.boundary][0],
             None if parts.distance is None else activated[parts.distance][0],
             wanted,
+            spacing,
         )
     return arrays
 
