@@ -1,4 +1,4 @@
-"""The workflows in `examples/`, from the command line on real images: one run, and everything done with it."""
+"""The workflows in `examples/`, from the command line on real images: a run, and what is done with it."""
 
 from __future__ import annotations
 

@@ -128,8 +128,8 @@ class TrConfig(Config):
         True,
         "Keep labels",
         "A run keeps its labels and masks in labels/ of its folder, with every checkpoint, so that they can "
-        "be opened again as they were. Each block of them is stored once, compressed. What is painted on open "
-        "layers is saved as OME-Zarr too, in labels/newest.",
+        "be opened again as they were. Each block of them is stored once, compressed. What is painted on "
+        "open layers is saved as OME-Zarr too, in labels/newest.",
     )
     keep_labels_up_to: float = key(
         4.0,
