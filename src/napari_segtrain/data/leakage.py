@@ -68,7 +68,8 @@ def seed_that_separates(dataset: Dataset, split_of: Callable[[int], Split], seed
     Returns
     -------
     int or None
-        The first of a hundred seeds; None where none of them does, or a ``split.json`` decides.
+        The first of a hundred seeds; None where none of them does, where nothing is equal, or where a
+        ``split.json`` decides.
 
     Raises
     ------
@@ -78,6 +79,8 @@ def seed_that_separates(dataset: Dataset, split_of: Callable[[int], Split], seed
     if dataset.split_file is not None:
         return None
     copies = _equal_images(dataset)
+    if not copies:
+        return None  # what leaks is something else, such as regions that share voxels
     for other in range(_SEEDS):
         split = split_of(other) if other != seed else None
         if split is None:

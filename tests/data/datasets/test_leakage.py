@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from napari_segtrain.data import Region, Split, find_leakage, open_layers
+from napari_segtrain.data import Region, Split, find_leakage, make_split, open_layers
+from napari_segtrain.data.leakage import seed_that_separates
 from napari_segtrain.data.records import Record
 from napari_segtrain.data.sources.base import Source
 
@@ -99,3 +100,15 @@ def test_only_images_that_look_alike_are_read_as_a_whole_and_no_more_than_a_limi
     before = dataset.records["a"].image.voxels
     assert len(find_leakage(dataset, split)) == 1
     assert dataset.records["a"].image.voxels - before < 32 * 32 + 70_000
+
+
+def test_a_seed_is_known_only_where_copies_are_what_leaks():
+    def seed(*images):
+        dataset = layers(*images)
+        return seed_that_separates(dataset, lambda seed: make_split(dataset, 0.5, seed), 0)
+
+    assert seed(noise(0), noise(1), noise(2)) is None
+    found = seed(noise(0), noise(1), noise(0), noise(2))
+    dataset = layers(noise(0), noise(1), noise(0), noise(2))
+    assert found != 0 and find_leakage(dataset, make_split(dataset, 0.5, found)) == ()
+    assert seed(noise(0), noise(0)) is None
