@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -17,6 +17,8 @@ from .axes import level_data
 from .boxes import Box, overlap, volume, within
 from .covered import covered_of
 from .edits import LayerEdits
+from .largest_label import LargestLabel, Look
+from .matched_objects import Overlaps, follow_objects
 from .regions import Region
 
 _AT_ONCE = 2**20
@@ -35,17 +37,22 @@ class Values:
         Label by predicted value; what is not named is not written. None writes every value as it is,
         background too.
     as_objects
-        Every predicted number but 0 becomes a new object, numbered after those that are there.
+        Every predicted number but 0 is an object. It goes on with the painted object with which it shares
+        more than half of the smaller of the two, of several the one with which it shares most; any other
+        becomes a new object, numbered after those that are there.
     unlabelled
         The label that means unlabelled: only there is anything written, unless `overwrite`.
     overwrite
-        Write over labels too.
+        Write over labels too. Then no two predicted objects go on with the same painted one.
+    background
+        A label that is no object though it is painted.
     """
 
     table: Mapping[int, int] | None = None
     as_objects: bool = False
     unlabelled: int = 0
     overwrite: bool = False
+    background: int = 0
 
 
 class _Step(NamedTuple):
@@ -59,6 +66,15 @@ class _Step(NamedTuple):
     def slice_key(self) -> Box:
         """The box, as napari's own items name it."""
         return self.indices
+
+
+class _Looked(NamedTuple):
+    """A region with what is predicted in it, where that is to be written, and what the labels hold."""
+
+    region: Region
+    proposed: npt.NDArray[np.int64]
+    chosen: npt.NDArray[np.bool_]
+    before: npt.NDArray[Any]
 
 
 class Acceptance:
@@ -76,6 +92,8 @@ class Acceptance:
         Regions of `labels`.
     values
         What is written.
+    largest
+        Knows the largest label of `labels`; without it all of them are read for new objects.
 
     Raises
     ------
@@ -86,10 +104,20 @@ class Acceptance:
     ----------
     in_part
         Whether some of the regions was not predicted, which stays as it was; known when it is computed.
+    stopped
+        Set by whoever wants it to end early.
+    share
+        How much of the labels was read to find a free number; None while that is not what it does.
     """
 
     def __init__(
-        self, viewer: Any, prediction: Any, labels: Any, where: Sequence[Region], values: Values
+        self,
+        viewer: Any,
+        prediction: Any,
+        labels: Any,
+        where: Sequence[Region],
+        values: Values,
+        largest: LargestLabel | None = None,
     ) -> None:
         _check(prediction, labels, where)
         self._viewer, self._prediction, self._labels = viewer, prediction, labels
@@ -98,6 +126,12 @@ class Acceptance:
         self._carry = regions.mapping(viewer, labels, prediction)
         self._where, self._values = list(where), values
         self._data = labels.data
+        self._largest = largest
+        free = values.unlabelled
+        self._look = Look(self._data, free, None, (), 0) if largest is None else largest.look(free)
+        self._found: int | None = None
+        self.stopped = False
+        self.share: float | None = None
         self._steps: list[_Step] = []
         self._count, self._limits = 0, (0, 0)
         self._edited = False
@@ -114,21 +148,30 @@ class Acceptance:
 
     def compute(self) -> bool:
         """Look up what is predicted in the regions; return whether anything is there to write."""
-        offset = _largest(self._data) if self._values.as_objects else 0
         self._steps, self._count, self._limits = [], 0, (0, 0)
-        found = [self._compare(region, *self._look_up(region, offset)) for region in self._where]
-        return any(found)
+        looked = [self._look_up(region) for region in self._where]
+        found = any(one.chosen.any() for one in looked)
+        if self._values.as_objects:
+            self._number(looked)
+        if self.stopped:
+            return False
+        for one in looked:
+            self._compare(*one)
+        return found
 
     def _compare(
-        self, region: Region, proposed: npt.NDArray[np.int64], chosen: npt.NDArray[np.bool_]
-    ) -> bool:
-        """Remember what a region holds and what it is to hold; return whether anything is predicted in it."""
-        before = np.array(self._data[region.box])
+        self,
+        region: Region,
+        proposed: npt.NDArray[np.int64],
+        chosen: npt.NDArray[np.bool_],
+        before: npt.NDArray[Any],
+    ) -> None:
+        """Remember what a region holds and what it is to hold."""
         for step in self._steps:
             both = overlap(step.indices, region.box)
             if both is not None:
                 before[within(both, region.box)] = step.after[within(both, step.indices)]
-        wanted = chosen if self._values.overwrite else chosen & (before == self._values.unlabelled)
+        wanted = self._wanted(chosen, before)
         if wanted.any():
             new = proposed[wanted]
             self._limits = min(self._limits[0], int(new.min())), max(self._limits[1], int(new.max()))
@@ -136,7 +179,69 @@ class Acceptance:
             after[wanted] = new
             self._count += int(np.count_nonzero(before != after))
             self._steps.append(_Step(region.box, before, after))
-        return bool(chosen.any())
+
+    def _wanted(self, chosen: npt.NDArray[np.bool_], before: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+        return chosen if self._values.overwrite else chosen & (before == self._values.unlabelled)
+
+    def _number(self, looked: Sequence[_Looked]) -> None:
+        """Turn predicted numbers into those of the objects that they go on with, or into new ones."""
+        overlaps, objects = Overlaps(), set[int]()
+        # Where the prediction is the same all along an axis no object ends, and none is followed.
+        axes = [axis for axis in range(len(self._data.shape)) if self._carry.matrix[:, axis].any()]
+        for one in looked:
+            written = one.proposed[self._wanted(one.chosen, one.before)]
+            here = {int(number) for number in np.unique(written)}
+            shared = Overlaps()
+            for piece in _pieces(one.chosen.shape):
+                shared.add(one.proposed[piece], self._painted(one.before[piece]))
+            follow_objects(shared, one.region.box, self._data.shape, axes, here, self._read_both)
+            overlaps.merge(shared)
+            objects |= here
+        numbers = overlaps.matches(once=self._values.overwrite)
+        new = sorted(objects - set(numbers))
+        numbers.update(zip(new, self._free_numbers(len(new)), strict=True))
+        known = np.array(sorted(objects), np.int64)
+        table = np.array([numbers[number] for number in known.tolist()], np.int64)
+        for one in looked:
+            one.chosen[...] &= np.isin(one.proposed, known)
+            one.proposed[one.chosen] = table[np.searchsorted(known, one.proposed[one.chosen])]
+
+    def _free_numbers(self, count: int) -> list[int]:
+        """Return so many numbers that no label has."""
+        if not count:
+            return []
+        found = self._look.read(self._advance)
+        most = np.iinfo(self._data.dtype).max
+        if found is not None and self._look.known is not None and found + count > most:
+            found = self._look.anew().read(self._advance)  # of what was taken back, numbers are free again
+        self._found, self.share = found, None
+        first = (found or 0) + 1
+        taken = (self._values.unlabelled, self._values.background)
+        return [number for number in range(first, first + count + 2) if number not in taken][:count]
+
+    def _advance(self, share: float) -> bool:
+        self.share = share
+        return not self.stopped
+
+    def _read_both(self, box: Box) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
+        """Yield, piece by piece, the numbers of predicted and of painted objects in a box; 0 is none."""
+        for piece in _pieces([side.stop - side.start for side in box]):
+            if self.stopped:
+                return
+            part = tuple(
+                slice(side.start + inner.start, side.start + inner.stop)
+                for side, inner in zip(box, piece, strict=True)
+            )
+            seen, inside = self._sample(
+                [side.start for side in part], [side.stop - side.start for side in part]
+            )
+            yield np.where(inside, seen, 0), self._painted(self._data[part])
+
+    def _painted(self, labels: Any) -> npt.NDArray[np.int64]:
+        """Return the numbers of painted objects; 0 is none."""
+        painted = np.array(labels, np.int64)
+        painted[(painted == self._values.unlabelled) | (painted == self._values.background)] = 0
+        return painted
 
     def again(self) -> Acceptance:
         """Return the same for what the layers hold now.
@@ -147,11 +252,16 @@ class Acceptance:
             When one of the layers cannot serve any more.
         """
         self.close()
-        return Acceptance(self._viewer, self._prediction, self._labels, self._where, self._values)
+        return Acceptance(
+            self._viewer, self._prediction, self._labels, self._where, self._values, self._largest
+        )
 
     def close(self) -> None:
         """Follow the edits of the layer no more."""
         self._edits.close()
+        if self._largest is not None and self._found is not None:
+            self._largest.keep(self._look, self._found)
+        self._found = None
 
     def apply(self) -> int:
         """Write, as one step of the layer's history, and return how many voxels changed.
@@ -186,7 +296,7 @@ class Acceptance:
             self._labels.events.paint(value=written)
         return self._count
 
-    def _look_up(self, region: Region, offset: int) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
+    def _look_up(self, region: Region) -> _Looked:
         """Return what to write in a region, and where."""
         size = tuple(side.stop - side.start for side in region.box)
         proposed, chosen = np.zeros(size, np.int64), np.zeros(size, np.bool_)
@@ -194,13 +304,13 @@ class Acceptance:
         for piece in _pieces(size):
             start = [side.start + part.start for side, part in zip(region.box, piece, strict=True)]
             seen, inside = self._sample(start, [part.stop - part.start for part in piece])
-            proposed[piece], known = _translated(seen, self._values, offset)
+            proposed[piece], known = _translated(seen, self._values)
             reached[piece], chosen[piece] = inside, inside & known
         mask = region.mask()
         if mask is not None:
             chosen &= mask
         self.in_part |= not (reached if mask is None else reached[mask]).all()
-        return proposed, chosen
+        return _Looked(region, proposed, chosen, np.array(self._data[region.box]))
 
     def _sample(
         self, start: Sequence[int], size: Sequence[int]
@@ -278,11 +388,11 @@ def _check_type(labels: Any, smallest: int, largest: int) -> None:
 
 
 def _translated(
-    seen: npt.NDArray[np.int64], values: Values, offset: int
+    seen: npt.NDArray[np.int64], values: Values
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """Return the label of every predicted value, and where there is one to write."""
+    """Return the label of every predicted value, and where there is one to write; of objects the value."""
     if values.as_objects:
-        return seen + offset, seen > 0
+        return seen, seen > 0
     if values.table is None:
         return seen, np.ones(seen.shape, np.bool_)
     labels, known = np.zeros_like(seen), np.zeros(seen.shape, np.bool_)
@@ -291,11 +401,6 @@ def _translated(
         labels[same] = label
         known |= same
     return labels, known
-
-
-def _largest(array: Any) -> int:
-    """Return the largest label of an array, which is read in pieces."""
-    return max((int(np.max(array[piece], initial=0)) for piece in _pieces(array.shape)), default=0)
 
 
 def _pieces(shape: Sequence[int]) -> list[Box]:

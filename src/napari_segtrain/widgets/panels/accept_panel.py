@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from qtpy.compat import isalive
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtGui import QWheelEvent
 from qtpy.QtWidgets import (
     QCheckBox,
@@ -21,12 +21,14 @@ from qtpy.QtWidgets import (
 
 from ...config import DataError, SegtrainError, TargetConfig
 from ...runs import find_run
+from ...targets import background_value
 from ..forms import notify
 from ..forms.form_rows import FormRows
 from ..layers.accept import Acceptance, Values
 from ..layers.accept_values import parse_values, suggest_values, values_of
 from ..layers.axes import level_data
 from ..layers.instance_settings import has_parts
+from ..layers.largest_label import LargestLabel
 from ..layers.layer_choice import LayerCombo, LayerWatch, is_labels
 from ..layers.layer_kind import layer_kind
 from ..layers.regions import Region, drawn_regions, visible_region
@@ -40,11 +42,15 @@ _TIPS = {
     "accept_where": "Only here: what is visible of the slice, or inside shapes of a Shapes layer: its "
     "selected ones, else all. A shape means the slice that it was drawn in.",
     "accept_values": "How predicted values are written, such as 1 → 2, 0 → 1; values that are not named "
-    "are not written. Empty: as they are. new objects: every object gets a new number.",
+    "are not written. Empty: as they are. new objects: an object goes on with the painted one that it "
+    "covers, else it gets a new number.",
     "accept_unlabelled": "The label that means unlabelled: only voxels that have it are written.",
     "accept_overwrite": "Write over what is painted already, too.",
     "accept": "Write the prediction into the labels, as one step that Undo (Ctrl+Z) of the layer takes back",
 }
+_ACCEPT = "Accept prediction into labels"
+_SHOW_EVERY = 150
+"""Milliseconds between two looks at how far it is."""
 
 
 class AcceptPanel(QWidget):
@@ -63,6 +69,9 @@ class AcceptPanel(QWidget):
         super().__init__()
         self._viewer = watch.viewer
         self._worker: Any = None
+        self._current: Acceptance | None = None
+        self._largest: dict[Any, LargestLabel] = {}
+        self._background = 0
         self._guessed: tuple[Any, Any] = (None, None)
         self.busy = False
         self.prediction = LayerCombo("prediction", watch, is_prediction)
@@ -76,7 +85,7 @@ class AcceptPanel(QWidget):
         self.unlabelled.setRange(-(2**31), 2**31 - 1)
         self.overwrite = QCheckBox("Overwrite labels")
         self.overwrite.setObjectName("accept_overwrite")
-        self.button = QPushButton("Accept prediction into labels")
+        self.button = QPushButton(_ACCEPT)
         self.button.setObjectName("accept")
         self.status = QLabel()
         self.status.setObjectName("accept_status")
@@ -89,7 +98,12 @@ class AcceptPanel(QWidget):
             self.where.changed, self.values.textChanged, self.unlabelled.valueChanged, self.overwrite.toggled,
         ):  # fmt: skip
             changed.connect(self._forget)
-        self.button.clicked.connect(self.accept)
+        self._looks = QTimer(self)
+        self._looks.setInterval(_SHOW_EVERY)
+        self._looks.timeout.connect(self._show_progress)
+        self.button.clicked.connect(lambda: self.cancel() if self.busy else self.accept())
+        watch.removed.connect(self._let_go)
+        watch.at_stop(self._let_go_of_all)
         self._guess()
 
     def _lay_out(self) -> None:
@@ -126,6 +140,8 @@ class AcceptPanel(QWidget):
         self._look_up(acceptance)
 
     def _look_up(self, acceptance: Acceptance) -> None:
+        self._current = acceptance
+        self._looks.start()
         self._worker = perform(acceptance.compute)
         self._worker.returned.connect(lambda result: self._on_computed(acceptance, *result))
         self._worker.start()
@@ -139,8 +155,12 @@ class AcceptPanel(QWidget):
         if labels is None:
             raise DataError("no Labels layer is chosen; add one to paint on, and choose it under Into labels")
         table, objects = parse_values(self.values.text())
-        values = Values(table, objects, self.unlabelled.value(), self.overwrite.isChecked())
-        return Acceptance(self._viewer, prediction, labels, self._regions(labels), values)
+        values = Values(table, objects, self.unlabelled.value(), self.overwrite.isChecked(), self._background)
+        if labels not in self._largest:
+            self._largest[labels] = LargestLabel(self._viewer, labels)
+        return Acceptance(
+            self._viewer, prediction, labels, self._regions(labels), values, self._largest[labels]
+        )
 
     def _regions(self, labels: Any) -> list[Region]:
         if self.where.value() is None:
@@ -151,8 +171,7 @@ class AcceptPanel(QWidget):
         return drawn_regions(self._viewer, shapes, labels)
 
     def _on_computed(self, acceptance: Acceptance, found: bool | None, fault: str) -> None:
-        if not self.busy:
-            acceptance.close()
+        if acceptance is not self._current:
             return
         if found and acceptance.stale:
             self._repeat(acceptance)
@@ -166,6 +185,29 @@ class AcceptPanel(QWidget):
             self._end("There is no prediction in this region; choose a place that was predicted.", well=False)
         else:
             self._write(acceptance)
+
+    def cancel(self) -> None:
+        """Give up what is under way; nothing is written."""
+        if self.busy:
+            self._give_up()
+            self._end("Cancelled; nothing was written.")
+
+    def _give_up(self) -> None:
+        self.busy = False
+        self._looks.stop()
+        if self._current is not None:
+            self._current.stopped = True
+            self._current.close()
+            self._current = None
+
+    def _show_progress(self) -> None:
+        """Say how much of the labels was read, where that takes long enough to be seen."""
+        share = None if self._current is None else self._current.share
+        if share is None:
+            return
+        self.status.setText(f"Reading the labels to find free numbers … {100 * share:.0f} %")
+        self.button.setText("Cancel")
+        self.button.setEnabled(True)
 
     def _repeat(self, acceptance: Acceptance) -> None:
         """Look up anew: somebody painted meanwhile."""
@@ -192,6 +234,9 @@ class AcceptPanel(QWidget):
             self._end(f"Nothing was written: {reason} {where}.")
 
     def _end(self, text: str, *, well: bool = True) -> None:
+        self._looks.stop()
+        self._current = None
+        self.button.setText(_ACCEPT)
         self.button.setEnabled(True)
         self.status.setText(text)
         if not well:
@@ -205,8 +250,16 @@ class AcceptPanel(QWidget):
 
     def close_down(self) -> None:
         """Give up what is under way."""
-        self.busy = False
+        self._give_up()
         self._guessed = (None, None)
+
+    def _let_go(self, layer: Any) -> None:
+        if layer in self._largest:
+            self._largest.pop(layer).close()
+
+    def _let_go_of_all(self) -> None:
+        for layer in list(self._largest):
+            self._let_go(layer)
 
     # --------------------------------------------------------------------------- first guess
 
@@ -231,6 +284,7 @@ class AcceptPanel(QWidget):
         prediction = pair[0]
         objects = has_parts(prediction) or prediction.dtype == np.int32
         (values, own), target = found
+        self._background = 0 if target is None else background_value(target)
         text, unlabelled = suggest_values(values, own, objects, target)
         self.values.setText(text)
         self.unlabelled.setValue(unlabelled)
