@@ -88,6 +88,21 @@ def test_networks_that_are_only_loaded_need_no_folder(run, tmp_path):
     assert "written nowhere" not in out + err
 
 
+def test_losses_have_short_names(run, train_file, disc_folder, tmp_path):
+    target = "data_loader.targets={cells: {kind: regression}}"
+    given = (
+        "--set",
+        f"data_loader.data={disc_folder()}",
+        "--set",
+        f"trainer.project={tmp_path / 'P'}",
+        *SMALL,
+    )
+    loss = ("--set", target, "--set", "loss_function.losses=[mse]")
+    assert run("workflow", "run", train_file, *given, *loss)[0] == 0
+    config = load_config(tmp_path / "P" / "runs" / "base" / "config.yaml")
+    assert [term.name for term in config.dataset_config.targets["cells"].losses] == ["MSELoss"]
+
+
 def test_an_experiment_becomes_a_graph_and_back(run, tmp_path):
     file, graph, back = (tmp_path / name for name in ("a.yaml", "a.json", "b.yaml"))
     config = ExperimentConfig().with_overrides({"tr_setup.seed": 7, "model_config.architecture": "vnet"})

@@ -11,6 +11,7 @@ from napari_segtrain.config import (
     ConfigError,
     DataError,
     ExperimentConfig,
+    LossConfig,
     TargetConfig,
     did_you_mean,
     dump_config,
@@ -272,6 +273,19 @@ def test_all_mistakes_are_listed_at_once():
     with pytest.raises(ConfigError) as caught:
         ExperimentConfig.parse({"tr_config": {"num_epochs": 0, "lr": 1}, "x": 1}, "mine.yaml")
     assert "3 faults" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("short", "name"), [("mse", "MSELoss"), ("mae", "L1Loss"), ("huber", "SmoothL1Loss")]
+)
+def test_losses_have_short_names(short, name, tmp_path):
+    for written in (short, [short], [{"name": short, "weight": 2}]):
+        assert TargetConfig.model_validate({"losses": written}).losses[0].name == name
+    file = tmp_path / "short.yaml"
+    file.write_text(f"dataset_config: {{targets: {{cells: {{losses: [{short}]}}}}}}")
+    config = load_config(file)
+    assert config.dataset_config.targets["cells"].losses == (LossConfig(name=name),)
+    assert f"name: {name}" in dump_config(config)
 
 
 def test_losses_may_be_written_as_names():

@@ -35,7 +35,7 @@ from .experiment import ExperimentConfig
 from .facts import DataFacts, TargetFacts
 from .files import ExperimentLike, as_experiment, dump_config, load_config
 from .inference import InferenceConfig
-from .model import Activation, Interpolation, LossConfig, NetworkConfig
+from .model import SHORT_LOSSES, Activation, Interpolation, LossConfig, NetworkConfig
 from .optimizers import (
     SGD,
     Adam,
@@ -56,6 +56,7 @@ from .training import TrConfig
 
 __all__ = [
     "SGD",
+    "SHORT_LOSSES",
     "Activation",
     "Adam",
     "AdamW",

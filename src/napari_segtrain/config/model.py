@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, field_validator
 
 from .base import Config
 from .fields import key
@@ -123,10 +123,20 @@ Activation = Literal["sigmoid", "softmax", "none"]
 Interpolation = Literal["nearest", "linear"]
 
 
+SHORT_LOSSES = {"mse": "MSELoss", "mae": "L1Loss", "huber": "SmoothL1Loss"}
+"""Losses by the names that everybody knows."""
+
+
 class LossConfig(Config):
     """One term of a target's loss."""
 
-    name: str = key(..., "Loss", "Name of the loss, such as BCEDiceLoss.", level="common")
+    name: str = key(
+        ...,
+        "Loss",
+        "Name of the loss, such as BCEDiceLoss; mse, mae and huber are short for MSELoss, L1Loss and "
+        "SmoothL1Loss.",
+        level="common",
+    )
     weight: float = key(1.0, "Weight", "Factor of this term.", ge=0.0, level="common")
     kwargs: dict[str, float | int | bool | str | None] = Field(
         default_factory=dict,
@@ -135,3 +145,8 @@ class LossConfig(Config):
         json_schema_extra={"unit": "", "level": "advanced"},
     )
     start_epoch: int = key(0, "From epoch", "The term counts from this epoch on.", unit="epochs", ge=0)
+
+    @field_validator("name")
+    @classmethod
+    def _short_names_stand_for_losses(cls, name: str) -> str:
+        return SHORT_LOSSES.get(name, name)

@@ -7,11 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from napari_segtrain.config import ConfigError, TrainingError, did_you_mean
+from napari_segtrain.config import SHORT_LOSSES, ConfigError, TrainingError, did_you_mean
 from napari_segtrain.losses import LOSSES, create
-
-SHORT = {"mse": "MSELoss", "mae": "L1Loss", "huber": "SmoothL1Loss"}
-"""Names that everybody knows."""
 
 
 class NamedLoss:
@@ -32,9 +29,9 @@ class NamedLoss:
     """
 
     def __init__(self, name: str) -> None:
-        self.name = SHORT.get(name, name)
+        self.name = SHORT_LOSSES.get(name, name)
         if self.name not in LOSSES:
-            raise ConfigError(f"loss {name!r} is unknown. {did_you_mean(name, [*SHORT, *LOSSES])}")
+            raise ConfigError(f"loss {name!r} is unknown. {did_you_mean(name, [*SHORT_LOSSES, *LOSSES])}")
         self._loss = create(self.name)
 
     def __call__(self, outputs: Mapping[str, Any], batch: Mapping[str, Tensor], epoch: int) -> Tensor:

@@ -281,6 +281,25 @@ def test_each_parameter_is_a_step_of_undo(dock: Any) -> None:
     assert dock.value() == before
 
 
+@pytest.mark.parametrize(
+    ("typed", "name"), [("mse", "MSELoss"), ("mae", "L1Loss"), ("huber", "SmoothL1Loss")]
+)
+def test_short_names_of_losses_are_typed(
+    dock: Any, until: Callable[..., None], typed: str, name: str
+) -> None:
+    dock.set_value(template("train"))
+    dock.editor.select("loss_function")
+    losses = dock.node.form().editors["losses"]
+    losses.add.click()
+    line = losses._rows[0].name.lineEdit()
+    line.window().activateWindow()
+    line.setFocus()
+    until(line.hasFocus)  # else the list completes nothing
+    line.selectAll()
+    QTest.keyClicks(line, typed)
+    assert [loss.name for loss in dock.value().node("loss_function").config.losses] == [name]
+
+
 def test_targets_and_tasks_are_written_as_yaml(dock: Any) -> None:
     dock.editor.add("data_loader")
     form = dock.node.form()

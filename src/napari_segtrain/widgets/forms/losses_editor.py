@@ -135,6 +135,8 @@ class LossRow(QWidget):
         name = self.name.currentText().strip()
         if not name:
             raise ConfigError("a loss needs a name; choose one from the list or remove the row")
+        # The list completes what is typed, in small letters too, and leaves those as they are.
+        name = next((known for known in describe_losses() if known.lower() == name.lower()), name)
         return LossConfig(
             name=name,
             weight=self.weight.value() or 0.0,
