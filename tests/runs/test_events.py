@@ -57,7 +57,14 @@ EXAMPLES: list[Event] = [
     EngineDied(exit_code=None, signal="SIGKILL", message="killed", stderr=("a", "b"), run="r"),
     StatusChanged(status=RunState.RUNNING),
     RunStarted(
-        run_id="i", name="base", path="p", num_epochs=3, first_epoch=2, heads=("a", "b"), parameters=7
+        run_id="i",
+        name="base",
+        path="p",
+        num_epochs=3,
+        first_epoch=2,
+        heads=("a", "b"),
+        parameters=7,
+        kinds={"a": "classes"},
     ),
     EpochStarted(epoch=1, num_epochs=3),
     BatchDone(epoch=1, step=4, loss=0.25, parts={"a/DiceLoss": 0.5, "a": None}, learning_rate=1e-3),

@@ -6,7 +6,7 @@ import torch
 
 from napari_segtrain import workflow
 from napari_segtrain.data import open_dataset
-from napari_segtrain.runs import Control, PreviewHint, PreviewReady, RunFolder, Warned
+from napari_segtrain.runs import Control, PreviewHint, PreviewReady, RunFolder, RunStarted, Warned
 from napari_segtrain.runs.scratch import open_memmap
 from napari_segtrain.training import Experiment
 from napari_segtrain.workflow import preview as module
@@ -135,6 +135,28 @@ def test_what_objects_are_made_of_comes_with_an_instance_target(disc_image, tiny
     share = arrays["cells~part"]
     clear = (share != 0) & (abs(share - 0.5) > 0.01)
     np.testing.assert_array_equal(arrays["cells"][clear], share[clear] > 0.5)
+
+
+def test_classes_are_shown_in_the_values_that_were_painted(disc_image, tiny_experiment, tmp_path):
+    image, labels = disc_image((48, 80), 6, 0)
+    painted = np.where(labels > 0, np.where(labels > 3, 9, 5), 2).astype(np.uint8)
+    painted[:, :20] = 0
+    config = tiny_experiment(**{"dataset_config.targets.cells": {"unlabelled": 0}, "tr_config.num_epochs": 1})
+    events, arrays = [], []
+
+    def take(event):
+        events.append(event)
+        if isinstance(event, PreviewReady):
+            block = tuple(map(slice, event.start, event.stop))
+            arrays.append(np.array(open_memmap(event.array)[block]))
+
+    data = {"layers": [{**layer(image, labels), "labels": {"cells": painted}}]}
+    workflow.train(config, data, tmp_path / "P", preview=True, emit=take)
+    [started] = [event for event in events if isinstance(event, RunStarted)]
+    assert started.kinds == {"cells": "classes"}, "told from the labels"
+    assert arrays
+    for array in arrays:
+        assert set(np.unique(array)) <= {2, 5, 9}, "0 is where nothing was predicted yet"
 
 
 def test_the_first_block_is_where_the_user_looks(disc_image, tiny_experiment, tmp_path):

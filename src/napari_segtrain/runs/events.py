@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Discriminator, Field, TypeAdapter, ValidationError
 
-from napari_segtrain.config import Config, RunError
+from napari_segtrain.config import Config, RunError, TargetKind
 
 from .event_values import Bounds, DoubtfulRegion, FittingSize, Number, PatchPlace, StepPicture
 from .finding import Finding
@@ -139,6 +139,8 @@ class RunStarted(Event):
     """Names of the network's outputs, in order."""
     foreground: tuple[str, ...] = ()
     """Those of them that are foreground against background."""
+    kinds: dict[str, TargetKind] = Field(default_factory=dict)
+    """What each primary target is, by its name; told from the labels where the experiment leaves it open."""
     smaller: FittingSize | None = None
     """What to train with instead, should the system end the process because memory runs out."""
 

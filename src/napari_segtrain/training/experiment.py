@@ -22,6 +22,7 @@ from napari_segtrain.runs import (
     ignore,
     load_checkpoint,
 )
+from napari_segtrain.targets import resolve_targets
 
 from .building import (
     choose_splits,
@@ -332,6 +333,8 @@ class Experiment:
         resolved = self.resolved
         # A GPU without room is an error that can be explained; a system without room kills the process.
         killable = resolved.accelerator == "cpu"
+        targets = resolve_targets(self.config, resolved.facts)
+        kinds = {name: target.kind for name, target in targets.items() if target.kind is not None}
         room = free_memory(torch.device("cpu"))
         self.emit(
             RunStarted(
@@ -346,6 +349,7 @@ class Experiment:
                 parameters=resolved.parameters,
                 heads=tuple(head.name for head in resolved.heads),
                 foreground=tuple(head.name for head in resolved.heads if head.encoding == "binary"),
+                kinds=kinds,
                 smaller=smaller_size(self.config, resolved, room) if killable else None,
             )
         )

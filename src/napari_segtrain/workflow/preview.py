@@ -14,6 +14,7 @@ from napari_segtrain.config import InferenceConfig
 from napari_segtrain.data import Dataset, Record
 from napari_segtrain.data.sources import Regions, Source
 from napari_segtrain.inference import MemorySink, Predictor, plan_outputs
+from napari_segtrain.inference.checkpoint import label_values
 from napari_segtrain.runs import Control, Emit, PreviewReady, Warned
 from napari_segtrain.runs.scratch import Scratch, open_memmap
 from napari_segtrain.training import Experiment, SegmentationModule
@@ -107,6 +108,7 @@ class LivePreview:
             resolved.normalisation,
             InferenceConfig(overlap=0.0, blending="constant", output="labels", skip_empty=False),
             resolved.device,
+            label_values(experiment.config, resolved.facts, resolved.heads),
         )
         self._predictor.with_parts = True
         self._predictor.say = lambda sentence: emit(Warned(message=f"live preview: {sentence}"))

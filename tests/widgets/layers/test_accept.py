@@ -12,7 +12,17 @@ import pytest
 import zarr
 from qtpy.QtWidgets import QPushButton
 
-from napari_segtrain.config import ConfigError, DataError, TargetConfig
+from napari_segtrain.config import (
+    ConfigError,
+    DataError,
+    DataFacts,
+    DatasetConfig,
+    ExperimentConfig,
+    TargetConfig,
+    TargetFacts,
+)
+from napari_segtrain.inference.kept_parts import KeptParts
+from napari_segtrain.runs import RunFolder
 from napari_segtrain.widgets.docks.correct_dock import CorrectDock
 from napari_segtrain.widgets.layers import accept
 from napari_segtrain.widgets.layers.accept import Acceptance, Values
@@ -21,6 +31,7 @@ from napari_segtrain.widgets.layers.boxes import Box
 from napari_segtrain.widgets.layers.covered import Covered, cover
 from napari_segtrain.widgets.layers.edits import LayerEdits
 from napari_segtrain.widgets.layers.regions import Region, drawn_regions, visible_region
+from napari_segtrain.widgets.panels import accept_panel
 
 pytestmark = pytest.mark.gui
 
@@ -252,6 +263,12 @@ def test_what_cannot_be_done_is_said(viewer: Any, tmp_path: Path, monkeypatch: p
         ((0, 1), (0, 5, 9), False, TargetConfig(unlabelled=9), "1 → 5, 0 → 0", 9),
         ((0, 1, 2), (0, 1, 2), False, None, "", 0),
         ((0, 1), (0,), True, None, "new objects", 0),
+        ((0,), (0, 1, 2, 3), False, TargetConfig(kind="classes", unlabelled=0), "", 0),
+        ((0, 1), (0, 1, 2, 3), False, TargetConfig(kind="classes", unlabelled=0), "", 0),
+        ((0, 1), (0, 1), False, TargetConfig(values=(0, 1, 4)), "", 0),
+        ((0, 1), (0, 70_000), True, TargetConfig(kind="classes"), "", 0),
+        ((0, 1), (0, 1, 2, 3), False, TargetConfig(kind="instances", unlabelled=255), "", 255),
+        ((0, 1, 2), (0, 1, 2, 3), True, TargetConfig(kind="instances", unlabelled=255), "new objects", 255),
     ],
 )
 def test_what_values_mean_is_guessed_from_the_labels(
@@ -266,6 +283,103 @@ def test_values_are_read_from_a_line() -> None:
     assert parse_values("") == (None, False)
     with pytest.raises(ConfigError, match="'two' does not say how a value is written"):
         parse_values("1 → 2, two")
+
+
+def test_what_a_result_is_of_is_read_from_its_run(tmp_path: Path) -> None:
+    targets = {"cells": TargetConfig(), "nuclei": TargetConfig(kind="instances")}
+    run = RunFolder.create(tmp_path, "a")
+    ours: dict[str, Any] = {"result": True, "head": "cells"}
+    assert accept_panel.target_of(ours) is None
+    ours["settings"] = {"checkpoint": {"path": str(run.path)}}
+    run.write_config(ExperimentConfig(dataset_config=DatasetConfig(targets=targets)))
+    assert accept_panel.target_of(ours) == TargetConfig(), "the facts of its data are not known"
+    seen = {"cells": TargetFacts(values=(0, 1, 2, 3))}
+    facts = DataFacts(ndim=2, shape=(20, 30), spacing=(1, 1), targets=seen)
+    run.write_json("resolved.json", {"facts": facts.to_dict()})
+    assert accept_panel.target_of(ours) == TargetConfig(kind="classes"), "as its training has taken it"
+    assert accept_panel.target_of({**ours, "head": "nuclei"}) == targets["nuclei"]
+    assert accept_panel.target_of({**ours, "head": "nuclei_boundary"}) is None
+    ours["settings"]["checkpoint"]["path"] = str(tmp_path / "gone")
+    assert accept_panel.target_of(ours) is None
+
+
+def test_the_dock_looks_again_until_the_layers_tell_what_values_mean(
+    viewer: Any, make_dock: Callable[[type], Any], until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accept_panel, "_REST", 0)
+    panel = make_dock(CorrectDock).accepting
+    labels = viewer.add_labels(np.zeros((20, 30), np.uint8), name="l")
+    prediction = viewer.add_labels(np.zeros((20, 30), np.uint8), metadata=OURS)
+    until(lambda: panel.values.text() == "1 → 1")
+    labels.paint((3, 3), 1)
+    labels.paint((9, 9), 4)
+    until(lambda: panel.values.text() == "1 → 4, 0 → 1")
+    prediction.data[:4] = 3
+    prediction.refresh()
+    until(lambda: not panel.values.text())
+    viewer.layers.remove(prediction)
+    panel.values.setText("1 → 2, 0 → 1")
+    ours = {**OURS["napari_segtrain"], "target": TargetConfig(kind="classes", unlabelled=0)}
+    prediction = viewer.add_labels(np.zeros((20, 30), np.uint8), metadata={"napari_segtrain": ours})
+    until(lambda: panel._target is not None)
+    assert not panel.values.text(), "the first blocks of classes may hold 1 alone"
+
+
+def test_what_the_user_writes_is_not_guessed_over(
+    viewer: Any, make_dock: Callable[[type], Any], until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accept_panel, "_REST", 0)
+    panel = make_dock(CorrectDock).accepting
+    looks: list[Any] = []
+    monkeypatch.setattr(panel, "_on_guess", lambda *a, real=panel._on_guess: (real(*a), looks.append(a)))
+    labels = viewer.add_labels(np.zeros((20, 30), np.uint8), name="l")
+    viewer.add_labels(np.zeros((20, 30), np.uint8), metadata=OURS)
+    until(lambda: looks)
+    labels.refresh()
+    panel.values.setText("1 → 9")
+    until(lambda: not panel._later.isActive())
+    labels.paint((3, 3), 4)
+    until(lambda: not panel._later.isActive())
+    assert panel.values.text() == "1 → 9"
+
+
+def test_a_mask_of_objects_is_not_written_as_one_object(
+    viewer: Any, make_dock: Callable[[type], Any], until: Until, notes: Notes
+) -> None:
+    dock = make_dock(CorrectDock)
+    panel, press = dock.accepting, dock.findChild(QPushButton, "accept").click
+    labels = viewer.add_labels(np.eye(20, dtype=np.int32), name="l")
+    target = TargetConfig(kind="instances")
+    ours = {"preview": True, "image": "cells", "head": "nuclei", "target": target}
+    mask = np.zeros((20, 20), np.uint8)
+    mask[2:5, 9:12] = mask[12:15, 3:6] = 1
+    viewer.add_labels(mask, name="nuclei · live", metadata={"napari_segtrain": ours})
+    until(lambda: panel._target is not None)
+    assert not panel.values.text()
+    for text in ("", "new objects"):
+        panel.values.setText(text)
+        press()
+        assert "'nuclei · live' is a mask" in notes[-1][1] and "Instances ticked" in notes[-1][1]
+    parts = KeptParts(mask, None, None, 2)
+    objects = viewer.add_labels(
+        np.zeros((20, 20), np.int32),
+        name="nuclei · objects · live",
+        visible=False,
+        metadata={"napari_segtrain": {**ours, "parts": parts}},
+    )
+    cover(objects, Covered((20, 20)))
+    press()
+    assert "show and choose 'nuclei · objects · live', which separates them" in notes[-1][1]
+    assert (labels.data == np.eye(20)).all()
+    panel.values.setText("1 → 7")
+    press()
+    until(lambda: not panel.busy)
+    assert (labels.data == 7).sum() == 18, "what the user says counts"
+    panel.prediction.set_value(objects.name)
+    until(lambda: panel.values.text() == "new objects")
+    press()
+    until(lambda: not panel.busy)
+    assert notes[-1][1].endswith("are separated while the layer is shown; show it first.")
 
 
 def test_the_dock_says_what_was_not_predicted_yet(

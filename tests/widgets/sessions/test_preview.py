@@ -149,6 +149,22 @@ def test_only_the_new_block_is_written_and_painting_goes_on(
     assert viewer.layers.selection == {viewer.layers["l"]}
 
 
+def test_a_preview_knows_what_the_run_has_taken_its_target_for(
+    viewer: Any, previews: Any, tmp_path: Path
+) -> None:
+    previews.kinds = {"any": "classes", "elsewhere": "instances"}
+    scratch = Scratch(tmp_path / "s")
+    for head, target in (
+        ("any", TargetConfig(kind="classes")),
+        ("elsewhere", TargetConfig(kind="instances")),
+        ("cells", TargetConfig(kind="binary")),
+        ("distance", None),
+    ):
+        previews.take(event(scratch, head, np.ones((4, 5), np.uint8)))
+        previews.show_newest()
+        assert viewer.layers[f"{head} · live"].metadata["napari_segtrain"]["target"] == target
+
+
 def test_nobody_paints_on_a_preview_which_its_next_block_overwrites(
     viewer: Any, previews: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

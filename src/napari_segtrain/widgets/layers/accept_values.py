@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...config import ConfigError, TargetConfig
+from ...targets.kinds import kind_without_facts
 from .boxes import Box, volume
 
 NEW_OBJECTS = "new objects"
@@ -58,12 +59,15 @@ def suggest_values(
     objects
         Whether the prediction numbers objects.
     target
-        What is known of the target; its values decide what foreground is written as.
+        What is known of the target. Classes are predicted in the values that were painted, so they are
+        written as they are, and so is a mask of objects, for which no table is right. Else its values
+        decide what foreground is written as.
     """
     free = 0 if target is None or target.unlabelled is None else target.unlabelled
-    if objects:
+    kind = None if target is None else kind_without_facts(target)
+    if objects and kind != "classes":
         return NEW_OBJECTS, free
-    if not set(predicted) <= {0, 1}:
+    if kind in ("classes", "instances") or not set(predicted) <= {0, 1}:
         return "", free
     others = sorted(set(painted) - {free})
     background: int | None = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -19,9 +21,9 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from ...config import DataError, SegtrainError, TargetConfig
+from ...config import DataError, DataFacts, SegtrainError, TargetConfig
 from ...runs import find_run
-from ...targets import background_value
+from ...targets import background_value, resolve_targets
 from ..forms import notify
 from ..forms.form_rows import FormRows
 from ..layers.accept import Acceptance, Values
@@ -36,6 +38,8 @@ from ..layers.results import OURS
 from ..layers.view import visible_box
 from ..sessions.followers import perform
 
+_REST = 1000
+"""Milliseconds between two looks at layers whose values do not tell yet what they mean."""
 _TIPS = {
     "prediction": "The predicted labels: a live preview, or the result of a prediction.",
     "accept_into": "The Labels layer that you paint on and train from.",
@@ -73,6 +77,13 @@ class AcceptPanel(QWidget):
         self._largest: dict[Any, LargestLabel] = {}
         self._background = 0
         self._guessed: tuple[Any, Any] = (None, None)
+        self._offered = ("", 0)
+        self._target: TargetConfig | None = None
+        self._unsure = False
+        self._later = QTimer(self)
+        self._later.setSingleShot(True)
+        self._later.setInterval(_REST)
+        self._later.timeout.connect(self._look_again)
         self.busy = False
         self.prediction = LayerCombo("prediction", watch, is_prediction)
         self.labels = LayerCombo("accept_into", watch, is_target)
@@ -155,11 +166,28 @@ class AcceptPanel(QWidget):
         if labels is None:
             raise DataError("no Labels layer is chosen; add one to paint on, and choose it under Into labels")
         table, objects = parse_values(self.values.text())
+        if table is None:
+            self._refuse_mask_of_objects(prediction)
         values = Values(table, objects, self.unlabelled.value(), self.overwrite.isChecked(), self._background)
         if labels not in self._largest:
             self._largest[labels] = LargestLabel(self._viewer, labels)
         return Acceptance(
             self._viewer, prediction, labels, self._regions(labels), values, self._largest[labels]
+        )
+
+    def _refuse_mask_of_objects(self, prediction: Any) -> None:
+        target = prediction.metadata[OURS].get("target")
+        if target is None and prediction == self._guessed[0]:
+            target = self._target
+        if target is None or target.kind != "instances" or numbers_objects(prediction):
+            return
+        objects = _objects_of(self._viewer, prediction)
+        remedy = "predict it with Instances ticked, in the Predict dock"
+        if objects is not None:
+            remedy = f"show and choose {objects.name!r}, which separates them"
+        raise DataError(
+            f"{prediction.name!r} is a mask, in which all objects have the same number: {remedy}; or write "
+            "such as 1 → 7 under Write as, where a shape holds a single object"
         )
 
     def _regions(self, labels: Any) -> list[Region]:
@@ -182,7 +210,7 @@ class AcceptPanel(QWidget):
         if fault:
             self._end(f"The prediction cannot be read: {fault}", well=False)
         elif not found:
-            self._end("There is no prediction in this region; choose a place that was predicted.", well=False)
+            self._end(_nothing_in(self.prediction.layer()), well=False)
         else:
             self._write(acceptance)
 
@@ -251,7 +279,7 @@ class AcceptPanel(QWidget):
     def close_down(self) -> None:
         """Give up what is under way."""
         self._give_up()
-        self._guessed = (None, None)
+        self._follow((None, None))
 
     def _let_go(self, layer: Any) -> None:
         if layer in self._largest:
@@ -265,29 +293,61 @@ class AcceptPanel(QWidget):
 
     def _guess(self) -> None:
         """Look which values the layers have, and offer how the one's are written into the other's."""
-        prediction, labels = self.prediction.layer(), self.labels.layer()
-        if prediction is None or labels is None or (prediction, labels) == self._guessed:
+        pair = (self.prediction.layer(), self.labels.layer())
+        if None in pair or pair == self._guessed:
             return
-        self._guessed = pair = (prediction, labels)
+        self._follow(pair)
+        self._offered = self._said()
+        self._read()
+
+    def _follow(self, pair: tuple[Any, Any]) -> None:
+        """Look at other layers: what is predicted and painted on them later may tell more."""
+        for layer in self._guessed:
+            if layer is not None:
+                layer.events.set_data.disconnect(self._on_refresh)
+        self._guessed, self._target, self._unsure = pair, None, False
+        for layer in pair:
+            if layer is not None:
+                layer.events.set_data.connect(self._on_refresh)
+
+    def _on_refresh(self, _: Any = None) -> None:
+        if self._unsure and not self._later.isActive():
+            self._later.start()
+
+    def _look_again(self) -> None:
+        if self._unsure and self._said() == self._offered:
+            self._read()
+
+    def _said(self) -> tuple[str, int]:
+        return self.values.text(), self.unlabelled.value()
+
+    def _read(self) -> None:
+        self._unsure = False
+        pair = self._guessed
         jobs = [
             (level_data(layer, 0), tuple(slice(*side) for side in visible_box(self._viewer, layer)))
             for layer in pair
         ]
-        ours = prediction.metadata[OURS]
-        worker = perform(lambda: ([values_of(*job) for job in jobs], _target_of(ours)))
+        ours = pair[0].metadata[OURS]
+        worker = perform(lambda: ([values_of(*job) for job in jobs], target_of(ours)))
         worker.returned.connect(lambda result: self._on_guess(pair, result[0]))
         worker.start()
 
     def _on_guess(self, pair: tuple[Any, Any], found: Any) -> None:
         if not isalive(self) or pair != self._guessed or found is None:
             return
-        prediction = pair[0]
-        objects = has_parts(prediction) or prediction.dtype == np.int32
-        (values, own), target = found
-        self._background = 0 if target is None else background_value(target)
-        text, unlabelled = suggest_values(values, own, objects, target)
-        self.values.setText(text)
-        self.unlabelled.setValue(unlabelled)
+        (values, own), self._target = found
+        self._background = 0 if self._target is None else background_value(self._target)
+        objects = numbers_objects(pair[0])
+        text, unlabelled = suggest_values(values, own, objects, self._target)
+        # A mask is known by its target alone: 0 and 1 may be the first of more classes that are predicted.
+        nothing_painted = not set(own) - {unlabelled}
+        unknown = self._target is None and "preview" in pair[0].metadata[OURS]
+        self._unsure = not objects and bool(text) and (unknown or nothing_painted)
+        if self._said() == self._offered:  # else the user has written something meanwhile
+            self._offered = (text, unlabelled)
+            self.values.setText(text)
+            self.unlabelled.setValue(unlabelled)
 
 
 class _Number(QSpinBox):
@@ -320,13 +380,49 @@ def is_shapes(layer: Any) -> bool:
     return layer_kind(layer) == "Shapes"
 
 
-def _target_of(ours: dict[str, Any]) -> TargetConfig | None:
-    """Return the target that a prediction is of, by its layer's metadata, where its run still says so."""
+def numbers_objects(prediction: Any) -> bool:
+    """Return whether the values of a prediction are numbers of separated objects."""
+    return has_parts(prediction) or bool(prediction.dtype == np.int32)
+
+
+def _objects_of(viewer: Any, mask: Any) -> Any:
+    """Return the live layer that separates the objects of a live mask, None where there is none."""
+    ours = mask.metadata[OURS]
+    for layer in viewer.layers:
+        other = layer.metadata.get(OURS, {})
+        same = all(other.get(key) == ours.get(key) for key in ("preview", "image", "head"))
+        if same and ours.get("preview") and has_parts(layer):
+            return layer
+    return None
+
+
+def _nothing_in(prediction: Any) -> str:
+    """Say that nothing is predicted, and why where the layer tells it."""
+    if prediction is not None and has_parts(prediction) and not prediction.visible:
+        return f"The objects of {prediction.name!r} are separated while the layer is shown; show it first."
+    return "There is no prediction in this region; choose a place that was predicted."
+
+
+def target_of(ours: Mapping[str, Any]) -> TargetConfig | None:
+    """Return the target that a prediction is of, by its layer's metadata, where its run still says so.
+
+    Its kind is what the run has taken it for. Reads files.
+    """
     if isinstance(ours.get("target"), TargetConfig):
         found: TargetConfig = ours["target"]
         return found
     path = ours.get("settings", {}).get("checkpoint", {}).get("path")
     try:
-        return None if path is None else find_run(path).read_config().dataset_config.targets.get(ours["head"])
+        if path is None:
+            return None
+        run = find_run(path)
+        config, head = run.read_config(), ours["head"]
+        with suppress(SegtrainError):
+            return resolve_targets(config, run.read_as("resolved.json", _facts)).get(head)
+        return config.dataset_config.targets.get(head)
     except (SegtrainError, KeyError):
         return None
+
+
+def _facts(resolved: Any) -> DataFacts:
+    return DataFacts.model_validate(resolved["facts"])

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...config import ExperimentConfig, RunError
+from ...config import ExperimentConfig, RunError, TargetConfig, TargetKind
 from ...runs.events import PreviewReady
 from ...runs.scratch import open_memmap
 from ...targets.colours import direction_colours
@@ -48,6 +48,8 @@ class PreviewLayers:
     ----------
     foreground
         The outputs that are foreground against background; known when the run has begun.
+    kinds
+        What each target is, by its name; known when the run has begun.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class PreviewLayers:
         goes_on: bool = False,
     ) -> None:
         self.foreground: tuple[str, ...] = ()
+        self.kinds: Mapping[str, TargetKind] = {}
         self._beat = beat
         self._goes_on = goes_on
         self._viewer = viewer
@@ -153,7 +156,7 @@ class PreviewLayers:
                     "head": head,
                     "show": show,
                     "whole": whole,
-                    "target": self._config.dataset_config.targets.get(head),
+                    "target": self._target(head),
                 }
             },
         }
@@ -172,6 +175,11 @@ class PreviewLayers:
         if show not in ("segmentation", "scalar"):
             return self._viewer.add_image(data, rgb=True, opacity=0.7, **options)
         return self._viewer.add_image(data, opacity=0.6, **number_options(values), **options)
+
+    def _target(self, head: str) -> TargetConfig | None:
+        """Return the target that an output is of, with what the run has taken it for."""
+        target, kind = self._config.dataset_config.targets.get(head), self.kinds.get(head)
+        return target if kind is None else (target or TargetConfig()).replace(kind=kind)
 
     def _name(self, place: Place, what: str) -> str:
         several = len(self._images) > 1

@@ -44,7 +44,7 @@ class PreviewObjects:
 
     def __init__(self, viewer: Any, config: ExperimentConfig, *, goes_on: bool) -> None:
         self._viewer = viewer
-        self._targets = tuple(config.dataset_config.targets)
+        self._targets = config.dataset_config.targets
         self._inference = config.inference_config
         self._goes_on = goes_on
         self._layers: dict[tuple[str, str], Any] = {}
@@ -118,6 +118,7 @@ class PreviewObjects:
             "preview": True,
             "image": image.id,
             "head": target,
+            "target": self._targets[target],
             "parts": KeptParts(foreground, boundary, distance, image.axes.ndim, _spacing(image)),
             "taken": Covered(image.shape),
             "intensity": _intensity(image),

@@ -259,7 +259,7 @@ class TrainingSession(QObject):
         if following is not None and self._state is not State.STOPPING:
             self._go(following)
         if isinstance(event, RunStarted) and self._previews is not None:
-            self._previews.foreground = event.foreground
+            self._previews.foreground, self._previews.kinds = event.foreground, event.kinds
         if isinstance(event, Progress):
             self._scoring = event.scoring
             self._note.show(self._when_closed())
