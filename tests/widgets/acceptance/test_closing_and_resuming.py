@@ -107,7 +107,6 @@ def test_the_next_viewer_finds_the_run_and_goes_on(
     hands.wait(lambda: len(viewer.layers) == 2)
     labels = viewer.layers[1]
     np.testing.assert_array_equal(labels.data, last, "the last stroke too")
-    labels.name = "painted"
 
     train = make_dock(TrainDock)
     train.project.set_value(closed / "project")
@@ -116,7 +115,8 @@ def test_the_next_viewer_finds_the_run_and_goes_on(
     hands.wait(lambda: train.resumable.value() == run.path)
     hands.press(train, "resume")
     hands.wait(lambda: not train._opening)
-    assert "goes on with the open layers and the labels as they are now in 'painted'" in notes[-1][1]
+    words = f"the labels as they are now in {labels.name!r}, which stands for 'painted'"
+    assert f"goes on with the open layers and {words}" in notes[-1][1]
     hands.wait(lambda: [event for event in events if isinstance(event, EpochDone)])
     hands.wait(lambda: train.curves.points("train", "loss")[0][:2] == [1.0, 2.0])  # earlier epochs are shown
 

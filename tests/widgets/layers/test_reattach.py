@@ -12,6 +12,7 @@ import pytest
 from napari_segtrain.config import DatasetConfig, TargetConfig
 from napari_segtrain.runs.scratch import Scratch
 from napari_segtrain.widgets.layers.data_spec import training_data
+from napari_segtrain.widgets.layers.kept_labels import kept_note
 from napari_segtrain.widgets.layers.reattach import reattach
 
 pytestmark = pytest.mark.gui
@@ -115,6 +116,49 @@ def test_a_store_is_known_by_its_place(viewer: Any, tmp_path: Path) -> None:
     viewer.layers.remove("cells")
     viewer.add_image(zarr.open_array(str(tmp_path / "two.zarr"), mode="r"), name="cells")
     assert "two.zarr now, and was" in reattach(before, NUCLEI, list(viewer.layers)).words
+
+
+def test_labels_opened_from_the_run_stand_for_a_layer_that_is_not_open(
+    viewer: Any, cells: Any, tmp_path: Path
+) -> None:
+    before, layers = run_on(viewer, NUCLEI, tmp_path), viewer.layers
+    run, other = tmp_path / "base", tmp_path / "other"
+    opened = viewer.add_labels(
+        cells[1].data, name="opened", metadata=kept_note(run, "cells_nuclei"), translate=(3, 4)
+    )
+    both = reattach(before, NUCLEI, list(layers), run=run)
+    assert [mirror.layer for mirror in both.data.mirrors] == [cells[1]], "the layer itself is open"
+    assert both.words.endswith("as they are now in 'cells_nuclei'")
+    chosen = reattach(before, NUCLEI, list(layers), run=run, instead={"cells_nuclei": opened})
+    assert [mirror.layer for mirror in chosen.data.mirrors] == [opened]
+    layers.remove("cells_nuclei")
+    assert reattach(before, NUCLEI, list(layers), run=other).data.spec is None, "of another run"
+    assert reattach(before, NUCLEI, list(layers)).data.spec is None
+    found = reattach(before, NUCLEI, list(layers), run=run)
+    assert [mirror.layer for mirror in found.data.mirrors] == [opened]
+    assert found.words.endswith("'opened', which stands for 'cells_nuclei'")
+    # The run knows its own layer again when that is opened the next time.
+    again = stored(found.data, tmp_path)
+    assert again["layers"][0]["labels"]["cells_nuclei"]["name"] == "cells_nuclei"
+    layers.remove(opened)
+    viewer.add_labels(np.array(opened.data), name="cells_nuclei")
+    assert reattach(again, NUCLEI, list(layers), run=run).data.spec is not None
+
+
+def test_kept_labels_without_an_axis_of_length_one_stand_for_a_layer_with_it(
+    viewer: Any, cells: Any, tmp_path: Path
+) -> None:
+    image = viewer.add_image(np.zeros((1, 8, 9)), name="thin")
+    labels = viewer.add_labels(np.ones((1, 8, 9), np.uint8), name="thin_nuclei")
+    config = DatasetConfig(targets={"nuclei": TargetConfig(labels="thin_nuclei")}, ndim=2)
+    before = run_on(viewer, config, tmp_path, (image.name,))
+    viewer.layers.remove(labels)
+    run = tmp_path / "base"
+    opened = viewer.add_labels(
+        np.ones((8, 9), np.uint8), name="opened", metadata=kept_note(run, "thin_nuclei")
+    )
+    found = reattach(before, config, list(viewer.layers), run=run)
+    assert [mirror.layer for mirror in found.data.mirrors] == [opened]
 
 
 def test_a_folder_has_no_layers(viewer: Any) -> None:

@@ -195,7 +195,7 @@ class RunsDock(Dock):
         run = self._one().run
 
         def show(kept: list[KeptLabels]) -> str:
-            return f"Opened {', '.join(layer.name for layer in add_kept(self.viewer, kept, run.name))}"
+            return f"Opened {', '.join(layer.name for layer in add_kept(self.viewer, kept, run.path))}"
 
         names = [layer.name for layer in self.viewer.layers]
         self._perform(partial(read_kept, run.path, names), "Opening labels …", show)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,7 @@ from ..sessions.remedies import Remedies
 from ..sessions.run_reader import OpenedRun, best_of, earlier_rows, known_data, open_run
 from ..sessions.training_session import State, TrainingSession
 from .dock import EngineDock
+from .resuming import Resuming
 from .train_form import TrainForm, of_row
 
 _START = "Train with these settings"
@@ -103,6 +104,7 @@ class TrainDock(EngineDock):
         self.findings = FindingsRow()
         self.projects = ProjectWatch(self._project, self)
         self.remedies = Remedies()
+        self.labels = Resuming(napari_viewer, self, self._read)
         self.curves = Curves(self.beat)
         self.progress = fold("Curves", self.curves, opened=True, tip="Show or hide the curves of the run")
         self.progress.hide()
@@ -236,14 +238,16 @@ class TrainDock(EngineDock):
             Wait for the end of a run that is active in the project.
         """
 
-        def then(opened: OpenedRun) -> None:
+        def then(opened: OpenedRun, instead: Mapping[str, Any]) -> None:
             run = opened.run
             config, changed = self.remedies.cure(run.path, opened.config)
-            found = self._show_run(opened, config)
+            found = self._show_run(opened, config, same=True, instead=instead)
             self.session.start(config, found.data, run.project, run.path, retry=retry, wait=wait)
             notify.info(f"{run.name} {found.words}{changed}.")
 
-        self._open(path, read_data, then)
+        self._open(
+            path, read_data, lambda opened: self.labels.settle(opened, partial(then, opened), self._refuse)
+        )
 
     def keep_on(self) -> None:
         """Give the completed run that is chosen in the dock more epochs; waits as `resume` does."""
@@ -266,7 +270,7 @@ class TrainDock(EngineDock):
             run = opened.run
             config, changed = self.remedies.cure(run.path, opened.config)
             config = longer(config, opened.info, self.completed.more.value())
-            found = self._show_run(opened, config, copies=False)
+            found = self._show_run(opened, config, copies=False, same=True)
             self.session.start(config, found.data, run.project, run.path, wait=wait)
             notify.info(f"{run.name} {found.words}, up to epoch {config.tr_config.num_epochs}{changed}.")
 
@@ -305,6 +309,10 @@ class TrainDock(EngineDock):
         if not self._idle:
             self._refuse("A training run is already active in the Train dock; stop it or wait for its end")
             return
+        self._read("Reading the run …", lambda: open_run(path, data), then)
+
+    def _read(self, words: str, work: Callable[[], Any], then: Callable[[Any], None]) -> None:
+        """Have a worker read files of a run, and be busy meanwhile."""
 
         def on_end() -> None:
             self._opening = False
@@ -313,13 +321,28 @@ class TrainDock(EngineDock):
 
         self._opening = True
         self._on_state(self.session.state)
-        self.panel.wait("Reading the run …")
-        self._ask(lambda: open_run(path, data), then, on_end)
+        self.panel.wait(words)
+        self._ask(work, then, on_end)
 
-    def _show_run(self, opened: OpenedRun, config: ExperimentConfig, *, copies: bool = True) -> Reattached:
-        """Show settings of a run, and the folder or the open layers that it was trained on."""
-        run, layers, folder = opened.run, list(self.viewer.layers), folder_of(opened.data)
-        found = reattach(opened.data, config.dataset_config, layers, copies=copies)
+    def _show_run(
+        self,
+        opened: OpenedRun,
+        config: ExperimentConfig,
+        *,
+        copies: bool = True,
+        same: bool = False,
+        instead: Mapping[str, Any] | None = None,
+    ) -> Reattached:
+        """Show settings of a run, and the folder or the layers of it; labels opened from the `same` run."""
+        run, folder = opened.run, folder_of(opened.data)
+        found = reattach(
+            opened.data,
+            config.dataset_config,
+            list(self.viewer.layers),
+            copies=copies,
+            run=run.path if same else None,
+            instead=instead,
+        )
         if self._project().resolve() != run.project.resolve():
             self.project.set_value(run.project)
         self.findings.set_value(())  # what was found was said of another training

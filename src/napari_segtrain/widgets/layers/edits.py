@@ -93,6 +93,11 @@ def is_edited(layer: Any) -> bool:
     return bool(_history(layer))
 
 
+def was_painted(layer: Any) -> bool:
+    """Return whether a layer has been painted on since it got its array, also where that was undone."""
+    return is_edited(layer) or bool(getattr(layer, "_redo_history", ()))
+
+
 def _history(layer: Any) -> tuple[Edit, ...]:
     """Return the edits that are in force, oldest first: what undo would take back."""
     return tuple(getattr(layer, "_undo_history", ()))

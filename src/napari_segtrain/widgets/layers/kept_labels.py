@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...config import DataError
+from ...config import DataError, RunError
+from ...runs import RunFolder, noted_data
 from ...runs.label_store import LabelStore, StoredArray
 from .geometry import Geometry
 from .layer_choice import is_image
+from .results import OURS
 
+_KEPT = "kept"
+"""Key, in what this plugin notes of a layer, of the run whose labels it shows, and of whose layer."""
 _MOST_IMAGES = 12
 """Images whose labels are opened at once."""
 
@@ -35,6 +40,8 @@ class KeptLabels:
         Size of a voxel on the axes of space.
     unit
         Unit of `spacing`.
+    layer
+        Name of the layer that the run was trained on; empty where it was a file.
     """
 
     image: str
@@ -42,6 +49,7 @@ class KeptLabels:
     values: NDArray[Any]
     spacing: tuple[float, ...]
     unit: str
+    layer: str = ""
 
 
 def read_kept(run: Path, opened: Collection[str] = ()) -> list[KeptLabels]:
@@ -61,12 +69,13 @@ def read_kept(run: Path, opened: Collection[str] = ()) -> list[KeptLabels]:
     DataError
         When all of them are vectors or numbers, which no labels layer shows; or they were too many layers.
     """
-    store = LabelStore(run)
+    store, layers = LabelStore(run), _layers_of(run)
     found: dict[tuple[str, str, str], KeptLabels] = {}
     for array in _wanted(store, opened):
         key = (array.group, array.kind, array.name)
         if key not in found:
-            found[key] = _empty(array)
+            empty = _empty(array)
+            found[key] = replace(empty, layer=layers.get((empty.image, array.kind, array.name), ""))
         for place, values in store.read(array):
             found[key].values[array.position][place] = values[0]
     return list(found.values())
@@ -93,8 +102,25 @@ def _wanted(store: LabelStore, opened: Collection[str]) -> list[StoredArray]:
     return arrays
 
 
-def add_kept(viewer: Any, kept: list[KeptLabels], run: str) -> list[Any]:
+def _layers_of(run: Path) -> dict[tuple[str, str, str], str]:
+    """Return the names of the layers that a run was trained on, by image, kind and name of the labels."""
+    stored: Any = None
+    with suppress(RunError):
+        stored = noted_data(RunFolder(run))
+    entries = stored.get("layers", ()) if isinstance(stored, Mapping) else ()
+    return {
+        (entry["id"], kind, name): spec.get("name", "")
+        for entry in entries
+        for kind in ("labels", "masks")
+        for name, spec in entry.get(kind, {}).items()
+        if isinstance(spec, Mapping)
+    }
+
+
+def add_kept(viewer: Any, kept: list[KeptLabels], run: Path) -> list[Any]:
     """Add a new labels layer for each, where its image lies; what is open is not touched.
+
+    They note what they are, so that the run goes on with them where the layer itself is not open.
 
     Parameters
     ----------
@@ -103,12 +129,38 @@ def add_kept(viewer: Any, kept: list[KeptLabels], run: str) -> list[Any]:
     kept
         What was read.
     run
-        Name of the run, for the names of the layers.
+        The run folder, whose name is in the names of the layers.
     """
     return [
-        viewer.add_labels(one.values, name=f"{one.name} · {run}", **_place(viewer, one).kwargs())
+        viewer.add_labels(
+            one.values,
+            name=f"{one.name} · {run.name}",
+            metadata=kept_note(run, one.layer),
+            **_place(viewer, one).kwargs(),
+        )
         for one in kept
     ]
+
+
+def kept_note(run: Path, layer: str) -> dict[str, Any]:
+    """Return the metadata of a layer that shows what a run has kept of a layer of another name."""
+    return {OURS: {_KEPT: {"run": str(run.resolve()), "layer": layer}}} if layer else {}
+
+
+def stand_ins(layers: Iterable[Any], run: Path | None) -> dict[str, Any]:
+    """Return the layers that were opened as the kept labels of a run, by the name that they had there.
+
+    Parameters
+    ----------
+    layers
+        Layers of the viewer; of several that stand for one the newest counts.
+    run
+        The run folder; None for no run.
+    """
+    if run is None:
+        return {}
+    noted = ((layer, layer.metadata.get(OURS, {}).get(_KEPT)) for layer in layers)
+    return {note["layer"]: layer for layer, note in noted if note and note["run"] == str(run.resolve())}
 
 
 def _empty(array: StoredArray) -> KeptLabels:

@@ -11,6 +11,7 @@ from typing import Any
 from ...config import DataError, DatasetConfig, TargetConfig
 from .axes import Copies
 from .data_spec import Chosen, TrainedImage, TrainingData, image_data, training_data
+from .kept_labels import stand_ins
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,18 @@ class Reattached:
     words: str
 
 
-def reattach(stored: Any, config: DatasetConfig, layers: Sequence[Any], *, copies: bool = True) -> Reattached:
+def reattach(
+    stored: Any,
+    config: DatasetConfig,
+    layers: Sequence[Any],
+    *,
+    copies: bool = True,
+    run: Path | None = None,
+    instead: Mapping[str, Any] | None = None,
+) -> Reattached:
     """Choose what a run goes on with: open layers of the same names and shapes, else what it has stored.
+
+    Where no layer has the name, one does that was opened as the labels that the run has kept of it.
 
     Parameters
     ----------
@@ -42,6 +53,10 @@ def reattach(stored: Any, config: DatasetConfig, layers: Sequence[Any], *, copie
         Layers of the viewer.
     copies
         Whether the run still has copies of its layers; a completed one has none.
+    run
+        The run folder, for labels that were opened from it; None where these do not count.
+    instead
+        Layers that were chosen for a name, whatever they are called.
 
     Raises
     ------
@@ -51,7 +66,7 @@ def reattach(stored: Any, config: DatasetConfig, layers: Sequence[Any], *, copie
     entries = stored.get("layers", ()) if isinstance(stored, Mapping) else ()
     if not entries:
         return Reattached(TrainingData(spec=None), f"goes on with its data in {stored}")
-    named = {layer.name: layer for layer in layers}
+    named = {**stand_ins(layers, run), **{layer.name: layer for layer in layers}, **(instead or {})}
     try:
         data = _attached(entries, config, named)
     except DataError as error:
@@ -65,7 +80,7 @@ def reattach(stored: Any, config: DatasetConfig, layers: Sequence[Any], *, copie
         if not images:
             words += f". Open {entries[0]['id']!r} before you resume to see live previews"
         return Reattached(TrainingData(spec=None, images=images), words)
-    names = ", ".join(dict.fromkeys(repr(mirror.layer.name) for mirror in data.mirrors))
+    names = ", ".join(dict.fromkeys(_told(mirror.layer, named) for mirror in data.mirrors))
     folder = f"its folder {stored['folder']} and " if "folder" in stored else ""
     if folder:
         data.spec = {"folder": stored["folder"], "layers": data.layers}
@@ -100,8 +115,18 @@ def _attached(
             if set(entry[kind]) != set(new[kind]):
                 raise DataError(f"the {kind} of {entry['id']!r} are on other layers now")
             for key, spec in entry[kind].items():
-                _check(spec, new[kind][key], data.copies)
+                layer = named[spec["name"]]
+                if spec["name"] != layer.name == new[kind][key]["name"]:
+                    new[kind][key]["name"] = spec["name"]  # so that the run knows its own layer again, too
+                else:
+                    _check(spec, new[kind][key], data.copies)
     return data
+
+
+def _told(layer: Any, named: Mapping[str, Any]) -> str:
+    """Return the name of a layer, and what it stands for where that is another name."""
+    names = [name for name, found in named.items() if found is layer and name != layer.name]
+    return f"{layer.name!r}, which stands for {names[0]!r}" if names else repr(layer.name)
 
 
 def _chosen(

@@ -56,7 +56,7 @@ class Update:
         found: list[Box] = []
         try:
             for box in self.boxes:
-                for place in _slabs(box):
+                for place in slabs(box):
                     with self._guard:
                         if self._ended:
                             return
@@ -100,8 +100,8 @@ class Update:
         return changed
 
 
-def _slabs(box: Box) -> Iterator[Box]:
-    """Cut a box along its first axis."""
+def slabs(box: Box) -> Iterator[Box]:
+    """Cut a box along its first axis, into parts of a few million voxels."""
     rows = max(1, _AT_ONCE // max(1, volume(box[1:])))
     for first in range(box[0].start, box[0].stop, rows):
         yield (slice(first, min(first + rows, box[0].stop)), *box[1:])
