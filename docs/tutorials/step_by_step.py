@@ -43,7 +43,7 @@ for epoch in range(parts.epochs):
         prediction = forward_pass(step.network, batch, parts.precision)  # 4
         loss = calculate_loss(prediction, batch, parts.loss, epoch)  # 5
         gradients = backward_pass(step, loss)  # 6
-        step, info = optimizer_step(step, gradients, gradient_clip=parts.gradient_clip, measure=True)  # 7
+        step, info = optimizer_step(step, gradients, gradient_clip=parts.gradient_clip)  # 7
         print(
             f"epoch {epoch + 1}, batch {index}: loss {loss.value:.3f}, gradient norm {info.norm_before:.2f} "
             f"clipped to {info.norm_after:.2f}, learning rate {info.learning_rate:.5f}"

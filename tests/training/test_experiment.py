@@ -176,6 +176,13 @@ def test_stepping_by_hand_equals_the_full_training(make_experiment, accumulate: 
     assert step.step == 6
 
 
+@pytest.mark.parametrize("clip", [0.0, 0.5])
+def test_a_training_computes_the_norm_only_to_clip(make_experiment, clip: float) -> None:
+    made = make_experiment(tr_config__gradient_clip=clip)
+    made.fit()
+    assert (made.experiment.module.last_step.norm is not None) == (clip > 0)
+
+
 @pytest.mark.parametrize("ema", [0.0, 0.9])
 def test_validation_changes_nothing(make_experiment, ema: float) -> None:
     settings = {

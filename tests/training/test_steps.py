@@ -62,7 +62,7 @@ def test_one_step_by_hand_is_the_closed_form() -> None:
     loss = forwarded(step)
     assert loss.value == pytest.approx(2.0**2 * 5.0)
     gradients = backward_pass(step, loss)
-    step, info = optimizer_step(step, gradients, measure=True)
+    step, info = optimizer_step(step, gradients)
     slope = 2 * 2.0 * 5.0
     assert step.network.weight.item() == pytest.approx(2.0 - 0.1 * slope, abs=1e-6)
     assert (info.step, info.learning_rate) == (1, 0.1)
@@ -89,16 +89,16 @@ def test_a_schedule_needs_the_length_of_the_training() -> None:
 def test_clipping_limits_the_norm_and_tells_both(clip: float) -> None:
     step = zero_gradients(initialize_optimizer(Line(), PLAIN))
     gradients = backward_pass(step, forwarded(step))
-    step, info = optimizer_step(step, gradients, gradient_clip=clip, measure=True)
+    step, info = optimizer_step(step, gradients, gradient_clip=clip)
     assert info.norm_before == pytest.approx(20.0)
     expected = 20.0 if clip == 0 else min(20.0, clip)
     assert info.norm_after == pytest.approx(expected)
     assert step.network.weight.item() == pytest.approx(2.0 - 0.1 * expected, abs=1e-5)
 
 
-def test_the_norm_is_not_computed_unless_it_is_wanted() -> None:
+def test_the_norm_is_not_computed_where_it_is_not_wanted() -> None:
     step = zero_gradients(initialize_optimizer(Line(), PLAIN))
-    _, info = optimizer_step(step, backward_pass(step, forwarded(step)))
+    _, info = optimizer_step(step, backward_pass(step, forwarded(step)), measure=False)
     assert info.norm_before is None
     assert info.norm_after is None
 
@@ -409,7 +409,7 @@ def test_a_step_without_gradients_is_refused_in_words() -> None:
     gradients = backward_pass(step, forwarded(step))
     step.network.weight.grad = None
     with pytest.raises(TrainingError, match="no weight of the network has a gradient"):
-        optimizer_step(step, gradients, measure=True)
+        optimizer_step(step, gradients)
 
 
 # ------------------------------------------------------------------------------------- batches

@@ -122,7 +122,7 @@ def one_step(parts: Any, batches: list[Any]) -> tuple[nn.Module, StepInfo]:
     for batch in batches:
         loss = calculate_loss(forward_pass(step.network, batch), batch, lambda o, b, e: (o["fg"] ** 2).mean())
         gradients = backward_pass(step, loss, accumulate=gradients is not None, divide_by=len(batches))
-    step, info = optimizer_step(step, gradients, measure=True)
+    step, info = optimizer_step(step, gradients)
     return step.network, info
 
 

@@ -202,7 +202,7 @@ class SegmentationModule(pl.LightningModule):
         self.team.average([p.grad for p in self.network.parameters() if p.grad is not None])
         frugal = self.optimization.ledger.frugal
         self.optimization, self.last_step = optimizer_step(
-            self.optimization, gradients, gradient_clip=self.gradient_clip
+            self.optimization, gradients, gradient_clip=self.gradient_clip, measure=False
         )
         self.last_rate = self.last_step.learning_rate
         if self.ema is not None:

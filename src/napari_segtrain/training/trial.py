@@ -142,7 +142,7 @@ def step_memory(config: ExperimentConfig, resolved: ResolvedExperiment) -> int:
         part = resolved.load.parts(batch)[0]
         judged = calculate_loss(forward_pass(network, part, resolved.precision), part, loss)
         gradients = backward_pass(optimization, judged, accumulate=True)
-        optimizer_step(optimization, gradients, gradient_clip=tr.gradient_clip)
+        optimizer_step(optimization, gradients, gradient_clip=tr.gradient_clip, measure=False)
         if averaged is not None:
             averaged.update()
     return peak[0]

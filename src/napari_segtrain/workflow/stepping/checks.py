@@ -78,7 +78,7 @@ def loss_after_step(
     stepped = Optimization(network, built)
     gradients = Gradients(network, optimization.ledger.micro_batches, optimization.step)
     stepped.ledger.current = gradients
-    optimizer_step(stepped, gradients, gradient_clip=parts.gradient_clip)
+    optimizer_step(stepped, gradients, gradient_clip=parts.gradient_clip, measure=False)
     judged = []
     with untouched_randomness(), torch.no_grad():
         restore_random_states(random_states)
@@ -195,6 +195,7 @@ def overfit(
             if taken == steps or lowest <= LEARNED / 2 * first or halted():
                 break
             step = zero_gradients(step)
-            step, _ = optimizer_step(step, backward_pass(step, loss), gradient_clip=parts.gradient_clip)
+            gradients = backward_pass(step, loss)
+            step, _ = optimizer_step(step, gradients, gradient_clip=parts.gradient_clip, measure=False)
             progress((taken + 1) / steps)
     return Overfitted(first or 0.0, lowest, taken, halted())

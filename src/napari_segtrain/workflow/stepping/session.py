@@ -294,7 +294,7 @@ class StepSession:
     def _optimizer_step(self, request: StepRequest) -> Done:
         optimization, gradients = self._known(self._optimization), self._known(self._gradients)
         clip = self._parts.gradient_clip
-        self._optimization, info = optimizer_step(optimization, gradients, gradient_clip=clip, measure=True)
+        self._optimization, info = optimizer_step(optimization, gradients, gradient_clip=clip)
         self._gradients = None
         self._rate, self._norm = info.learning_rate, info.norm_before
         words = (

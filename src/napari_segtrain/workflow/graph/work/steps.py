@@ -79,6 +79,6 @@ def backward_pass(config: BackwardParameters, inputs: Values, context: Context) 
 def optimizer_step(config: StepParameters, inputs: Values, context: Context) -> dict[str, Any]:
     """Step 7."""
     after, info = steps.optimizer_step(
-        inputs["optimizer"], inputs["gradients"], gradient_clip=config.gradient_clip, measure=True
+        inputs["optimizer"], inputs["gradients"], gradient_clip=config.gradient_clip
     )
     return {"optimizer": after, "step_info": info, "model": after.network}
