@@ -204,6 +204,21 @@ def test_a_store_is_read_whole_once(
     assert np.unique(np.asarray(labels.data[:])).tolist() == [0, 7, 8]
 
 
+def test_objects_leave_the_number_of_the_background_to_it(
+    viewer: Any, make_dock: Callable[[type], Any], until: Until
+) -> None:
+    ours = {"preview": True, "target": TargetConfig(kind="instances", unlabelled=0)}
+    viewer.add_labels(objects((30, 40, 10)), metadata={OURS: ours})
+    labels = viewer.add_labels(np.zeros((60, 80), np.uint8))
+    panel = make_dock(CorrectDock).accepting
+    panel.labels.set_value(labels.name)
+    until(lambda: panel.values.text() == "new objects")
+    look_at(labels, (slice(0, 60), slice(0, 80)))
+    panel.accept()
+    until(lambda: not panel.busy)
+    assert np.unique(labels.data).tolist() == [0, 2], "1 is what is learned as background"
+
+
 def test_reading_a_store_says_how_far_it_is_and_can_be_cancelled(
     stored: tuple[Any, Any, list[int]], make_dock: Callable[[type], Any], until: Until,
     monkeypatch: pytest.MonkeyPatch,

@@ -75,7 +75,6 @@ class AcceptPanel(QWidget):
         self._worker: Any = None
         self._current: Acceptance | None = None
         self._largest: dict[Any, LargestLabel] = {}
-        self._background = 0
         self._guessed: tuple[Any, Any] = (None, None)
         self._offered = ("", 0)
         self._target: TargetConfig | None = None
@@ -168,17 +167,22 @@ class AcceptPanel(QWidget):
         table, objects = parse_values(self.values.text())
         if table is None:
             self._refuse_mask_of_objects(prediction)
-        values = Values(table, objects, self.unlabelled.value(), self.overwrite.isChecked(), self._background)
+        target = self._target_of(prediction)
+        background = 0 if target is None else background_value(target)
+        values = Values(table, objects, self.unlabelled.value(), self.overwrite.isChecked(), background)
         if labels not in self._largest:
             self._largest[labels] = LargestLabel(self._viewer, labels)
         return Acceptance(
             self._viewer, prediction, labels, self._regions(labels), values, self._largest[labels]
         )
 
+    def _target_of(self, prediction: Any) -> TargetConfig | None:
+        """Return the target that a prediction is of, as far as is known by now."""
+        target: TargetConfig | None = prediction.metadata[OURS].get("target")
+        return self._target if target is None and prediction == self._guessed[0] else target
+
     def _refuse_mask_of_objects(self, prediction: Any) -> None:
-        target = prediction.metadata[OURS].get("target")
-        if target is None and prediction == self._guessed[0]:
-            target = self._target
+        target = self._target_of(prediction)
         if target is None or target.kind != "instances" or numbers_objects(prediction):
             return
         objects = _objects_of(self._viewer, prediction)
@@ -337,7 +341,6 @@ class AcceptPanel(QWidget):
         if not isalive(self) or pair != self._guessed or found is None:
             return
         (values, own), self._target = found
-        self._background = 0 if self._target is None else background_value(self._target)
         objects = numbers_objects(pair[0])
         text, unlabelled = suggest_values(values, own, objects, self._target)
         # A mask is known by its target alone: 0 and 1 may be the first of more classes that are predicted.
