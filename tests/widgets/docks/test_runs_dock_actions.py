@@ -189,7 +189,7 @@ def test_a_run_that_learned_from_a_folder_is_duplicated_with_it(
     assert train.form.folder.isVisibleTo(train)
     assert train.form.images.value() == (), "of open images none is trained on"
     train.findChild(QPushButton, "preview_targets").click()
-    assert "previews are of open layers" in notes.pop()[1]
+    assert "press Open image" in notes.pop()[1]
     train.findChild(QPushButton, "start").click()
     until(lambda: ("info", "base is trained; use it in the Predict dock.") in notes)
     assert read_data(RunFolder.open(run.project / "runs" / "base")) == str(folder)
