@@ -368,7 +368,7 @@ def test_what_is_applied_to_a_running_training_counts_when_it_is_resumed(
     epochs(dock, 500)
     press(qtbot, dock, "start")
     until(lambda: len(dock.curves.points("val", "loss")[0]) >= 1)
-    rate = {"tr_config.optimizer.lr": 0.001}
+    rate = {"tr_config.optimizer.lr": 0.0003}
     dock._on_event(Warned(message="a", finding=Finding(rule="a", severity="note", sentence="a", remedy=rate)))
     press(qtbot, dock, "apply_finding")
     assert dock.panel.text.endswith("it counts for the next run, and on resuming base.")
@@ -380,4 +380,4 @@ def test_what_is_applied_to_a_running_training_counts_when_it_is_resumed(
     shorten(run, 2)
     press(qtbot, dock, "resume")
     until(lambda: ("info", "base is trained; use it in the Predict dock.") in notes)
-    assert run.read_config().tr_config.optimizer.lr == 0.001
+    assert run.read_config().tr_config.optimizer.lr == 0.0003
