@@ -188,3 +188,14 @@ def test_an_edit_that_cannot_be_is_refused_in_words(training_graph, edit, messag
 
 def test_a_port_says_its_type():
     assert Port(name="model", type=T.MODEL).label == "model (MODEL)"
+
+
+def test_what_was_asked_of_a_graph_is_no_part_of_it(training_graph):
+    other = training_graph.replace(links=training_graph.links)
+    before = repr(other), other.to_dict()
+    links = other.links_into("trainer")
+    assert other.downstream("trainer") == {"trainer"} and len(links) == 4
+    assert other == training_graph == training_graph.replace()
+    assert (repr(other), other.to_dict()) == before
+    fewer = other.disconnect("loss_function", "loss_fn", "trainer", "loss_fn")
+    assert len(fewer.links_into("trainer")) == 3 and other.links_into("trainer") == links

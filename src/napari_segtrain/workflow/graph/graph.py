@@ -6,7 +6,8 @@ graphs.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from itertools import count
 from typing import Any, Self
@@ -111,16 +112,15 @@ class Graph(Config):
         GraphError
             When there is none; the message names the nearest ones.
         """
-        for node in self.nodes:
-            if node.name == name:
-                return node
+        if (found := self._named.get(name)) is not None:
+            return found
         if not self.nodes:
             raise GraphError(f"there is no node {name!r}: the graph is empty")
         raise GraphError(f"there is no node {name!r}. {did_you_mean(name, [n.name for n in self.nodes])}")
 
     def has(self, name: str) -> bool:
         """Return whether there is a node with this name."""
-        return any(node.name == name for node in self.nodes)
+        return name in self._named
 
     def of_type(self, *types: str) -> tuple[Node, ...]:
         """Return the nodes of some types."""
@@ -128,11 +128,11 @@ class Graph(Config):
 
     def links_into(self, name: str) -> tuple[Link, ...]:
         """Return the links that end at a node."""
-        return tuple(link for link in self.links if link.target == name)
+        return self._ending.get(name, ())
 
     def links_from(self, name: str) -> tuple[Link, ...]:
         """Return the links that begin at a node."""
-        return tuple(link for link in self.links if link.source == name)
+        return self._beginning.get(name, ())
 
     def link_into(self, name: str, port: str) -> Link | None:
         """Return the link that ends at an input, None while it is open."""
@@ -156,24 +156,25 @@ class Graph(Config):
 
     def upstream(self, *names: str) -> frozenset[str]:
         """Return some nodes and all that they depend on."""
-        return self._reached(names, [(link.target, link.source) for link in self.links])
+        return _reached(names, lambda name: (link.source for link in self.links_into(name)))
 
     def downstream(self, *names: str) -> frozenset[str]:
         """Return some nodes and all that depends on them."""
-        return self._reached(names, [(link.source, link.target) for link in self.links])
+        return _reached(names, lambda name: (link.target for link in self.links_from(name)))
 
-    @staticmethod
-    def _reached(names: Iterable[str], pairs: Iterable[tuple[str, str]]) -> frozenset[str]:
-        following: dict[str, list[str]] = {}
-        for name, other in pairs:
-            following.setdefault(name, []).append(other)
-        reached, ahead = set[str](), list(names)
-        while ahead:
-            name = ahead.pop()
-            if name not in reached:
-                reached.add(name)
-                ahead += following.get(name, ())
-        return frozenset(reached)
+    # A graph does not change, and is asked for these all the time.
+
+    @cached_property
+    def _named(self) -> dict[str, Node]:
+        return {node.name: node for node in self.nodes}
+
+    @cached_property
+    def _ending(self) -> dict[str, tuple[Link, ...]]:
+        return _grouped(self.links, lambda link: link.target)
+
+    @cached_property
+    def _beginning(self) -> dict[str, tuple[Link, ...]]:
+        return _grouped(self.links, lambda link: link.source)
 
     # What is allowed.
 
@@ -188,11 +189,12 @@ class Graph(Config):
             Node and input that it ends at.
         """
         link = Link(source=source, source_port=source_port, target=target, target_port=target_port)
-        if link in self.links:
+        there = self.link_into(target, target_port)
+        if link == there:
             return EXISTS
         if reason := self._ports_refused(link):
             return reason
-        if self.link_into(target, target_port) is not None:
+        if there is not None:
             return _occupied(link)
         return CYCLE if source in self.downstream(target) else ""
 
@@ -358,6 +360,24 @@ class Graph(Config):
         return self.replace(
             nodes=tuple(node.replace(**changes) if node.name == name else node for node in self.nodes)
         )
+
+
+def _grouped(links: Iterable[Link], by: Callable[[Link], str]) -> dict[str, tuple[Link, ...]]:
+    groups: dict[str, list[Link]] = {}
+    for link in links:
+        groups.setdefault(by(link), []).append(link)
+    return {name: tuple(group) for name, group in groups.items()}
+
+
+def _reached(names: Iterable[str], following: Callable[[str], Iterable[str]]) -> frozenset[str]:
+    """Return these nodes and all that follow them."""
+    reached, ahead = set[str](), list(names)
+    while ahead:
+        name = ahead.pop()
+        if name not in reached:
+            reached.add(name)
+            ahead += following(name)
+    return frozenset(reached)
 
 
 def _checked(name: str) -> str:

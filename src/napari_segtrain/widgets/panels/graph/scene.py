@@ -47,9 +47,9 @@ class GraphScene(QGraphicsScene):
     def show_graph(self, graph: Graph) -> None:
         """Show another graph; what stays the same is not made anew."""
         self.cancel_link()
-        known = {node.name: node for node in graph.nodes}
+        known, links = {node.name: node for node in graph.nodes}, set(graph.links)
         self.blockSignals(True)  # what was removed is not selected any more; the history says that it changed
-        for link in [link for link in self.links if link not in graph.links]:
+        for link in [link for link in self.links if link not in links]:
             self._drop_link(link)
         for name in list(self.nodes):
             if name not in known or known[name].kind is not self.nodes[name].kind:
