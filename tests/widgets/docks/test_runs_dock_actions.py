@@ -16,7 +16,7 @@ from qtpy.QtCore import Qt, QUrl
 from qtpy.QtGui import QDesktopServices, QPixmap
 from qtpy.QtWidgets import QLineEdit, QMessageBox, QPushButton, QSpinBox
 
-from napari_segtrain.config import DatasetConfig, ExperimentConfig, TargetConfig
+from napari_segtrain.config import DataError, DatasetConfig, ExperimentConfig, TargetConfig
 from napari_segtrain.data import open_dataset
 from napari_segtrain.runs import (
     ProjectLock,
@@ -32,7 +32,9 @@ from napari_segtrain.training.label_history import LabelHistory
 from napari_segtrain.widgets.docks.predict_dock import PredictDock
 from napari_segtrain.widgets.docks.runs_dock import RunsDock
 from napari_segtrain.widgets.docks.train_dock import TrainDock
-from napari_segtrain.widgets.layers.stored_results import read_stored
+from napari_segtrain.widgets.layers.accept import Acceptance, Values
+from napari_segtrain.widgets.layers.regions import Region
+from napari_segtrain.widgets.layers.stored_results import add_stored, read_stored
 from napari_segtrain.widgets.sessions.training_session import State
 
 pytestmark = pytest.mark.gui
@@ -337,6 +339,32 @@ def test_predictions_become_layers_where_they_belong(
     press(dock, until, "open_predictions")
     until(lambda: notes)
     assert "Predictions are no longer where they were written" in notes[-1][1]
+
+
+def test_a_prediction_that_is_not_finished_is_shown_and_not_accepted(viewer: Any, tmp_path: Path) -> None:
+    path = tmp_path / "volume.zarr"
+    write_store(path)
+    group = zarr.open_group(str(path), mode="r+")
+    said = dict(group.attrs["segtrain"])
+
+    def accept() -> bool:
+        place = {name: getattr(predicted, name) for name in ("scale", "translate", "units")}
+        labels = viewer.add_labels(np.zeros(predicted.data.shape, np.uint8), **place)
+        where = [Region(tuple(slice(0, size) for size in labels.data.shape))]
+        return Acceptance(viewer, predicted, labels, where, Values()).compute()
+
+    for complete in (None, False, True):
+        if complete is not None:
+            group.attrs["segtrain"] = {**said, "complete": complete}
+        layers = add_stored(viewer, read_stored([path]), tmp_path)
+        [predicted] = [layer for layer in layers if "nuclei" in layer.name]
+        if complete is not False:
+            assert accept()
+            continue
+        with pytest.raises(DataError, match=r"volume\.zarr is not finished"):
+            accept()
+        group.attrs["segtrain"] = {**said, "complete": True}
+        assert accept(), "it is meanwhile"
 
 
 def test_kept_labels_are_opened_where_their_image_lies(

@@ -15,11 +15,12 @@ from ...config import DataError
 from . import regions
 from .axes import level_data
 from .boxes import Box, overlap, volume, within
-from .covered import covered_of
+from .covered import check_finished, covered_of
 from .edits import LayerEdits
 from .largest_label import LargestLabel, Look
 from .matched_objects import Overlaps, follow_objects
 from .regions import Region
+from .results import OURS
 
 _AT_ONCE = 2**20
 """Voxels that are computed together."""
@@ -122,7 +123,7 @@ class Acceptance:
         _check(prediction, labels, where)
         self._viewer, self._prediction, self._labels = viewer, prediction, labels
         self._source, self._covered = level_data(prediction, 0), covered_of(prediction)
-        self.in_part = False
+        self._ours, self.in_part = prediction.metadata.get(OURS, {}), False
         self._carry = regions.mapping(viewer, labels, prediction)
         self._where, self._values = list(where), values
         self._data = labels.data
@@ -149,6 +150,7 @@ class Acceptance:
     def compute(self) -> bool:
         """Look up what is predicted in the regions; return whether anything is there to write."""
         self._steps, self._count, self._limits = [], 0, (0, 0)
+        check_finished(self._ours)
         looked = [self._look_up(region) for region in self._where]
         found = any(one.chosen.any() for one in looked)
         if self._values.as_objects:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ...config import DataError
+from ...runs.stores import StoreState, store_state
 from .boxes import Box
 from .results import OURS
 
 COVERED = "covered"
 """Where it stands in what this plugin notes in the metadata of a layer."""
+_STORE = "unfinished"
 
 
 class Covered:
@@ -56,6 +60,33 @@ def covered_of(layer: Any) -> Covered | None:
     """Return which voxels of a layer are predicted; None where all are."""
     found = layer.metadata.get(OURS, {}).get(COVERED)
     return found if isinstance(found, Covered) and found.shape == tuple(layer.data.shape) else None
+
+
+def leave_unfinished(layers: Iterable[Any], store: Path) -> None:
+    """Note in layers of a stored prediction that it was not finished when they were made."""
+    for layer in layers:
+        layer.metadata[OURS][_STORE] = str(store)
+
+
+def check_finished(ours: Mapping[str, Any]) -> None:
+    """Look whether a prediction is finished meanwhile that was not; reads a small file.
+
+    Parameters
+    ----------
+    ours
+        What this plugin notes in the metadata of its layer.
+
+    Raises
+    ------
+    DataError
+        When it is not.
+    """
+    store = ours.get(_STORE)
+    if store is not None and store_state(Path(store)) is StoreState.UNFINISHED:
+        raise DataError(
+            f"{store} is not finished, and nobody knows which of its voxels were predicted; go on with it in "
+            "the Predict dock first"
+        )
 
 
 def part_from(layer: Any) -> None:

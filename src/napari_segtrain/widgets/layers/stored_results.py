@@ -14,6 +14,7 @@ from ...config import DataError
 from ...inference.kept_parts import KeptParts
 from ...runs import PredictDone
 from .colours import heads_of
+from .covered import leave_unfinished
 from .geometry import Geometry
 from .results import add_results, open_lazily, parts_of
 
@@ -37,6 +38,8 @@ class StoredResult:
         The outputs by name; lazy where they are stored in chunks.
     parts
         What separated objects are made of, where it was kept.
+    unfinished
+        The store, where it is not finished.
     """
 
     name: str
@@ -44,6 +47,7 @@ class StoredResult:
     event: PredictDone
     arrays: dict[str, Any]
     parts: Mapping[str, KeptParts] = field(default_factory=dict)
+    unfinished: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -112,7 +116,7 @@ def add_stored(viewer: Any, results: Sequence[StoredResult], run: Path) -> list[
     added = []
     for result in results:
         scaled = result.event.settings.get("inference_config", {}).get("output") == "uint8"
-        added += add_results(
+        layers = add_results(
             viewer,
             result.event,
             result,
@@ -121,6 +125,9 @@ def add_stored(viewer: Any, results: Sequence[StoredResult], run: Path) -> list[
             heads=heads,
             parts=result.parts,
         )
+        if result.unfinished is not None:
+            leave_unfinished(layers, result.unfinished)
+        added += layers
     return added
 
 
@@ -142,7 +149,9 @@ def _read_store(path: Path) -> StoredResult:
         limits = {name: tuple(own["limits"]) for name, own in arrays.items() if "limits" in own}
         event = PredictDone(outputs=outputs, seconds=0.0, settings=said["settings"], limits=limits)
         geometry = Geometry.placed(said["spacing"], said["origin"], said["unit"])
-        return StoredResult(path.stem, geometry, event, open_lazily(event), parts_of(event, lazy=True))
+        unfinished = None if said.get("complete", True) else path
+        parts = parts_of(event, lazy=True)
+        return StoredResult(path.stem, geometry, event, open_lazily(event), parts, unfinished)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{path}: cannot be shown ({error!s:.200}); it is not a prediction of this program, or damaged"
