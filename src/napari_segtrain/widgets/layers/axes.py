@@ -240,7 +240,7 @@ class Copy:
 
     def write(self, scratch: Scratch) -> None:
         """Write the array, or the channels one after the other, and complete `spec` in place."""
-        parts = tuple(_Told(array, str(self.spec.get("name", self.name))) for array in self.arrays)
+        parts = tuple(Told(array, str(self.spec.get("name", self.name))) for array in self.arrays)
         array: Any = parts[0] if len(parts) == 1 else _Stacked(parts)
         self.spec.update({k: v for k, v in scratch.add(self.name, array).items() if v is not None})
 
@@ -266,7 +266,7 @@ class Copies:
             item.write(scratch)
 
 
-class _Told:
+class Told:
     """An array that says which layer it is of when it cannot be read."""
 
     def __init__(self, array: Any, layer: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...config import DataError, SegtrainError
-from .boxes import Box, around, joined, volume
+from .boxes import Box, around, joined, volume, within
 from .data_spec import Mirror
 
 _AT_ONCE = 2**22
@@ -93,10 +93,7 @@ class Update:
             )
         changed = around(self.copy[place] != new, place)
         if changed is not None:
-            inside = tuple(
-                slice(a.start - b.start, a.stop - b.start) for a, b in zip(changed, place, strict=True)
-            )
-            self.copy[changed] = new[inside]
+            self.copy[changed] = new[within(changed, place)]
         return changed
 
 
